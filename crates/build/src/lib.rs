@@ -1,0 +1,1 @@
+//! Plan, execution, image and outputs: the library face for embedders

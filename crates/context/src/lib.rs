@@ -1,0 +1,1 @@
+//! The build context as one read-only file view

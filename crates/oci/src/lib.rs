@@ -1,0 +1,1 @@
+//! References, digests, media types, manifests, configs, OCI layouts and docker archives

@@ -1,0 +1,1 @@
+//! Option groups that both binaries share, and the checked settings they resolve to

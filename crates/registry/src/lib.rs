@@ -1,0 +1,1 @@
+//! The OCI distribution protocol: auth, retry, mirrors, pull, push, mount

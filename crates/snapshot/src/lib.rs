@@ -1,0 +1,1 @@
+//! What changed in a root filesystem, from an overlay upper directory or a scan

@@ -1,0 +1,1 @@
+//! The local volume of base images and layers, by digest
