@@ -1,0 +1,202 @@
+//! Durations as Go writes them: `1h30m`, `1.5s`, `300ms`.
+
+use std::time::Duration;
+
+/// Text that is no duration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DurationError {
+    /// Not a sequence of number and unit.
+    #[error("invalid duration `{text}`: expected a number and a unit such as 30s, 1m30s or 500ms")]
+    Invalid {
+        /// The text given.
+        text: String,
+    },
+    /// A number without its unit.
+    #[error("missing unit in duration `{text}`: expected ns, us, ms, s, m or h")]
+    MissingUnit {
+        /// The text given.
+        text: String,
+    },
+    /// A unit Go does not know.
+    #[error("unknown unit `{unit}` in duration `{text}`: expected ns, us, ms, s, m or h")]
+    UnknownUnit {
+        /// The text given.
+        text: String,
+        /// The unit in it.
+        unit: String,
+    },
+    /// Beyond what 64 bits of nanoseconds hold (about 292 years).
+    #[error("duration `{text}` is too long")]
+    TooLong {
+        /// The text given.
+        text: String,
+    },
+    /// Below zero where only time to come makes sense.
+    #[error("duration `{text}` is negative")]
+    Negative {
+        /// The text given.
+        text: String,
+    },
+}
+
+/// Reads a duration that is zero or more.
+pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
+    let nanos = parse_nanos(text)?;
+    match u64::try_from(nanos) {
+        Ok(nanos) => Ok(Duration::from_nanos(nanos)),
+        Err(_) => Err(DurationError::Negative {
+            text: text.to_owned(),
+        }),
+    }
+}
+
+/// Nanoseconds, possibly negative.
+pub(crate) fn parse_nanos(text: &str) -> Result<i64, DurationError> {
+    let owned = || text.to_owned();
+    let invalid = || DurationError::Invalid { text: owned() };
+    let too_long = || DurationError::TooLong { text: owned() };
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Ok(0);
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let mut total: u128 = 0;
+    while !rest.is_empty() {
+        let whole = digits(rest);
+        rest = &rest[whole.len()..];
+        let fraction = match rest.strip_prefix('.') {
+            Some(after) => {
+                let fraction = digits(after);
+                rest = &after[fraction.len()..];
+                fraction
+            }
+            None => "",
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(invalid());
+        }
+        let unit_end = rest
+            .find(|c: char| c == '.' || c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let (unit, after) = rest.split_at(unit_end);
+        rest = after;
+        let scale: u128 = match unit {
+            "ns" => 1,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            "" => return Err(DurationError::MissingUnit { text: owned() }),
+            _ => {
+                return Err(DurationError::UnknownUnit {
+                    text: owned(),
+                    unit: unit.to_owned(),
+                });
+            }
+        };
+        total += scaled(whole, fraction, scale).ok_or_else(too_long)?;
+        if total > i64::MAX as u128 {
+            return Err(too_long());
+        }
+    }
+    let nanos = i64::try_from(total).map_err(|_| too_long())?;
+    Ok(if negative { -nanos } else { nanos })
+}
+
+fn digits(text: &str) -> &str {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    &text[..end]
+}
+
+/// `whole.fraction * scale`, rounded down; `None` when `whole` alone is too large.
+fn scaled(whole: &str, fraction: &str, scale: u128) -> Option<u128> {
+    let whole: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
+    let mut nanos = u128::from(whole) * scale;
+    let mut unit = scale;
+    // Below a nanosecond digits have no effect, so this ends after at most 13 of them.
+    for digit in fraction.bytes() {
+        if unit == 0 {
+            break;
+        }
+        // The remainder of the division matters: 0.1m is 6 s, and 60e9 / 10 is exact for all units
+        // down to single nanoseconds.
+        unit /= 10;
+        nanos += u128::from(digit - b'0') * unit;
+    }
+    Some(nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // conformance: A28
+    #[test]
+    fn go_durations() {
+        let rows: &[(&str, i64)] = &[
+            ("0", 0),
+            ("-0", 0),
+            ("0s", 0),
+            ("30s", 30_000_000_000),
+            ("1m30s", 90_000_000_000),
+            ("1.5h", 5_400_000_000_000),
+            (".5s", 500_000_000),
+            ("1.s", 1_000_000_000),
+            ("+5ms", 5_000_000),
+            ("-1.5s", -1_500_000_000),
+            ("3us", 3_000),
+            ("3\u{b5}s", 3_000),
+            ("3\u{3bc}s", 3_000),
+            ("0.1m", 6_000_000_000),
+            ("1h2m3s4ms5us6ns", 3_723_004_005_006),
+            ("2562047h47m16.854775807s", i64::MAX),
+            ("336h", 1_209_600_000_000_000),
+        ];
+        assert!(!rows.is_empty());
+        for (text, expected) in rows {
+            assert_eq!(parse_nanos(text).as_ref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_durations() {
+        let rows: &[(&str, &str)] = &[
+            ("", "invalid duration"),
+            ("s", "invalid duration"),
+            ("-", "invalid duration"),
+            (".s", "invalid duration"),
+            ("3", "missing unit"),
+            ("1h3", "missing unit"),
+            ("3d", "unknown unit `d`"),
+            ("1 s", "unknown unit ` s`"),
+            ("2562048h", "too long"),
+            ("99999999999999999999s", "too long"),
+        ];
+        assert!(!rows.is_empty());
+        for (text, expected) in rows {
+            let message = parse_nanos(text).map_err(|e| e.to_string());
+            assert!(
+                matches!(&message, Err(m) if m.contains(expected)),
+                "{text}: {message:?}"
+            );
+        }
+        assert_eq!(
+            parse_duration("-1s"),
+            Err(DurationError::Negative { text: "-1s".into() })
+        );
+        assert_eq!(parse_duration("2s"), Ok(Duration::from_secs(2)));
+    }
+}

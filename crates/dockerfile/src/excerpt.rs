@@ -1,0 +1,59 @@
+//! Source lines around a place, for messages.
+
+use std::fmt::Write as _;
+
+use crate::position::{Position, Span};
+
+/// Lines shown before and after the marked ones.
+const CONTEXT: usize = 2;
+/// More marked lines than this are cut in the middle: a heredoc body can be a whole program.
+const MOST_LINES: usize = 24;
+
+/// Numbered lines with `>>>` before those of `span`; empty when the span is outside the file.
+pub(crate) fn marked_lines(lines: &[String], span: Span) -> String {
+    let first = span.start.line as usize;
+    if first == 0 || first > lines.len() {
+        return String::new();
+    }
+    let last = (span.end.line as usize).clamp(first, lines.len());
+    let from = first.saturating_sub(CONTEXT).max(1);
+    let to = (last + CONTEXT).min(lines.len());
+    let width = to.to_string().len().max(4);
+    let mut out = String::new();
+    let cut = (last - first >= MOST_LINES).then(|| (first + MOST_LINES / 2, last - MOST_LINES / 2));
+    for number in from..=to {
+        if let Some((head, tail)) = cut
+            && number > head
+            && number < tail
+        {
+            if number == head + 1 {
+                let _ = writeln!(
+                    out,
+                    "{:>width$} | >>> ... {} more lines",
+                    "",
+                    tail - head - 1
+                );
+            }
+            continue;
+        }
+        let mark = if (first..=last).contains(&number) {
+            ">>>"
+        } else {
+            "   "
+        };
+        let line = format!("{number:>width$} | {mark} {}", lines[number - 1]);
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out
+}
+
+/// The line of `at` and below it a caret under the column.
+pub(crate) fn caret(line: &str, at: Position, length: usize) -> String {
+    let number = at.line.to_string();
+    let gutter = " ".repeat(number.len());
+    // Tabs are kept in the padding so that the caret stays below its character.
+    let before = line.chars().take(at.column as usize - 1);
+    let padding: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let marks = "^".repeat(length.max(1));
+    format!("{number} | {line}\n{gutter} | {padding}{marks}\n")
+}

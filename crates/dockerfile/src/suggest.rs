@@ -1,0 +1,72 @@
+//! "Did you mean": the closest of a few known words.
+
+/// A word further away than this is another word, not a typing error.
+const FARTHEST: usize = 2;
+
+/// The option nearest to `word` in any case, if it is near enough to be what was meant; none when
+/// `word` itself is an option.
+pub fn closest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word: Vec<char> = word.to_lowercase().chars().collect();
+    let mut best: Option<(usize, &str)> = None;
+    for option in options {
+        let other: Vec<char> = option.to_lowercase().chars().collect();
+        if other.len().abs_diff(word.len()) > FARTHEST {
+            continue;
+        }
+        let distance = distance(&word, &other);
+        if distance == 0 {
+            return None;
+        }
+        // A short word is within reach of everything; at least one character has to agree.
+        if distance <= FARTHEST && distance < word.len() && best.is_none_or(|(d, _)| distance < d) {
+            best = Some((distance, option));
+        }
+    }
+    best.map(|(_, option)| option)
+}
+
+/// Levenshtein distance, with a swap of neighbours counted as one step.
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut before_last = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    let mut row = vec![0; b.len() + 1];
+    for i in 1..=a.len() {
+        row[0] = i;
+        for j in 1..=b.len() {
+            let changed = usize::from(a[i - 1] != b[j - 1]);
+            let mut cost = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + changed);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                cost = cost.min(before_last[j - 2] + 1);
+            }
+            row[j] = cost;
+        }
+        std::mem::swap(&mut before_last, &mut last);
+        std::mem::swap(&mut last, &mut row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // conformance: A15, A18, C9
+    #[test]
+    fn closest_option() {
+        let rows: &[(&str, &[&str], Option<&str>)] = &[
+            ("FNTRYPOINT", &["ENV", "ENTRYPOINT"], Some("ENTRYPOINT")),
+            ("mont", &["network", "mount"], Some("mount")),
+            ("nope", &["one", "two"], Some("one")),
+            ("rnu", &["RUN", "USER"], Some("RUN")),
+            ("run", &["RUN"], None),
+            ("xyz", &["RUN", "CMD"], None),
+            ("ab", &["cd"], None),
+            ("", &["a"], None),
+            ("copyy", &[], None),
+        ];
+        assert!(!rows.is_empty());
+        for (word, options, expected) in rows {
+            assert_eq!(closest(word, options.iter().copied()), *expected, "{word}");
+        }
+    }
+}
