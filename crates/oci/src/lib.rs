@@ -1,1 +1,43 @@
-//! References, digests, media types, manifests, configs, OCI layouts and docker archives
+//! References, digests, media types, manifests, configs, OCI layouts and docker archives.
+//!
+//! In go texts, JSON documents and files; out come types that cannot be wrong in the ways that matter to a builder:
+//! a [`Digest`] is not a [`DiffId`], a [`Reference`] always names one image, and a config that was read can be
+//! written again without losing a field. There is no network here and no knowledge of what is inside a layer.
+//!
+//! ```
+//! use kiln_oci::{ImageConfig, Reference};
+//!
+//! let reference = Reference::parse("busybox")?;
+//! assert_eq!(reference.to_string(), "docker.io/library/busybox:latest");
+//!
+//! let mut config = ImageConfig::parse(br#"{"os":"linux","config":null,"x-vendor":1}"#)?;
+//! config.config.env_set("PATH", "/bin");
+//! assert_eq!(
+//!     String::from_utf8(config.to_bytes())?,
+//!     r#"{"architecture":"","config":{"Env":["PATH=/bin"]},"os":"linux","rootfs":{"type":"layers","diff_ids":[]},"x-vendor":1}"#
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod descriptor;
+mod digest;
+mod document;
+mod index;
+mod lenient;
+mod manifest;
+mod media_type;
+mod platform;
+mod reference;
+mod verify;
+
+pub use config::{ContainerConfig, HealthConfig, History, ImageConfig, RootFs};
+pub use descriptor::Descriptor;
+pub use digest::{DiffId, Digest, DigestError};
+pub use document::DocumentError;
+pub use index::{Index, NoMatch};
+pub use manifest::Manifest;
+pub use media_type::{Family, LayerCompression, MediaType};
+pub use platform::{Platform, PlatformError};
+pub use reference::{Reference, ReferenceError, Repository};
+pub use verify::{DigestReader, Mismatch, VerifyingReader};

@@ -1,0 +1,100 @@
+//! Image manifests.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::{self, DocumentError};
+use crate::{Descriptor, Family, MediaType, lenient};
+
+const DOCUMENT: &str = "image manifest";
+
+/// An image manifest, OCI or docker schema 2: a config and layers, base first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Always 2.
+    pub schema_version: u32,
+    /// Optional in OCI, required in docker's format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<MediaType>,
+    /// The image config.
+    pub config: Descriptor,
+    /// The layers, base first.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub layers: Vec<Descriptor>,
+    /// Annotations, sorted by key; docker's format has none (F25).
+    #[serde(
+        default,
+        deserialize_with = "lenient::map",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// A manifest of `family` with config and layers labelled to match; their blobs need no change (F26).
+    pub fn new(family: Family, config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        let relabel = |descriptor: Descriptor| Descriptor {
+            media_type: descriptor.media_type.in_family(family),
+            ..descriptor
+        };
+        Self {
+            schema_version: 2,
+            media_type: Some(MediaType::manifest(family)),
+            config: relabel(config),
+            layers: layers.into_iter().map(relabel).collect(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a manifest; an index or a schema 1 manifest is refused by name (I23).
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        refuse_others(bytes, DOCUMENT, |media_type| !media_type.is_index())?;
+        document::parse(DOCUMENT, bytes)
+    }
+
+    /// Compact JSON in the field order of Go's OCI types; equal manifests give equal bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        document::to_bytes(self)
+    }
+
+    /// The family the manifest says it is of, or else its config's; OCI when neither tells.
+    pub fn family(&self) -> Family {
+        self.media_type
+            .as_ref()
+            .and_then(MediaType::family)
+            .or_else(|| self.config.media_type.family())
+            .unwrap_or(Family::Oci)
+    }
+
+    /// The media type to send this manifest with.
+    pub fn effective_media_type(&self) -> MediaType {
+        self.media_type
+            .clone()
+            .unwrap_or_else(|| MediaType::manifest(self.family()))
+    }
+}
+
+/// Looks at what a document says about itself, so that the error names the real problem and not a missing field.
+pub(crate) fn refuse_others(
+    bytes: &[u8],
+    document: &'static str,
+    accepts: impl Fn(&MediaType) -> bool,
+) -> Result<(), DocumentError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Head {
+        #[serde(default)]
+        schema_version: u32,
+        #[serde(default)]
+        media_type: Option<MediaType>,
+    }
+    let head: Head = document::parse(document, bytes)?;
+    match head.media_type {
+        Some(media_type) if media_type.is_schema1() => Err(DocumentError::Schema1 { document }),
+        Some(actual) if !accepts(&actual) => Err(DocumentError::MediaType { document, actual }),
+        None if head.schema_version == 1 => Err(DocumentError::Schema1 { document }),
+        _ => Ok(()),
+    }
+}
