@@ -1,1 +1,91 @@
-//! e2e
+//! What the end-to-end tests stand on: real registries, base images made on the spot, contexts made in code,
+//! a command builder for the executor, and readers and comparers of the images that come out.
+//!
+//! Nothing here uses Kiln's own crates: images are made with `tar` and pushed by `skopeo`, and they are read back by
+//! `skopeo`, `umoci` and `docker`. So a mistake in our reading cannot hide the same mistake in our writing.
+//!
+//! The suite takes any builder: `KILN_E2E_BUILDER=buildah` runs those tests that need no flag of ours against Debian's
+//! `buildah`, which tests the tests.
+//!
+//! ```no_run
+//! use kiln_e2e::{Base, Case};
+//!
+//! let case = Case::new();
+//! let context = case.context().dockerfile(format!("FROM {}\nCOPY a /b\n", case.base(Base::Busybox))).file("a", "hello");
+//! let image = case.build(&context).run().image();
+//! assert_eq!(image.tree().text("b"), "hello");
+//! ```
+// Everything here runs inside a test: a fixture that cannot be made is a failed test, and says so on the terminal.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    clippy::new_without_default,
+    clippy::format_push_string,
+    clippy::format_collect
+)]
+
+mod base;
+mod build;
+mod case;
+mod compare;
+mod context;
+mod debian;
+mod docker;
+mod guarded;
+mod http;
+mod image;
+mod layout;
+mod leaks;
+mod memory;
+mod privilege;
+mod proxy;
+mod registry;
+mod tool;
+mod tree;
+
+pub use base::Base;
+pub use build::{Build, Builder, Outcome, Running};
+pub use case::Case;
+pub use compare::{compare_configs, compare_trees};
+pub use context::Context;
+pub use debian::{DebianRoot, apt_settings};
+pub use docker::{Docker, ExecutorImage};
+pub use http::{HttpServer, Request, Response};
+pub use image::{Image, Layer};
+pub use layout::{ImageSpec, LayerSpec, Packing, TarTree};
+pub use leaks::Leaks;
+pub use memory::{PeakMemory, roomy_tempdir};
+pub use privilege::{Throwaway, User, is_root, userns_works};
+pub use proxy::{Fault, Proxy};
+pub use registry::Registry;
+pub use tool::{Ran, executor, output, tool, warmer};
+pub use tree::{Node, NodeKind, Tree};
+
+/// Prints why a test does nothing here, in the one form that people can grep for.
+pub fn skipped(reason: &str) {
+    eprintln!("SKIPPED: {reason}");
+}
+
+/// Returns from the test with a printed reason unless it runs as root.
+#[macro_export]
+macro_rules! needs_root {
+    () => {
+        if !$crate::is_root() {
+            $crate::skipped("needs root");
+            return;
+        }
+    };
+}
+
+/// Returns from the test with a printed reason when the suite runs against another builder than Kiln.
+#[macro_export]
+macro_rules! kiln_only {
+    () => {
+        if $crate::Builder::from_env() != $crate::Builder::Kiln {
+            $crate::skipped("about a flag or message of Kiln's");
+            return;
+        }
+    };
+}

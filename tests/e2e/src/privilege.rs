@@ -1,0 +1,148 @@
+//! Running a builder with less than this test has: another user, no capabilities, another root.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::case::{Case, open_up};
+use crate::tool::{self, tool};
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Somebody with less than root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// uid 1000 on an ordinary machine: may use setuid programs such as `newuidmap`.
+    Ordinary,
+    /// uid 1000 in a locked-down pod: every capability dropped for good, no new privileges.
+    Powerless,
+}
+
+impl User {
+    /// Words before a command that make it run as this user; when the tests do not run as root, they are that user.
+    pub fn words(self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec![tool("setpriv").into()];
+        if is_root() {
+            words.extend(
+                [
+                    "--reuid=1000",
+                    "--regid=1000",
+                    "--clear-groups",
+                    "--inh-caps=-all",
+                ]
+                .map(OsString::from),
+            );
+            if self == Self::Powerless {
+                words.push("--bounding-set=-all".into());
+            }
+        }
+        if self == Self::Powerless {
+            words.push("--no-new-privs".into());
+        } else if !is_root() {
+            return vec!["env".into()];
+        }
+        words
+    }
+
+    /// Makes a case usable by this user; gives the words that run a command as the user, and a copy of the executor
+    /// that the user can reach.
+    pub fn enter(self, case: &Case) -> (Vec<OsString>, PathBuf) {
+        let program = place(&tool::executor(), &case.path("bin"));
+        if is_root() {
+            for name in ["", "tmp", "home", "out"] {
+                chown(case.path(name), Some(1000), Some(1000)).expect("root can give folders away");
+            }
+        }
+        (self.words(), program)
+    }
+}
+
+/// Whether an ordinary user can make a user namespace and mount in it here.
+pub fn userns_works() -> bool {
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    *WORKS.get_or_init(|| {
+        let mut words = User::Ordinary.words();
+        words.extend(
+            ["unshare", "--user", "--map-root-user", "--mount", "true"].map(OsString::from),
+        );
+        tool::run(Command::new(&words[0]).args(&words[1..])).code == Some(0)
+    })
+}
+
+/// Links (or copies) a program into a folder that everyone may enter.
+fn place(program: &Path, dir: &Path) -> PathBuf {
+    fs::create_dir_all(dir).expect("a folder");
+    open_up(dir);
+    let to = dir.join(program.file_name().expect("a program has a name"));
+    if !to.exists() && fs::hard_link(program, &to).is_err() {
+        fs::copy(program, &to).expect("a program can be copied");
+    }
+    to
+}
+
+/// A root of its own that may be overwritten: for `--isolation in-place` without Docker.
+///
+/// The builder runs in it under `unshare --mount --pid` and `chroot`; what it does to `/` it does to this folder.
+#[derive(Debug)]
+pub struct Throwaway {
+    root: PathBuf,
+}
+
+impl Throwaway {
+    /// A root with kaniko's layout in the case's folder; `context` becomes `/workspace`.
+    pub fn new(case: &Case, context: &Path) -> Self {
+        let root = case.path("throwaway");
+        for dir in ["kaniko/.docker", "proc", "dev", "etc", "tmp", "workspace"] {
+            fs::create_dir_all(root.join(dir)).expect("a folder");
+        }
+        open_up(&root);
+        place(&tool::executor(), &root.join("kaniko"));
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(context.join("."))
+            .arg(root.join("workspace"))
+            .status();
+        assert!(
+            copied.is_ok_and(|status| status.success()),
+            "the context can be copied"
+        );
+        Self { root }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Words that run a command in the root, in mount and pid namespaces of its own.
+    pub fn wrapper(&self) -> Vec<OsString> {
+        // Private first: nothing mounted in there may come back here. Then /proc and the few devices that RUN needs.
+        let script = r#"set -e
+            mount --bind "$1" "$1"
+            mount -t proc proc "$1/proc"
+            for node in null zero full random urandom; do : >"$1/dev/$node"; mount --bind "/dev/$node" "$1/dev/$node"; done
+            root=$1; shift
+            cd "$root"
+            exec chroot "$root" "$@""#;
+        let mut words: Vec<OsString> = vec![tool("unshare").into()];
+        words.extend(
+            [
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--propagation=private",
+            ]
+            .map(OsString::from),
+        );
+        words.extend(["/bin/sh", "-c", script, "throwaway"].map(OsString::from));
+        words.push(self.root.clone().into());
+        words
+    }
+}
