@@ -1,1 +1,48 @@
-//! The OCI distribution protocol: auth, retry, mirrors, pull, push, mount
+//! The OCI distribution protocol as a client: pull and push manifests and blobs.
+//!
+//! In go a [`Reference`](kiln_oci::Reference) or a [`Repository`](kiln_oci::Repository) and the
+//! [`RegistrySettings`] of one run; out come verified bytes. Every digest and size is checked, bodies
+//! stream through bounded buffers, and everything that can be tried again is tried again. Nothing here
+//! knows what a build is.
+//!
+//! ```no_run
+//! use kiln_oci::{Platform, Reference};
+//! use kiln_registry::{Client, RegistrySettings};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new(RegistrySettings::default())?;
+//! let reference: Reference = "localhost:5000/team/app:1".parse()?;
+//! let image = client.image(&reference, &Platform::host()).await?;
+//! for layer in &image.manifest.layers {
+//!     let to = std::path::Path::new("/tmp/blobs").join(layer.digest.hex());
+//!     client.blob_to_file(&image.from, layer, &to, &|_bytes| ()).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Not here: the credential helpers of cloud providers (google, ecr, acr) are not built in; their
+//! programs work through `credHelpers` and `credsStore`.
+
+mod ask;
+mod auth;
+mod client;
+mod error;
+mod inflight;
+mod manifest;
+mod pull;
+mod push;
+mod request;
+mod retry;
+mod settings;
+mod sources;
+mod transport;
+mod upload;
+
+pub use auth::{AuthConfig, CredentialHelper};
+pub use client::Client;
+pub use error::{Cause, RegistryError, Try};
+pub use manifest::{Fetched, RemoteImage};
+pub use push::{BlobSource, Pushed};
+pub use settings::{RegistrySettings, Retries, SettingsError};
+pub use transport::http_client_builder;

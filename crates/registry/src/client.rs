@@ -1,0 +1,90 @@
+//! The client: settings, connections, tokens and limits that all requests of one run share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kiln_oci::{Digest, Repository};
+use tokio::sync::Semaphore;
+
+use crate::auth::Tokens;
+use crate::error::RegistryError;
+use crate::inflight::Inflight;
+use crate::manifest::Fetched;
+use crate::push::Pushed;
+use crate::settings::RegistrySettings;
+use crate::sources::Sources;
+use crate::transport::Hosts;
+
+/// Requests without a body to speak of, at the same time; blobs have their own limit.
+const SMALL_REQUESTS: usize = 64;
+
+/// Pulls and pushes; cheap to clone, and all clones share connections, tokens and limits.
+///
+/// A client remembers for its lifetime what a tag resolved to in [`image`](Self::image) (C24) and which
+/// blobs it has pushed (I33), so use one client per build.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+    /// Whether mirrors and maps apply.
+    pub(crate) mirrored: bool,
+}
+
+pub(crate) struct Inner {
+    pub(crate) settings: RegistrySettings,
+    pub(crate) hosts: Hosts,
+    pub(crate) tokens: Tokens,
+    pub(crate) sources: Sources,
+    /// Blob transfers.
+    pub(crate) transfers: Semaphore,
+    /// Everything else.
+    pub(crate) requests: Semaphore,
+    pub(crate) pushed: Inflight<(Repository, Digest), Pushed>,
+    pub(crate) downloads: Inflight<std::path::PathBuf, ()>,
+    pub(crate) resolved: Inflight<(String, bool), Fetched>,
+}
+
+impl Client {
+    /// Checks the settings and reads certificate files; touches no network (I13).
+    pub fn new(settings: RegistrySettings) -> Result<Self, RegistryError> {
+        let hosts = Hosts::new(&settings)?;
+        let sources = Sources::new(&settings)?;
+        let transfers = Semaphore::new(settings.concurrency.max(1));
+        let tokens = Tokens::new(settings.auth.clone());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                hosts,
+                tokens,
+                sources,
+                transfers,
+                requests: Semaphore::new(SMALL_REQUESTS),
+                pushed: Inflight::default(),
+                downloads: Inflight::default(),
+                resolved: Inflight::default(),
+                settings,
+            }),
+            mirrored: true,
+        })
+    }
+
+    /// The same client without mirrors and maps, as cache repositories and push targets need it (I22).
+    #[must_use]
+    pub fn direct(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            mirrored: false,
+        }
+    }
+
+    /// The settings it was made with.
+    pub fn settings(&self) -> &RegistrySettings {
+        &self.inner.settings
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("mirrored", &self.mirrored)
+            .finish_non_exhaustive()
+    }
+}

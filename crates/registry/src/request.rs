@@ -1,0 +1,319 @@
+//! One request: scheme, authorization, redirects, timeouts, and what the answer means.
+
+mod answer;
+mod authorize;
+mod probe;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kiln_oci::Repository;
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, LOCATION};
+use reqwest::{Method, StatusCode, Url};
+
+pub(crate) use answer::{Answer, ERROR_BODY_LIMIT};
+use authorize::Sent;
+
+use crate::ask::Ask;
+use crate::auth::Scope;
+use crate::client::Client;
+use crate::error::{Cause, RegistryError};
+use crate::push::BlobSource;
+use crate::retry::{Waits, repeat};
+use crate::transport::{Direction, Host, authority};
+use crate::upload::{self, Activity};
+
+/// A chain of redirects longer than this is a loop.
+const MAX_REDIRECTS: usize = 10;
+
+/// A request to a registry, complete enough to be sent again.
+pub(crate) struct Call {
+    pub(crate) ask: Ask,
+    pub(crate) repo: Repository,
+    pub(crate) host: Arc<Host>,
+    pub(crate) scope: Scope,
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Payload,
+    pub(crate) waits: Waits,
+}
+
+/// Where a request goes.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// On the host, starting with `/v2/`.
+    Path(String),
+    /// Where the registry sent us.
+    Url(Url),
+}
+
+/// What a request carries.
+pub(crate) enum Payload {
+    None,
+    Bytes(Bytes),
+    /// A piece of a blob: from where, how many bytes.
+    Blob {
+        source: BlobSource,
+        offset: u64,
+        size: u64,
+    },
+}
+
+impl Payload {
+    fn size(&self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Blob { size, .. } => *size,
+        }
+    }
+}
+
+impl Client {
+    /// A body-less request; set what differs.
+    pub(crate) fn call(
+        &self,
+        ask: Ask,
+        repo: &Repository,
+        direction: Direction,
+        method: Method,
+        path: String,
+    ) -> Call {
+        Call {
+            ask,
+            repo: repo.clone(),
+            host: self.inner.hosts.get(repo, direction),
+            scope: match direction {
+                Direction::Pull => Scope::pull(repo),
+                Direction::Push => Scope::push(repo),
+            },
+            method,
+            target: Target::Path(path),
+            headers: HeaderMap::new(),
+            body: Payload::None,
+            waits: Waits::request(&self.inner.settings.retries),
+        }
+    }
+
+    /// Sends until there is an answer of the 2xx kind or an error that stays (I15).
+    pub(crate) async fn send(&self, call: &Call) -> Result<Answer, RegistryError> {
+        repeat(
+            call.waits.clone(),
+            RegistryError::is_transient,
+            async || self.attempt(call).await,
+        )
+        .await
+    }
+
+    /// The same for a small document, whose body is read as part of the try.
+    pub(crate) async fn send_and_read(
+        &self,
+        call: &Call,
+        limit: u64,
+    ) -> Result<(HeaderMap, Bytes), RegistryError> {
+        repeat(
+            call.waits.clone(),
+            RegistryError::is_transient,
+            async || {
+                let _permit = self.inner.requests.acquire().await;
+                let mut answer = self.attempt(call).await?;
+                let headers = std::mem::take(answer.response.headers_mut());
+                let bytes = answer.bytes(limit).await?;
+                Ok((headers, bytes))
+            },
+        )
+        .await
+    }
+
+    /// One try, with one more if the registry wants to know who we are (I8, I9).
+    pub(crate) async fn attempt(&self, call: &Call) -> Result<Answer, RegistryError> {
+        let scheme = self.scheme(&call.host).await?;
+        self.greet(call).await;
+        let url = match &call.target {
+            Target::Path(path) => call.host.url(scheme, path)?,
+            Target::Url(url) => url.clone(),
+        };
+        let home = authority(&call.host.url(scheme, "/v2/")?);
+        let mut refused = false;
+        loop {
+            let sent = if authority(&url) == home {
+                self.authorize(call).await?
+            } else {
+                Sent::Nothing
+            };
+            let answer = self.follow(call, url.clone(), &home, &sent).await?;
+            if answer.status() == StatusCode::UNAUTHORIZED {
+                if !refused && self.learn(call, &answer, &sent).await {
+                    refused = !matches!(sent, Sent::Nothing);
+                    continue;
+                }
+                return Err(self.refusal(call, answer).await);
+            }
+            if answer.status() == StatusCode::FORBIDDEN {
+                return Err(self.refusal(call, answer).await);
+            }
+            if answer.status().is_success() {
+                return Ok(answer);
+            }
+            return Err(answer.into_error().await);
+        }
+    }
+
+    /// Sends and follows redirects; authorization goes to the registry's own address only (I11, I28).
+    async fn follow(
+        &self,
+        call: &Call,
+        mut url: Url,
+        home: &str,
+        sent: &Sent,
+    ) -> Result<Answer, RegistryError> {
+        let mut method = call.method.clone();
+        for _ in 0..MAX_REDIRECTS {
+            let at_home = authority(&url) == home;
+            let answer = self.send_once(call, &method, &url, sent, at_home).await?;
+            let status = answer.status();
+            let location = answer
+                .response
+                .headers()
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok());
+            let Some(location) = location.filter(|_| is_redirect(status)) else {
+                return Ok(answer);
+            };
+            let target = url
+                .join(location)
+                .map_err(|_| self.redirect_error(call, None, "the address is malformed"))?;
+            match (url.scheme(), target.scheme()) {
+                (_, "https") | ("http", "http") => {}
+                ("https", "http") if call.host.insecure => {}
+                ("https", "http") => {
+                    let reason =
+                        "https must not become http unless the registry is marked insecure";
+                    return Err(self.redirect_error(call, Some(&target), reason));
+                }
+                _ => {
+                    return Err(self.redirect_error(
+                        call,
+                        Some(&target),
+                        "only http and https are followed",
+                    ));
+                }
+            }
+            if status == StatusCode::SEE_OTHER {
+                method = Method::GET;
+            }
+            url = target;
+        }
+        Err(self.redirect_error(call, Some(&url), "too many redirects in a row"))
+    }
+
+    async fn send_once(
+        &self,
+        call: &Call,
+        method: &Method,
+        url: &Url,
+        sent: &Sent,
+        at_home: bool,
+    ) -> Result<Answer, RegistryError> {
+        let client = if at_home {
+            call.host.http.clone()
+        } else {
+            self.inner.hosts.client_for_redirect(&call.host, url)
+        };
+        let mut request = client
+            .request(method.clone(), url.clone())
+            .headers(call.headers.clone());
+        if at_home {
+            request = sent.put_on(request);
+        }
+        let activity = Arc::new(Activity::new(call.body.size()));
+        // After a 303 the content is asked for, not sent again.
+        let with_body = *method == call.method;
+        request = match &call.body {
+            Payload::Bytes(bytes) if with_body => request.body(bytes.clone()),
+            Payload::Blob {
+                source,
+                offset,
+                size,
+            } if with_body => request
+                .header(CONTENT_LENGTH, *size)
+                .body(upload::body(source, *offset, *size, &activity).await?),
+            // Some registries insist on a length with POST and PUT.
+            _ if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
+                request.header(CONTENT_LENGTH, 0)
+            }
+            _ => request,
+        };
+        let patience = self.inner.settings.inactivity_timeout;
+        match activity.watch(patience, request.send()).await {
+            Some(Ok(response)) => Ok(Answer {
+                ask: call.ask.clone(),
+                response,
+                patience,
+            }),
+            Some(Err(error)) => Err(self.transport_error(&call.ask, &activity, error)),
+            None => Err(timeout(&call.ask, patience)),
+        }
+    }
+
+    /// A failure of our own file is not the network's.
+    #[expect(
+        clippy::unused_self,
+        reason = "reads like its siblings at the call site"
+    )]
+    fn transport_error(
+        &self,
+        ask: &Ask,
+        activity: &Activity,
+        error: reqwest::Error,
+    ) -> RegistryError {
+        activity
+            .take_failure()
+            .unwrap_or_else(|| connection(ask, &error))
+    }
+
+    #[expect(
+        clippy::unused_self,
+        reason = "reads like its siblings at the call site"
+    )]
+    fn redirect_error(
+        &self,
+        call: &Call,
+        target: Option<&Url>,
+        reason: &'static str,
+    ) -> RegistryError {
+        RegistryError::Redirect {
+            registry: call.ask.registry.clone(),
+            ask: call.ask.what.clone(),
+            target: target.map_or_else(
+                || "an unreadable address".to_owned(),
+                |url| format!("`{}://{}`", url.scheme(), authority(url)),
+            ),
+            reason,
+        }
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// The connection failed or broke.
+pub(crate) fn connection(ask: &Ask, error: &reqwest::Error) -> RegistryError {
+    RegistryError::Connection {
+        registry: ask.registry.clone(),
+        ask: ask.what.clone(),
+        source: Cause::of(error),
+    }
+}
+
+/// Nothing moved for too long (I17).
+pub(crate) fn timeout(ask: &Ask, after: Duration) -> RegistryError {
+    RegistryError::Timeout {
+        registry: ask.registry.clone(),
+        ask: ask.what.clone(),
+        after,
+    }
+}

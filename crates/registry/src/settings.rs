@@ -1,0 +1,166 @@
+//! What a client may be told: which hosts to trust how, where else to look, how often to try again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::auth::AuthConfig;
+
+/// Checked settings of one [`Client`](crate::Client); hosts are written `host` or `host:port`.
+#[derive(Debug, Clone)]
+pub struct RegistrySettings {
+    /// Pull over plain http from any registry that does not speak https (I12).
+    pub insecure_pull: bool,
+    /// Push over plain http to any registry that does not speak https (I12).
+    pub insecure_push: bool,
+    /// Hosts for which plain http is allowed in both directions (I12).
+    pub insecure_hosts: Vec<String>,
+    /// Accept any certificate when pulling (I13).
+    pub skip_tls_verify_pull: bool,
+    /// Accept any certificate when pushing (I13).
+    pub skip_tls_verify_push: bool,
+    /// Hosts whose certificates are accepted unseen in both directions (I13).
+    pub skip_tls_verify_hosts: Vec<String>,
+    /// PEM files with roots that are trusted for one host, besides those of the system (I13).
+    pub certificates: Vec<(String, PathBuf)>,
+    /// Client certificate and key, both PEM, shown to one host (I13).
+    pub client_certificates: Vec<(String, PathBuf, PathBuf)>,
+    /// `host[/path]` tried in order before docker.io (I19).
+    pub mirrors: Vec<String>,
+    /// Registry host -> `host[/prefix]` tried in order before the registry itself (I20).
+    pub maps: BTreeMap<String, Vec<String>>,
+    /// Do not fall back to the registry itself when all its mirrors and maps failed (I19, I20).
+    pub skip_default_fallback: bool,
+    /// How often and how patiently a failed request is tried again.
+    pub retries: Retries,
+    /// The `User-Agent` header; should name tool and version (I18).
+    pub user_agent: String,
+    /// Where credentials come from.
+    pub auth: AuthConfig,
+    /// A transfer that moves no byte for this long is given up (I17).
+    pub inactivity_timeout: Duration,
+    /// Blobs moved at the same time, pulls and pushes together (I33); zero counts as one.
+    pub concurrency: usize,
+    /// Speak HTTP/1.1 only, for registries that are slow or broken with HTTP/2 (I35).
+    pub disable_http2: bool,
+    /// Take the wordings with which registries refuse to overwrite a tag as success (I34).
+    pub ignore_immutable_tag_errors: bool,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        Self {
+            insecure_pull: false,
+            insecure_push: false,
+            insecure_hosts: Vec::new(),
+            skip_tls_verify_pull: false,
+            skip_tls_verify_push: false,
+            skip_tls_verify_hosts: Vec::new(),
+            certificates: Vec::new(),
+            client_certificates: Vec::new(),
+            mirrors: Vec::new(),
+            maps: BTreeMap::new(),
+            skip_default_fallback: false,
+            retries: Retries::default(),
+            user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),
+            auth: AuthConfig::default(),
+            inactivity_timeout: Duration::from_secs(30),
+            concurrency: 8,
+            disable_http2: false,
+            ignore_immutable_tag_errors: false,
+        }
+    }
+}
+
+/// How often something is tried again, and how long is waited before.
+///
+/// Two circles: every single request is repeated `request` times on failures that pass by themselves
+/// (I15); around that, a whole blob or manifest transfer is repeated `push` or `download` times (I16).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retries {
+    /// Extra tries of a push as asked for with `--push-retry` (I16).
+    pub push: u32,
+    /// Extra tries of a pull as asked for with `--image-download-retry` (I16).
+    pub download: u32,
+    /// Wait before the first extra try of a push or pull; doubles each time.
+    pub delay: Duration,
+    /// Extra tries of one request or broken transfer (I15).
+    pub request: u32,
+    /// Wait before the first of these; doubles each time.
+    pub request_delay: Duration,
+    /// The longest wait that a `Retry-After` header can ask for.
+    pub retry_after_cap: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            push: 0,
+            download: 0,
+            delay: Duration::from_secs(1),
+            request: 3,
+            request_delay: Duration::from_millis(200),
+            retry_after_cap: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A setting that cannot be used; found when the client is made, not at the first request (I13).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// A certificate or key file could not be read.
+    #[error("cannot read the {what} `{path}` given for registry `{host}`", path = path.display())]
+    Unreadable {
+        /// `certificate`, `client certificate` or `client key`.
+        what: &'static str,
+        /// The registry it was given for.
+        host: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A certificate or key file holds something else.
+    #[error("the {what} `{path}` given for registry `{host}` is not usable: {reason}", path = path.display())]
+    Malformed {
+        /// `certificate`, `client certificate` or `client key`.
+        what: &'static str,
+        /// The registry it was given for.
+        host: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A mirror or map does not read as `host[:port][/path]`.
+    #[error("`{value}` is not a registry (expected `host[:port][/path]`)")]
+    BadMirror {
+        /// As it was given.
+        value: String,
+    },
+    /// The HTTP client refused its configuration.
+    #[error("cannot set up the http client: {reason}")]
+    Http {
+        /// What it said.
+        reason: String,
+    },
+    /// A file with credentials could not be read.
+    #[error("cannot read credentials from `{path}`", path = path.display())]
+    AuthUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Credentials are not the JSON that docker writes; the content is never quoted.
+    #[error("credentials in {origin} are malformed: {reason}")]
+    AuthMalformed {
+        /// The file or variable.
+        origin: String,
+        /// What is wrong, with line and column but without any value.
+        reason: String,
+    },
+}

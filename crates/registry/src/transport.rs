@@ -1,0 +1,48 @@
+//! Connections: TLS trust, names, proxies, and which scheme a host speaks.
+
+mod dns;
+mod host;
+mod proxy;
+mod tls;
+
+use std::time::Duration;
+
+pub(crate) use host::{Direction, Host, Hosts, Scheme, authority};
+
+use crate::settings::SettingsError;
+
+/// How long a connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A client builder with Kiln's trust, name resolution and proxies, for other downloads over http.
+///
+/// Works without any certificate store, `/etc/resolv.conf` or dynamic libc; installs the process-wide
+/// crypto provider if there is none yet.
+pub fn http_client_builder(user_agent: &str) -> Result<reqwest::ClientBuilder, SettingsError> {
+    Ok(builder(
+        user_agent,
+        tls::Trust::System.client_config(None)?,
+        dns::Shared::default(),
+    ))
+}
+
+fn builder(
+    user_agent: &str,
+    tls: rustls::ClientConfig,
+    dns: dns::Shared,
+) -> reqwest::ClientBuilder {
+    // A control character would make every request fail; what is left of the text still names us.
+    let user_agent: String = user_agent
+        .chars()
+        .filter(|c| matches!(c, ' '..='~'))
+        .collect();
+    reqwest::Client::builder()
+        .user_agent(user_agent)
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(dns)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .tcp_nodelay(true)
+        .no_proxy()
+        .proxy(proxy::from_environment())
+}

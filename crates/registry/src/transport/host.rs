@@ -1,0 +1,263 @@
+//! One registry host: its address, its HTTP client, and the scheme it turns out to speak (I12, I13).
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_oci::Repository;
+use reqwest::Url;
+use tokio::sync::OnceCell;
+
+use super::tls::{self, Trust};
+use super::{builder, dns};
+use crate::error::RegistryError;
+use crate::settings::{RegistrySettings, SettingsError};
+
+/// Which way the bytes go; some settings differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Direction {
+    Pull,
+    Push,
+}
+
+/// `http` or `https`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// A registry as one direction sees it.
+pub(crate) struct Host {
+    /// As people write it: `docker.io`.
+    pub(crate) name: String,
+    /// Where it really is: `registry-1.docker.io`.
+    authority: String,
+    pub(crate) http: reqwest::Client,
+    /// Plain http may be used if https is not spoken.
+    pub(crate) insecure: bool,
+    /// Decided by the first request; see `request::scheme`.
+    pub(crate) scheme: OnceCell<Scheme>,
+    /// Set once the host was asked what it wants.
+    pub(crate) greeted: OnceCell<()>,
+}
+
+impl Host {
+    /// The URL of `path` (which starts with `/v2/`).
+    pub(crate) fn url(&self, scheme: Scheme, path: &str) -> Result<Url, RegistryError> {
+        let text = format!("{}://{}{path}", scheme.as_str(), self.authority);
+        Url::parse(&text).map_err(|error| RegistryError::BadAddress {
+            reference: self.name.clone(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// All hosts of one client.
+pub(crate) struct Hosts {
+    plain: reqwest::Client,
+    unverified: reqwest::Client,
+    special: BTreeMap<String, reqwest::Client>,
+    known: Mutex<HashMap<(String, Direction), Arc<Host>>>,
+    insecure: [bool; 2],
+    insecure_hosts: Vec<String>,
+    unverified_all: [bool; 2],
+    unverified_hosts: Vec<String>,
+}
+
+impl Hosts {
+    pub(crate) fn new(settings: &RegistrySettings) -> Result<Self, SettingsError> {
+        let unverified_hosts = lower(&settings.skip_tls_verify_hosts);
+        let dns = dns::Shared::default();
+        let build = |config| {
+            let mut builder = builder(&settings.user_agent, config, dns.clone())
+                // Redirects are followed by hand: credentials and schemes are checked at each hop (I11).
+                .redirect(reqwest::redirect::Policy::none())
+                .pool_max_idle_per_host(settings.concurrency.max(16));
+            builder = if settings.disable_http2 {
+                builder.http1_only()
+            } else {
+                // The default window of 64 KiB would make a blob wait for a round trip at every 64 KiB.
+                builder
+                    .http2_initial_stream_window_size(2 << 20)
+                    .http2_initial_connection_window_size(8 << 20)
+            };
+            builder.build().map_err(|error| SettingsError::Http {
+                reason: error.to_string(),
+            })
+        };
+        let mut special = BTreeMap::new();
+        for (host, trust, identity) in special_hosts(settings)? {
+            let trust = if unverified_hosts.contains(&host) {
+                Trust::Anyone
+            } else {
+                trust
+            };
+            special.insert(host, build(trust.client_config(identity.as_ref())?)?);
+        }
+        Ok(Self {
+            plain: build(Trust::System.client_config(None)?)?,
+            unverified: build(Trust::Anyone.client_config(None)?)?,
+            special,
+            known: Mutex::default(),
+            insecure: [settings.insecure_pull, settings.insecure_push],
+            insecure_hosts: lower(&settings.insecure_hosts),
+            unverified_all: [settings.skip_tls_verify_pull, settings.skip_tls_verify_push],
+            unverified_hosts,
+        })
+    }
+
+    /// The host of a repository.
+    pub(crate) fn get(&self, repo: &Repository, direction: Direction) -> Arc<Host> {
+        let name = repo.registry.to_ascii_lowercase();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = known.entry((name.clone(), direction));
+        Arc::clone(entry.or_insert_with(|| Arc::new(self.make(name, direction))))
+    }
+
+    /// The client for another host a registry sent us to: its own settings if it has any, else the
+    /// registry's.
+    pub(crate) fn client_for_redirect(&self, host: &Host, target: &Url) -> reqwest::Client {
+        let authority = authority(target);
+        self.special.get(&authority).unwrap_or(&host.http).clone()
+    }
+
+    fn make(&self, name: String, direction: Direction) -> Host {
+        let at = direction as usize;
+        let named = |list: &[String]| list.contains(&name);
+        let http = if let Some(special) = self.special.get(&name) {
+            special
+        } else if self.unverified_all[at] || named(&self.unverified_hosts) {
+            &self.unverified
+        } else {
+            &self.plain
+        };
+        let authority = if name == "docker.io" {
+            "registry-1.docker.io".to_owned()
+        } else {
+            name.clone()
+        };
+        let insecure = self.insecure[at] || named(&self.insecure_hosts) || is_private(&name);
+        Host {
+            http: http.clone(),
+            authority,
+            insecure,
+            scheme: if insecure {
+                OnceCell::new()
+            } else {
+                OnceCell::new_with(Some(Scheme::Https))
+            },
+            greeted: OnceCell::new(),
+            name,
+        }
+    }
+}
+
+/// `host` or `host:port` of a URL, as settings name hosts.
+pub(crate) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+type Special = (String, Trust, Option<tls::Identity>);
+
+/// Hosts with certificates of their own (I13).
+fn special_hosts(settings: &RegistrySettings) -> Result<Vec<Special>, SettingsError> {
+    let mut roots: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for (host, path) in &settings.certificates {
+        roots
+            .entry(host.to_ascii_lowercase())
+            .or_default()
+            .extend(tls::read_roots(host, path)?);
+    }
+    let mut identities = BTreeMap::new();
+    for (host, certificate, key) in &settings.client_certificates {
+        identities.insert(
+            host.to_ascii_lowercase(),
+            tls::read_identity(host, certificate, key)?,
+        );
+    }
+    let mut special: Vec<Special> = Vec::new();
+    for (host, roots) in roots {
+        let identity = identities.remove(&host);
+        special.push((host, Trust::SystemAnd(roots), identity));
+    }
+    special.extend(
+        identities
+            .into_iter()
+            .map(|(host, identity)| (host, Trust::System, Some(identity))),
+    );
+    Ok(special)
+}
+
+fn lower(hosts: &[String]) -> Vec<String> {
+    hosts.iter().map(|host| host.to_ascii_lowercase()).collect()
+}
+
+/// Hosts where kaniko tries plain http without being told (I12).
+fn is_private(authority: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.is_empty() => host,
+        _ => authority,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => ip.is_loopback() || is_rfc1918(ip),
+        Ok(IpAddr::V6(ip)) => ip.is_loopback(),
+        Err(_) => {
+            let host = host.to_ascii_lowercase();
+            dns::is_localhost(&host)
+                || host
+                    .strip_suffix(".local")
+                    .is_some_and(|label| !label.is_empty())
+        }
+    }
+}
+
+fn is_rfc1918(ip: Ipv4Addr) -> bool {
+    ip.is_private()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // conformance: I12
+    #[test]
+    fn plain_http_is_tried_unasked_on_private_addresses_only() {
+        let table = [
+            ("localhost", true),
+            ("localhost:5000", true),
+            ("127.0.0.1:5000", true),
+            ("127.8.8.8", true),
+            ("[::1]:5000", true),
+            ("::1", true),
+            ("registry.local:5000", true),
+            ("10.0.0.1", true),
+            ("172.16.0.1:80", true),
+            ("172.32.0.1:80", false),
+            ("192.168.1.1", true),
+            ("8.8.8.8", false),
+            ("ghcr.io", false),
+            ("local", false),
+            ("registry.local.evil.tld", false),
+            ("localhost.evil.tld", false),
+            ("10.0.0.1.evil.tld", false),
+            ("[fd00::1]:5000", false),
+        ];
+        assert!(!table.is_empty());
+        for (authority, expected) in table {
+            assert_eq!(is_private(authority), expected, "{authority}");
+        }
+    }
+}
