@@ -226,7 +226,7 @@ impl<'a> Build<'a> {
         let destination = self.first_destination().unwrap_or_else(|| "unnamed".into());
         let script = r#"store="$1"; to="$2"; shift 2
             run() { buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs "$@"; }
-            run bud --isolation chroot --tls-verify=false --signature-policy "$store/policy.json" --tag "$to" "$@" &&
+            run bud --isolation chroot --format docker --tls-verify=false --signature-policy "$store/policy.json" --tag "$to" "$@" &&
             run push --quiet --tls-verify=false --signature-policy "$store/policy.json" "$to" "docker://$to""#;
         let store = self.case.path("buildah");
         fs::create_dir_all(&store).expect("a folder for buildah");

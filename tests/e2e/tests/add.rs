@@ -1,0 +1,176 @@
+//! ADD: archives and URLs.
+// Helpers outside of `#[test]` functions fail a test as much as those inside.
+#![allow(clippy::expect_used, clippy::format_push_string)]
+
+use std::io::Write;
+
+use kiln_e2e::{Base, Case, HttpServer, Response, TarTree, kiln_only};
+use sha2::{Digest, Sha256};
+
+fn archive() -> Vec<u8> {
+    TarTree::new()
+        .dir("./", 0o700)
+        .dir("top/", 0o711)
+        .owner(12, 34)
+        .file("top/file", 0o4750, "content")
+        .symlink("top/link", "file")
+        .hardlink("top/twin", "top/file")
+        .finish()
+}
+
+fn packed(kind: &str, bytes: &[u8]) -> Vec<u8> {
+    let memory = "packing memory does not fail";
+    match kind {
+        "gz" => {
+            let mut packer =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            packer
+                .write_all(bytes)
+                .and_then(|()| packer.finish())
+                .expect(memory)
+        }
+        "bz2" => {
+            let mut packer =
+                bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
+            packer
+                .write_all(bytes)
+                .and_then(|()| packer.finish())
+                .expect(memory)
+        }
+        "xz" => {
+            let mut packer = liblzma::write::XzEncoder::new(Vec::new(), 3);
+            packer
+                .write_all(bytes)
+                .and_then(|()| packer.finish())
+                .expect(memory)
+        }
+        "zst" => zstd::encode_all(bytes, 3).expect(memory),
+        _ => bytes.to_vec(),
+    }
+}
+
+// conformance: E37 E39 E40
+#[test]
+fn archives_are_unpacked_whatever_their_compression() {
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let kinds = ["tar", "gz", "bz2", "xz", "zst"];
+    let mut dockerfile = format!("FROM {base}\n");
+    let mut context = case.context();
+    for kind in kinds {
+        // By content, not by name.
+        context = context.file(&format!("archive-{kind}"), packed(kind, &archive()));
+        dockerfile += &format!("ADD archive-{kind} /un/{kind}\n");
+    }
+    dockerfile += "COPY archive-gz /copied\nADD plain.gz /\n";
+    context = context
+        .dockerfile(dockerfile)
+        .file("plain.gz", packed("gz", b"no archive"));
+    let tree = case.build(&context).run().image().tree();
+    for kind in kinds {
+        let at = |name: &str| format!("un/{kind}/{name}");
+        assert_eq!(tree.text(&at("top/file")), "content", "{kind}");
+        assert_eq!(tree.owner(&at("top/file")), "4750 12:34", "{kind}");
+        assert_eq!(tree.owner(&at("top")), "0711 0:0", "{kind}");
+        assert_eq!(tree.text(&at("top/twin")), "content", "{kind}");
+        assert!(
+            tree.node(&at("top/link"))
+                .to_string()
+                .starts_with("symlink -> file"),
+            "{kind}"
+        );
+    }
+    assert_eq!(
+        tree.node("copied").content,
+        Some(packed("gz", &archive())),
+        "COPY never unpacks (E42)"
+    );
+    assert_eq!(
+        tree.node("plain.gz").content,
+        Some(packed("gz", b"no archive"))
+    );
+}
+
+// conformance: E38
+#[test]
+fn a_corrupt_archive_is_an_error_and_an_empty_one_a_file() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!("FROM {base}\nADD empty.tar.gz /e/\n");
+    let context = case
+        .context()
+        .dockerfile(dockerfile)
+        .file("empty.tar.gz", "");
+    assert_eq!(
+        case.build(&context)
+            .run()
+            .image()
+            .tree()
+            .text("e/empty.tar.gz"),
+        ""
+    );
+
+    let random: Vec<u8> = (0..200_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let mut bytes = packed("gz", &TarTree::new().file("f", 0o644, random).finish());
+    bytes.truncate(bytes.len() / 2);
+    let context = context
+        .dockerfile(format!("FROM {base}\nADD cut.tar.gz /e/\n"))
+        .file("cut.tar.gz", bytes);
+    case.build(&context)
+        .run()
+        .failed(1, &["cut.tar.gz", "Dockerfile:2"]);
+}
+
+// conformance: E43 E44 E45 E46
+#[test]
+fn urls_are_downloaded() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let server = HttpServer::start(|request| match request.path.as_str() {
+        "/dir/file.txt?x=1" => Response::new(200, "text/plain", "downloaded")
+            .header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT"),
+        "/moved" => Response::new(302, "text/plain", "").header("Location", "/dir/file.txt?x=1"),
+        "/a.tar.gz" => Response::new(200, "application/gzip", packed("gz", &archive())),
+        _ => Response::new(404, "text/plain", "no such page"),
+    });
+    let sum = hex::encode(Sha256::digest(b"downloaded"));
+    let dockerfile = format!(
+        "FROM {base}\nADD {0} /d/\nADD --chmod=644 --chown=33 {1} /d/\nADD {2} /d/\nADD --unpack=true {2} /u/\n\
+         ADD --checksum=sha256:{sum} {0} /sum\n",
+        server.url("dir/file.txt?x=1"),
+        server.url("moved"),
+        server.url("a.tar.gz"),
+    );
+    let tree = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image()
+        .tree();
+    assert_eq!(tree.text("d/file.txt"), "downloaded");
+    assert_eq!(tree.owner("d/file.txt"), "0600 0:0");
+    assert_eq!(tree.node("d/file.txt").mtime, 1_445_412_480);
+    assert_eq!(tree.text("d/moved"), "downloaded");
+    assert_eq!(tree.owner("d/moved"), "0644 33:33");
+    assert_eq!(
+        tree.node("d/a.tar.gz").content,
+        Some(packed("gz", &archive()))
+    );
+    assert_eq!(tree.text("u/top/file"), "content");
+    assert_eq!(tree.text("sum"), "downloaded");
+
+    let missing = server.url("nope");
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nADD {missing} /\n"));
+    case.build(&context).run().failed(1, &[&missing, "404"]);
+    let wrong = "0".repeat(64);
+    let url = server.url("dir/file.txt?x=1");
+    let context = case.context().dockerfile(format!(
+        "FROM {base}\nADD --checksum=sha256:{wrong} {url} /\n"
+    ));
+    case.build(&context).run().failed(1, &[&wrong, &sum]);
+}

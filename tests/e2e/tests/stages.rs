@@ -1,0 +1,197 @@
+//! Several stages: names, numbers, targets, inheritance, and what is left out.
+
+use kiln_e2e::{Base, Case, kiln_only, needs_root};
+
+// conformance: C2 C5 C20 C23
+#[test]
+fn names_and_numbers_feed_copy_from() {
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!(
+        "FROM {base} AS First\nWORKDIR /made\nRUN echo one > one && ln -s one link && chown 33:50 one && chmod 4711 one\n\
+         FROM {base}\nENV LEAK=yes\nRUN echo two > /two\n\
+         FROM {base}\nCOPY --from=FIRST made /named\nCOPY --from=0 /made/one /number/\nCOPY --from=1 two /\n\
+         COPY --from=1 --chown=12 /two /chowned\n"
+    );
+    let image = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image();
+    let tree = image.tree();
+    assert_eq!(tree.text("named/one"), "one\n");
+    assert_eq!(
+        tree.owner("named/one"),
+        "4711 33:50",
+        "owner and mode come along (E22, E23)"
+    );
+    assert_eq!(
+        tree.node("named/link").to_string(),
+        "symlink -> one 0777 0:0"
+    );
+    assert_eq!(tree.text("number/one"), "one\n");
+    assert_eq!(tree.text("two"), "two\n");
+    assert_eq!(tree.owner("chowned"), "0644 12:12");
+    assert!(!tree.has("made"));
+    assert_eq!(image.env("LEAK"), None);
+}
+
+// conformance: C7
+#[test]
+fn copy_from_an_image() {
+    let case = Case::new();
+    let (base, other) = (case.base(Base::Busybox), case.base(Base::Docker));
+    let dockerfile =
+        format!("FROM scratch\nCOPY --from={base} /etc/motd /a\nCOPY --from={other} /usr/bin /b\n");
+    let tree = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image()
+        .tree();
+    assert_eq!(tree.text("a"), "second layer\n");
+    assert_eq!(tree.owner("b/suid"), "4755 0:0");
+    assert_eq!(
+        tree.node("b/suid-twin").kind,
+        tree.node("b/suid").kind,
+        "hard links stay (E25)"
+    );
+    let capability = tree.node("b/capable").xattrs.get("security.capability");
+    assert_eq!(
+        capability.map(String::as_str),
+        Some("0100000200200000000000000000000000000000"),
+        "E24"
+    );
+}
+
+// conformance: C8
+#[test]
+fn stages_that_nothing_needs_are_not_built() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!(
+        "FROM doesnt/exist:ever AS unused\nRUN false\nFROM {base} AS failing\nRUN false\n\
+         FROM {base} AS wanted\nCOPY Dockerfile /\nFROM {base} AS later\nRUN false\n"
+    );
+    let context = case.context().dockerfile(dockerfile);
+    let image = case.build(&context).target("wanted").run().image();
+    assert!(image.tree().has("Dockerfile"));
+}
+
+// conformance: C9 C21
+#[test]
+fn target_takes_a_name_in_any_case() {
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!(
+        "FROM {base} AS One\nENV STAGE=one\nFROM One AS two\nENV STAGE=two\nFROM one AS Three\n"
+    );
+    let context = case.context().dockerfile(dockerfile);
+    for (at, (target, expected)) in [("one", "one"), ("TWO", "two"), ("three", "one")]
+        .into_iter()
+        .enumerate()
+    {
+        let build = case
+            .build(&context)
+            .target(target)
+            .destination(case.destination(&format!("n{at}")));
+        assert_eq!(build.run().image().env("STAGE"), Some(expected), "{target}");
+    }
+}
+
+// conformance: C3 B20
+#[test]
+fn a_stage_from_a_stage_inherits_everything() {
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!(
+        "FROM {base} AS parent\nARG A=arg\nENV E=env\nUSER app\nWORKDIR /home/app\nLABEL l=1\nEXPOSE 1\n\
+         ENTRYPOINT [\"e\"]\nCMD [\"c\"]\nRUN echo parent > file\n\
+         FROM parent\nRUN echo \"$A $E $(id -un) $(pwd) $(cat file)\" > seen\n"
+    );
+    let image = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image();
+    let tree = image.tree();
+    assert_eq!(tree.text("home/app/seen"), "arg env app /home/app parent\n");
+    assert_eq!(tree.owner("home/app/seen"), "0644 1000:1000");
+    assert_eq!(image.setting("User"), "app");
+    assert_eq!(image.label("l"), Some("1"));
+    assert_eq!(image.setting("Cmd")[0], "c");
+}
+
+// conformance: C16 C17 C18
+#[test]
+fn onbuild_fires_once_and_in_order() {
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let parent = case.destination("parent");
+    let first = case.context_named("first").dockerfile(format!(
+        "FROM {base}\nENV V=parent\nONBUILD COPY file /from-child\nONBUILD RUN echo \"$V\" >> /order\n\
+         ONBUILD RUN echo second >> /order\n"
+    ));
+    let image = case.build(&first).destination(&parent).run().image();
+    assert_eq!(image.setting("OnBuild").as_array().unwrap().len(), 3);
+    assert!(!image.tree().has("order"));
+
+    let child = case.destination("child");
+    let second = case
+        .context_named("second")
+        .dockerfile(format!("FROM {parent}\nRUN echo own >> /order\n"));
+    let image = case
+        .build(&second.file("file", "x"))
+        .destination(&child)
+        .run()
+        .image();
+    assert_eq!(image.tree().text("order"), "parent\nsecond\nown\n");
+    assert!(
+        image
+            .setting("OnBuild")
+            .as_array()
+            .is_none_or(Vec::is_empty),
+        "triggers are gone"
+    );
+
+    let third = case
+        .context_named("third")
+        .dockerfile(format!("FROM {child}\nRUN echo grandchild >> /order\n"));
+    let image = case
+        .build(&third)
+        .destination(case.destination("grandchild"))
+        .run()
+        .image();
+    assert_eq!(
+        image.tree().text("order"),
+        "parent\nsecond\nown\ngrandchild\n"
+    );
+}
+
+/// Each stage waits for the other, so one after the other they would both give up.
+#[test]
+fn independent_stages_run_at_the_same_time() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let meet = |own: &str, other: &str| {
+        format!(
+            "RUN --mount=type=cache,id={0},target=/meet touch /meet/{own}; \
+             for i in $(seq 600); do [ -e /meet/{other} ] && echo met > /{own} && exit 0; sleep 0.1; done; exit 1\n",
+            case.id()
+        )
+    };
+    let dockerfile = format!(
+        "FROM {base} AS one\n{}FROM {base} AS two\n{}FROM scratch\nCOPY --from=one /one /\nCOPY --from=two /two /\n",
+        meet("one", "two"),
+        meet("two", "one")
+    );
+    let tree = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image()
+        .tree();
+    assert_eq!(tree.paths(), ["one", "two"]);
+}
