@@ -100,7 +100,7 @@ fn files() -> TarTree {
         .dir("usr/", 0o755)
         .dir("usr/bin/", 0o755)
         .file("usr/bin/suid", 0o4755, "not really a program\n")
-        .hardlink("usr/bin/suid-twin", "usr/bin/suid")
+        .hardlink("usr/bin/suid-twin", 0o4755, "usr/bin/suid")
         .xattr("security.capability", &NET_RAW)
         .file("usr/bin/capable", 0o755, "not a program either\n")
         .dir("var/", 0o755)

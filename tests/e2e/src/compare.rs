@@ -132,7 +132,7 @@ mod tests {
                 .dir("o/", 0o700)
                 .file("o/y", 0o644, "4")
                 .file("o/.wh..wh..opq", 0, "")
-                .hardlink("z", "d/b"),
+                .hardlink("z", 0o644, "d/b"),
         ]);
         assert_eq!(merged.paths(), ["d", "d/b", "o", "o/y", "z"]);
         assert_eq!(merged.text("z"), "2");

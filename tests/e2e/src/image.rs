@@ -122,6 +122,11 @@ impl Image {
         &self.config["config"][key]
     }
 
+    /// A list such as `config.Cmd`; absent and empty are the same.
+    pub fn list(&self, key: &str) -> Vec<&str> {
+        strings(self.setting(key))
+    }
+
     /// The value of an environment variable of the image.
     pub fn env(&self, name: &str) -> Option<&str> {
         let prefix = format!("{name}=");

@@ -54,10 +54,10 @@ impl TarTree {
         self.entry(path, tar::EntryType::Symlink, 0o777, Some(text), &[])
     }
 
-    /// A hard link entry with exactly this target.
+    /// A hard link entry with exactly this target; its mode is that of the file, as every tar writer has it.
     #[must_use]
-    pub fn hardlink(self, path: &str, target: &str) -> Self {
-        self.entry(path, tar::EntryType::Link, 0o644, Some(target), &[])
+    pub fn hardlink(self, path: &str, mode: u32, target: &str) -> Self {
+        self.entry(path, tar::EntryType::Link, mode, Some(target), &[])
     }
 
     /// A character device.

@@ -14,7 +14,7 @@ fn archive() -> Vec<u8> {
         .owner(12, 34)
         .file("top/file", 0o4750, "content")
         .symlink("top/link", "file")
-        .hardlink("top/twin", "top/file")
+        .hardlink("top/twin", 0o4750, "top/file")
         .finish()
 }
 

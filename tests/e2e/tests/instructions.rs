@@ -11,7 +11,7 @@ MAINTAINER ann@example.test
 ARG WHO=world
 ENV GREETING="hello $WHO" TWO=2
 LABEL one=1 "b c"="d e"
-EXPOSE 80 53/UDP
+EXPOSE 80 53/udp
 VOLUME /data
 USER root
 WORKDIR /work
@@ -118,38 +118,66 @@ fn history_reads_like_buildkits() {
     }
 }
 
-// conformance: F9 F10
+// conformance: F9
 #[test]
 fn entrypoint_clears_an_inherited_cmd_unless_cmd_is_set_here() {
     let case = Case::new();
     let base = case.base(Base::Busybox);
-    let table = [
-        ("ENTRYPOINT [\"/e\"]", json!(["/e"]), Value::Null),
-        (
-            "CMD [\"c\"]\nENTRYPOINT [\"/e\"]",
-            json!(["/e"]),
-            json!(["c"]),
-        ),
-        ("CMD c d", Value::Null, json!(["/bin/sh", "-c", "c d"])),
-        (
-            "SHELL [\"/bin/ash\", \"-c\"]\nCMD c\nSHELL [\"/x\"]",
-            Value::Null,
-            json!(["/bin/ash", "-c", "c"]),
-        ),
+    let table: [(&str, &[&str], &[&str]); 3] = [
+        ("ENTRYPOINT [\"/e\"]", &["/e"], &[]),
+        ("CMD [\"c\"]\nENTRYPOINT [\"/e\"]", &["/e"], &["c"]),
+        ("CMD c d", &[], &["/bin/sh", "-c", "c d"]),
     ];
-    for (at, (lines, entrypoint, cmd)) in table.iter().enumerate() {
+    for (at, (lines, entrypoint, cmd)) in table.into_iter().enumerate() {
         let context = case.context().dockerfile(format!("FROM {base}\n{lines}\n"));
         let image = case
             .build(&context)
             .destination(case.destination(&format!("n{at}")))
             .run()
             .image();
-        assert_eq!(
-            (image.setting("Entrypoint"), image.setting("Cmd")),
-            (entrypoint, cmd),
-            "{lines}"
-        );
+        assert_eq!(image.list("Entrypoint"), entrypoint, "{lines}");
+        assert_eq!(image.list("Cmd"), cmd, "{lines}");
     }
+}
+
+// conformance: F10
+#[test]
+fn a_later_shell_does_not_rewrite_an_earlier_command() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!("FROM {base}\nSHELL [\"/bin/ash\", \"-c\"]\nCMD c\nSHELL [\"/x\"]\n");
+    let image = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image();
+    assert_eq!(image.list("Cmd"), ["/bin/ash", "-c", "c"]);
+}
+
+// conformance: F2 B11
+#[test]
+fn expose_knows_ranges_and_protocols() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile =
+        format!("FROM {base}\nENV P=\"3000 4000/udp\"\nEXPOSE 80-82 53/UDP $P 7/sctp\n");
+    let image = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image();
+    let ports: Vec<&String> = image
+        .setting("ExposedPorts")
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+    assert_eq!(
+        ports,
+        [
+            "3000/tcp", "4000/udp", "53/udp", "7/sctp", "80/tcp", "81/tcp", "82/tcp"
+        ]
+    );
 }
 
 // conformance: F7
