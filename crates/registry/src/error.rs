@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kiln_oci::{Digest, NoMatch};
+use kiln_oci::{Digest, Platform};
 
 use crate::settings::SettingsError;
 
@@ -385,12 +385,28 @@ impl RegistryError {
         }
     }
 
-    pub(crate) fn no_platform(reference: String, miss: &NoMatch) -> Self {
+    pub(crate) fn no_platform(
+        reference: String,
+        wanted: &Platform,
+        available: &[Platform],
+    ) -> Self {
         Self::NoPlatform {
             reference,
-            wanted: miss.wanted.to_string(),
-            available: miss.available.iter().map(ToString::to_string).collect(),
+            wanted: wanted.to_string(),
+            available: available.iter().map(ToString::to_string).collect(),
         }
+    }
+
+    /// The text with its causes, for places that show one line.
+    pub(crate) fn full(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
     }
 }
 
@@ -430,18 +446,8 @@ fn offers(available: &[String]) -> String {
 }
 
 fn tries(errors: &[Try]) -> String {
-    let full = |error: &RegistryError| {
-        let mut text = error.to_string();
-        let mut next = std::error::Error::source(error);
-        while let Some(cause) = next {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            next = cause.source();
-        }
-        text
-    };
     let lines = errors
         .iter()
-        .map(|t| format!("`{}`: {}", t.source, full(&t.error)));
+        .map(|t| format!("`{}`: {}", t.source, t.error.full()));
     lines.collect::<Vec<_>>().join("; ")
 }

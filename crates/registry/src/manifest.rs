@@ -1,12 +1,21 @@
 //! Manifests, indexes and configs: small documents, read whole and verified.
 
-use bytes::Bytes;
-use kiln_oci::{
-    Descriptor, Digest, ImageConfig, Manifest, MediaType, Platform, Reference, Repository,
-};
+mod document;
+mod image;
 
+use bytes::Bytes;
+use kiln_oci::{Descriptor, Digest, MediaType, Reference, Repository};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, HeaderValue};
+
+use crate::ask::Ask;
 use crate::client::Client;
-use crate::error::RegistryError;
+use crate::error::{RegistryError, Try};
+use crate::request::Call;
+use crate::retry::{Waits, repeat};
+use crate::transport::Direction;
+
+pub use image::RemoteImage;
 
 /// A manifest or index as the registry sent it, verified against the digest if one was asked for (I25).
 #[derive(Debug, Clone)]
@@ -21,43 +30,172 @@ pub struct Fetched {
     pub from: Repository,
 }
 
-/// An image of one platform: manifest and config, both verified. Layers are fetched apart.
-#[derive(Debug, Clone)]
-pub struct RemoteImage {
-    /// Digest of `manifest_bytes`.
-    pub manifest_digest: Digest,
-    /// The parsed manifest.
-    pub manifest: Manifest,
-    /// The exact manifest.
-    pub manifest_bytes: Bytes,
-    /// The parsed config.
-    pub config: ImageConfig,
-    /// The exact config.
-    pub config_bytes: Bytes,
-    /// Digest of the index the reference named, if it named one.
-    pub index_digest: Option<Digest>,
-    /// Where it really came from: ask this repository for the layers.
-    pub from: Repository,
-    /// What the user should know, e.g. that the image is of another platform (C15).
-    pub warnings: Vec<String>,
-}
+/// Manifests and configs larger than this are refused; the specification asks for 4 MiB.
+const DOCUMENT_LIMIT: u64 = 16 << 20;
+
+/// What we read (I23). Schema 1 is not asked for, but some registries send it all the same.
+const ACCEPT_MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
 
 impl Client {
     /// The manifest or index behind `r`, from the first source that has it (I19-I21).
     pub async fn manifest(&self, r: &Reference) -> Result<Fetched, RegistryError> {
-        let _ = r;
-        std::future::pending().await
+        let origin = r.repo();
+        let fetched = self
+            .from_sources(r, async |repo, waits| {
+                self.fetch_manifest(&repo, r, waits).await
+            })
+            .await?;
+        self.inner.sources.remember(&fetched.from, &origin);
+        Ok(fetched)
     }
 
     /// What `r` points at without reading it; `None` if it does not exist.
+    ///
+    /// Reads it after all if the registry does not tell its digest.
     pub async fn head_manifest(&self, r: &Reference) -> Result<Option<Descriptor>, RegistryError> {
-        let _ = r;
-        std::future::pending().await
+        let head = self
+            .from_sources(r, async |repo, waits| self.head(&repo, r, waits).await)
+            .await;
+        match head {
+            Ok(Some(descriptor)) => Ok(Some(descriptor)),
+            Ok(None) => self.manifest(r).await.map(|fetched| {
+                let size = fetched.bytes.len() as u64;
+                Some(Descriptor::new(fetched.media_type, fetched.digest, size))
+            }),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
-    /// The image behind `r` for platform `p`; a tag is looked up once per client (C13-C15, C24, I24).
-    pub async fn image(&self, r: &Reference, p: &Platform) -> Result<RemoteImage, RegistryError> {
-        let _ = (r, p);
-        std::future::pending().await
+    /// Asks the sources of `r` in turn; only the last one is given time (I19-I21).
+    async fn from_sources<T>(
+        &self,
+        r: &Reference,
+        ask: impl AsyncFn(Repository, Waits) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let origin = r.repo();
+        let sources = if self.mirrored {
+            self.inner.sources.of(&origin)
+        } else {
+            vec![origin]
+        };
+        let retries = &self.inner.settings.retries;
+        repeat(
+            Waits::download(retries),
+            RegistryError::is_retryable,
+            async || {
+                let mut errors = Vec::new();
+                for (at, repo) in sources.iter().enumerate() {
+                    let last = at + 1 == sources.len();
+                    let waits = if last {
+                        Waits::request(retries)
+                    } else {
+                        Waits::none()
+                    };
+                    match ask(repo.clone(), waits).await {
+                        Ok(value) => return Ok(value),
+                        Err(error) if sources.len() == 1 => return Err(error),
+                        Err(error) => {
+                            if !last {
+                                tracing::warn!(
+                                    "`{}` was not served by `{repo}`: {}",
+                                    r.familiar(),
+                                    error.full()
+                                );
+                            }
+                            errors.push(Try {
+                                source: repo.to_string(),
+                                error: Box::new(error),
+                            });
+                        }
+                    }
+                }
+                Err(RegistryError::AllSourcesFailed {
+                    reference: r.familiar(),
+                    errors,
+                })
+            },
+        )
+        .await
+    }
+
+    fn manifest_call(
+        &self,
+        repo: &Repository,
+        r: &Reference,
+        method: Method,
+        waits: Waits,
+    ) -> Call {
+        let identifier = r.identifier();
+        let path = format!("/v2/{}/manifests/{identifier}", repo.path);
+        let ask = Ask::manifest(repo, &identifier);
+        let mut call = self.call(ask, repo, Direction::Pull, method, path);
+        call.headers
+            .insert(ACCEPT, HeaderValue::from_static(ACCEPT_MANIFESTS));
+        call.waits = waits;
+        call
+    }
+
+    async fn head(
+        &self,
+        repo: &Repository,
+        r: &Reference,
+        waits: Waits,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        let call = self.manifest_call(repo, r, Method::HEAD, waits);
+        let _permit = self.inner.requests.acquire().await;
+        let answer = self.send(&call).await?;
+        let media_type = answer.header("content-type").map(document::header_type);
+        if media_type
+            .as_ref()
+            .is_some_and(|kind| kind.as_str() == "text/html")
+        {
+            return Err(document::odd(&call.ask, "text/html"));
+        }
+        let digest = answer
+            .header("docker-content-digest")
+            .and_then(|text| text.parse().ok())
+            .or(r.digest());
+        let size = answer
+            .header("content-length")
+            .and_then(|text| text.parse().ok());
+        Ok(match (media_type, digest, size) {
+            (Some(media_type), Some(digest), Some(size)) => {
+                Some(Descriptor::new(media_type, digest, size))
+            }
+            _ => None,
+        })
+    }
+
+    async fn fetch_manifest(
+        &self,
+        repo: &Repository,
+        r: &Reference,
+        waits: Waits,
+    ) -> Result<Fetched, RegistryError> {
+        let call = self.manifest_call(repo, r, Method::GET, waits);
+        let (headers, bytes) = self.send_and_read(&call, DOCUMENT_LIMIT).await?;
+        let media_type = document::media_type(&call.ask, &r.familiar(), &headers, &bytes)?;
+        let digest = Digest::of(&bytes);
+        let said = headers
+            .get("docker-content-digest")
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        if let Some(expected) = r.digest().or(said).filter(|expected| *expected != digest) {
+            return Err(RegistryError::DigestMismatch {
+                registry: call.ask.registry,
+                ask: call.ask.what,
+                expected,
+                actual: digest,
+            });
+        }
+        Ok(Fetched {
+            bytes,
+            media_type,
+            digest,
+            from: repo.clone(),
+        })
     }
 }

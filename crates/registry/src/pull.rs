@@ -1,18 +1,27 @@
 //! Blobs out of a registry.
 
+mod sink;
+mod transfer;
+
 use std::path::Path;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kiln_oci::{Descriptor, Digest, Repository};
+use reqwest::Method;
 
+use crate::ask::Ask;
 use crate::client::Client;
 use crate::error::RegistryError;
+use crate::request::Call;
+use crate::retry::{Waits, repeat};
+use crate::transport::Direction;
 
 impl Client {
     /// Streams a blob to the file `to`, which appears only when digest and size are right (I25).
     ///
-    /// `progress` is called with the number of bytes of each piece as it is written; what is sent again
-    /// after a broken connection that could not be resumed is counted again.
+    /// A broken transfer is resumed where it broke (I16). The file is not synced to disk. `progress` is
+    /// called with the number of bytes of each piece as it is taken in; a transfer that starts all over
+    /// counts its bytes again. The same file asked for by several callers is fetched once.
     pub async fn blob_to_file(
         &self,
         repo: &Repository,
@@ -20,8 +29,21 @@ impl Client {
         to: &Path,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), RegistryError> {
-        let _ = (repo, d, to, progress);
-        std::future::pending().await
+        let key = to.to_owned();
+        let fetch = async || {
+            let _permit = self.inner.transfers.acquire().await;
+            let waits = Waits::download(&self.inner.settings.retries);
+            repeat(waits, RegistryError::is_retryable, async || {
+                self.from_anywhere(repo, d, async |origin| {
+                    self.transfer(origin, d, to, progress).await
+                })
+                .await
+            })
+            .await
+        };
+        let done = self.inner.downloads.run(key.clone(), fetch).await;
+        self.inner.downloads.forget(&key);
+        done.map(|_| ())
     }
 
     /// A verified blob in memory, for configs and other small ones; more than `limit` bytes is an error.
@@ -31,8 +53,12 @@ impl Client {
         d: &Descriptor,
         limit: u64,
     ) -> Result<Bytes, RegistryError> {
-        let _ = (repo, d, limit);
-        std::future::pending().await
+        let waits = Waits::download(&self.inner.settings.retries);
+        repeat(waits, RegistryError::is_retryable, async || {
+            self.from_anywhere(repo, d, async |origin| self.read(origin, d, limit).await)
+                .await
+        })
+        .await
     }
 
     /// Whether the repository has the blob.
@@ -41,7 +67,130 @@ impl Client {
         repo: &Repository,
         digest: &Digest,
     ) -> Result<bool, RegistryError> {
-        let _ = (repo, digest);
-        std::future::pending().await
+        let call = self.blob_call(repo, digest, Method::HEAD, Direction::Pull);
+        let _permit = self.inner.requests.acquire().await;
+        match self.send(&call).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn blob_call(
+        &self,
+        repo: &Repository,
+        digest: &Digest,
+        method: Method,
+        direction: Direction,
+    ) -> Call {
+        let path = format!("/v2/{}/blobs/{digest}", repo.path);
+        self.call(Ask::blob(repo, digest), repo, direction, method, path)
+    }
+
+    /// Tries `repo`, the sources its images were mirrored for, and the URLs of a foreign layer (I21, I26).
+    async fn from_anywhere<T>(
+        &self,
+        repo: &Repository,
+        d: &Descriptor,
+        get: impl AsyncFn(Origin<'_>) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let repos = if self.mirrored {
+            self.inner.sources.of_content(repo)
+        } else {
+            vec![repo.clone()]
+        };
+        let urls: &[String] = if d.media_type.is_foreign() {
+            &d.urls
+        } else {
+            &[]
+        };
+        let origins = repos.iter().map(Origin::Repository);
+        let origins = origins.chain(urls.iter().map(|url| Origin::Url { repo, url }));
+        let mut first = None;
+        for origin in origins {
+            match get(origin).await {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    tracing::debug!("{}", error.full());
+                    first = first.or(Some(error));
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| RegistryError::NoSource {
+            reference: repo.at_digest(d.digest).familiar(),
+        }))
+    }
+
+    async fn read(
+        &self,
+        origin: Origin<'_>,
+        d: &Descriptor,
+        limit: u64,
+    ) -> Result<Bytes, RegistryError> {
+        let call = self.content_call(origin, d)?;
+        if d.size > limit {
+            return Err(RegistryError::Unusable {
+                reference: call.repo.at_digest(d.digest).familiar(),
+                reason: format!(
+                    "a blob of {} bytes where at most {limit} are expected",
+                    d.size
+                ),
+            });
+        }
+        let bytes = repeat(
+            call.waits.clone(),
+            RegistryError::is_transient,
+            async || {
+                let _permit = self.inner.requests.acquire().await;
+                let mut answer = self.attempt(&call).await?;
+                let mut body = BytesMut::new();
+                while let Some(chunk) = answer.chunk().await? {
+                    body.extend_from_slice(&chunk);
+                    if body.len() as u64 > d.size {
+                        break;
+                    }
+                }
+                Ok(body.freeze())
+            },
+        )
+        .await?;
+        if bytes.len() as u64 != d.size {
+            return Err(wrong_size(&call.ask, d.size, bytes.len() as u64));
+        }
+        let actual = Digest::of(&bytes);
+        if actual == d.digest {
+            Ok(bytes)
+        } else {
+            Err(wrong_digest(&call.ask, d.digest, actual))
+        }
+    }
+}
+
+/// One place a blob may be.
+#[derive(Clone, Copy)]
+enum Origin<'a> {
+    Repository(&'a Repository),
+    /// Of a foreign layer; the repository is for messages.
+    Url {
+        repo: &'a Repository,
+        url: &'a str,
+    },
+}
+
+fn wrong_size(ask: &Ask, expected: u64, actual: u64) -> RegistryError {
+    RegistryError::SizeMismatch {
+        registry: ask.registry.clone(),
+        ask: ask.what.clone(),
+        expected,
+        actual,
+    }
+}
+
+fn wrong_digest(ask: &Ask, expected: Digest, actual: Digest) -> RegistryError {
+    RegistryError::DigestMismatch {
+        registry: ask.registry.clone(),
+        ask: ask.what.clone(),
+        expected,
+        actual,
     }
 }
