@@ -242,7 +242,7 @@ pub struct ContainerConfig {
     pub extra: Map<String, Value>,
 }
 
-/// A health check; a duration of 0 ns and 0 retries mean not given (F12).
+/// A health check; only what was given is there (F12).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HealthConfig {
@@ -254,40 +254,20 @@ pub struct HealthConfig {
     )]
     pub test: Vec<String>,
     /// Nanoseconds between checks.
-    #[serde(
-        default,
-        deserialize_with = "lenient::or_default",
-        skip_serializing_if = "is_zero"
-    )]
-    pub interval: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub interval: Option<i64>,
     /// Nanoseconds one check may take.
-    #[serde(
-        default,
-        deserialize_with = "lenient::or_default",
-        skip_serializing_if = "is_zero"
-    )]
-    pub timeout: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub timeout: Option<i64>,
     /// Nanoseconds during which failures do not count.
-    #[serde(
-        default,
-        deserialize_with = "lenient::or_default",
-        skip_serializing_if = "is_zero"
-    )]
-    pub start_period: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub start_period: Option<i64>,
     /// Nanoseconds between checks in the start period.
-    #[serde(
-        default,
-        deserialize_with = "lenient::or_default",
-        skip_serializing_if = "is_zero"
-    )]
-    pub start_interval: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub start_interval: Option<i64>,
     /// Failures in a row that make a container unhealthy.
-    #[serde(
-        default,
-        deserialize_with = "lenient::or_default",
-        skip_serializing_if = "is_zero"
-    )]
-    pub retries: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: Option<u32>,
 }
 
 impl ImageConfig {
@@ -382,12 +362,10 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_zero(value: &i64) -> bool {
-    *value == 0
+/// Docker's zero means not given, and Go leaves it out as well.
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn is_zero<T: Copy + Default + PartialEq>(value: &Option<T>) -> bool {
+    value.is_none_or(|value| value == T::default())
 }
 
 #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]

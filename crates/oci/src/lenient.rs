@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// `null` is the default value.
 pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -75,13 +75,13 @@ pub(crate) fn set<'de, D: Deserializer<'de>>(
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Set {
-        Map(BTreeMap<String, IgnoredAny>),
+        Map(Map<String, Value>),
         List(BTreeSet<String>),
     }
     let set: Option<Set> = Option::deserialize(deserializer)?;
     Ok(match set {
         None => BTreeSet::new(),
-        Some(Set::Map(map)) => map.into_keys().collect(),
+        Some(Set::Map(map)) => map.into_iter().map(|(name, _)| name).collect(),
         Some(Set::List(list)) => list,
     })
 }

@@ -19,11 +19,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod archive;
+pub mod atomic;
 mod config;
 mod descriptor;
 mod digest;
 mod document;
 mod index;
+mod layout;
 mod lenient;
 mod manifest;
 mod media_type;
@@ -31,11 +34,16 @@ mod platform;
 mod reference;
 mod verify;
 
+pub use archive::{
+    ArchiveError, ArchiveImage, ArchiveLayer, DockerArchive, read_docker_archive,
+    write_docker_archive,
+};
 pub use config::{ContainerConfig, HealthConfig, History, ImageConfig, RootFs};
 pub use descriptor::Descriptor;
 pub use digest::{DiffId, Digest, DigestError};
 pub use document::DocumentError;
 pub use index::{Index, NoMatch};
+pub use layout::{Layout, LayoutError, REF_NAME};
 pub use manifest::Manifest;
 pub use media_type::{Family, LayerCompression, MediaType};
 pub use platform::{Platform, PlatformError};

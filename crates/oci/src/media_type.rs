@@ -74,6 +74,18 @@ pub enum LayerCompression {
     Zstd,
 }
 
+impl LayerCompression {
+    /// Tells the packing from the first four bytes of a layer; what is neither gzip nor zstd counts as plain (I26).
+    pub fn detect(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            // A zstd frame, or one of the sixteen skippable frames.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
 impl fmt::Display for LayerCompression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -176,8 +176,8 @@ impl Platform {
             Some(first) if first.is_ascii_digit() => format!("v{v}"),
             _ => v.to_owned(),
         };
-        let architecture = result.architecture.to_ascii_lowercase();
-        let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
+        let spelling = result.architecture.to_ascii_lowercase();
+        let (architecture, variant) = match (spelling.as_str(), variant.as_str()) {
             ("x86_64" | "x86-64" | "amd64", "" | "v1" | "1") => ("amd64", String::new()),
             ("x86_64" | "x86-64" | "amd64", v) => ("amd64", with_v(v)),
             ("i386" | "i486" | "i586" | "i686" | "x86", v) => ("386", v.to_owned()),
@@ -189,7 +189,7 @@ impl Platform {
             ("powerpc64le" | "ppc64el", v) => ("ppc64le", v.to_owned()),
             (other, v) => (other, v.to_owned()),
         };
-        result.architecture = architecture.to_owned();
+        architecture.clone_into(&mut result.architecture);
         result.variant = Some(variant).filter(|v| !v.is_empty());
         result.os_version = result.os_version.filter(|v| !v.is_empty());
         result

@@ -1,0 +1,448 @@
+//! OCI image layouts on disk: `oci-layout`, `index.json` and `blobs/sha256/<hex>`.
+//!
+//! Several processes may read and write one layout. Every file appears under its name only when it is whole: written
+//! to a temporary name in the same directory tree, synced, renamed. `index.json` is read, changed and replaced under
+//! an exclusive lock on the `oci-layout` file, which is always there and never replaced; the lock of a process that
+//! died is gone with it. What others put into `index.json` is kept, unknown fields included (I38).
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::atomic::{self, Staged};
+use crate::{
+    Descriptor, Digest, DocumentError, ImageConfig, Index, Manifest, Mismatch, NoMatch, Platform,
+    VerifyingReader,
+};
+
+/// The annotation that names an entry of a layout's index.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// containerd's annotation with the full name; read, not written.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+const MARKER: &str = "oci-layout";
+const INDEX: &str = "index.json";
+/// Manifests and configs beyond this are not believed.
+const MAX_DOCUMENT: u64 = 16 << 20;
+/// Indexes inside indexes beyond this depth are not followed (I24).
+const MAX_DEPTH: u32 = 4;
+
+/// An OCI image layout directory.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    dir: PathBuf,
+}
+
+/// What can go wrong with a layout.
+#[derive(Debug, Error)]
+pub enum LayoutError {
+    /// The system refused an operation.
+    #[error("cannot {operation} `{}`", path.display())]
+    Io {
+        /// What was tried: `read`, `create`, ...
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no `oci-layout` file.
+    #[error("`{}` is not an OCI image layout: it has no `oci-layout` file", dir.display())]
+    NotALayout {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The `oci-layout` file is not what it should be.
+    #[error("`{}` has layout version `{version}`, only `1.x` is supported", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says, empty when it says nothing.
+        version: String,
+    },
+    /// A document in the layout cannot be read.
+    #[error("`{}` cannot be used", path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: DocumentError,
+    },
+    /// A manifest or config is larger than any real one.
+    #[error("`{}` has {size} bytes, more than any manifest or config", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// A blob is not what its name says, or not what was announced (I25).
+    #[error("blob `{}` is not what it should be", path.display())]
+    Mismatch {
+        /// The file or the place it was meant for.
+        path: PathBuf,
+        /// Expected and actual.
+        #[source]
+        source: Mismatch,
+    },
+    /// Nothing in the layout is for the wanted platform.
+    #[error("layout `{}` does not fit", dir.display())]
+    Platform {
+        /// The layout.
+        dir: PathBuf,
+        /// Wanted and available.
+        #[source]
+        source: Box<NoMatch>,
+    },
+}
+
+impl Layout {
+    /// Opens a layout for writing; what is missing of it is made, what is there is kept (I38).
+    pub fn create(dir: &Path) -> Result<Self, LayoutError> {
+        let blobs = dir.join("blobs").join("sha256");
+        fs::create_dir_all(&blobs).map_err(failed("create", &blobs))?;
+        let layout = Self {
+            dir: dir.to_owned(),
+        };
+        let marker = dir.join(MARKER);
+        if !marker.exists() {
+            let content = json!({"imageLayoutVersion": "1.0.0"}).to_string();
+            atomic::create_new(dir, &marker, content.as_bytes())
+                .map_err(failed("create", &marker))?;
+        }
+        layout.check_version()?;
+        let index = dir.join(INDEX);
+        if !index.exists() {
+            let content = Index::new(crate::Family::Oci, Vec::new()).to_bytes();
+            atomic::create_new(dir, &index, &content).map_err(failed("create", &index))?;
+        }
+        Ok(layout)
+    }
+
+    /// Opens an existing layout; it may be read-only.
+    pub fn open(dir: &Path) -> Result<Self, LayoutError> {
+        let layout = Self {
+            dir: dir.to_owned(),
+        };
+        layout.check_version()?;
+        Ok(layout)
+    }
+
+    fn check_version(&self) -> Result<(), LayoutError> {
+        let path = self.dir.join(MARKER);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Err(LayoutError::NotALayout {
+                    dir: self.dir.clone(),
+                });
+            }
+            Err(error) => return Err(failed("read", &path)(error)),
+        };
+        let version = serde_json::from_slice::<Value>(&text)
+            .ok()
+            .and_then(|value| value.get("imageLayoutVersion")?.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        if version.starts_with("1.") {
+            Ok(())
+        } else {
+            Err(LayoutError::Version { path, version })
+        }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the blob is or would be.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join("blobs").join("sha256").join(digest.hex())
+    }
+
+    /// Whether the blob is there; its content was checked when it was written.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).is_file()
+    }
+
+    /// Whether the blob is there in the announced length.
+    fn has_whole_blob(&self, expected: &Descriptor) -> bool {
+        fs::metadata(self.blob_path(&expected.digest))
+            .is_ok_and(|found| found.is_file() && found.len() == expected.size)
+    }
+
+    /// Stores what `reader` gives, which must be exactly what `expected` says; a blob that is there already is kept
+    /// and the reader left alone.
+    pub fn write_blob(&self, reader: impl Read, expected: &Descriptor) -> Result<(), LayoutError> {
+        if self.has_whole_blob(expected) {
+            return Ok(());
+        }
+        let path = self.blob_path(&expected.digest);
+        let mut reader = VerifyingReader::new(reader, expected.digest, Some(expected.size));
+        let mut staged =
+            Staged::new(&self.dir).map_err(failed("create a temporary file in", &self.dir))?;
+        staged
+            .fill(&mut reader)
+            .map_err(|error| unsuitable(&path, "write", error))?;
+        staged.publish(&path).map_err(failed("create", &path))
+    }
+
+    /// Stores bytes held in memory and returns their descriptor.
+    pub fn write_bytes(
+        &self,
+        media_type: crate::MediaType,
+        bytes: &[u8],
+    ) -> Result<Descriptor, LayoutError> {
+        let descriptor = Descriptor::of(media_type, bytes);
+        self.write_blob(bytes, &descriptor)?;
+        Ok(descriptor)
+    }
+
+    /// Takes in a finished file whose digest the caller has computed: by hard link where the filesystem allows, else
+    /// by a copy that is verified. The caller must not change the file afterwards.
+    pub fn adopt_blob(&self, path: &Path, digest: &Digest) -> Result<(), LayoutError> {
+        let source = File::open(path).map_err(failed("open", path))?;
+        let size = source.metadata().map_err(failed("read", path))?.len();
+        let expected = Descriptor::new(crate::MediaType::Other(String::new()), *digest, size);
+        if self.has_whole_blob(&expected) {
+            return Ok(());
+        }
+        source.sync_data().map_err(failed("sync", path))?;
+        let at = self.blob_path(digest);
+        match Staged::link(&self.dir, path) {
+            Ok(staged) => staged.publish(&at).map_err(failed("create", &at)),
+            // Another filesystem, or one without hard links, or too many of them.
+            Err(_) => self.write_blob(source, &expected),
+        }
+    }
+
+    /// Reads a small blob whole and verifies it.
+    pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, LayoutError> {
+        let path = self.blob_path(digest);
+        let file = File::open(&path).map_err(failed("open", &path))?;
+        let size = file.metadata().map_err(failed("read", &path))?.len();
+        if size > MAX_DOCUMENT {
+            return Err(LayoutError::TooLarge { path, size });
+        }
+        let mut bytes = Vec::new();
+        VerifyingReader::new(file, *digest, None)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unsuitable(&path, "read", error))?;
+        Ok(bytes)
+    }
+
+    /// Opens a blob; reading to its end fails if it is not what `expected` says.
+    pub fn open_blob(&self, expected: &Descriptor) -> Result<VerifyingReader<File>, LayoutError> {
+        let path = self.blob_path(&expected.digest);
+        let file = File::open(&path).map_err(failed("open", &path))?;
+        Ok(VerifyingReader::new(
+            file,
+            expected.digest,
+            Some(expected.size),
+        ))
+    }
+
+    /// The layout's `index.json`.
+    pub fn index(&self) -> Result<Index, LayoutError> {
+        let path = self.dir.join(INDEX);
+        let bytes = fs::read(&path).map_err(failed("read", &path))?;
+        Index::parse(&bytes).map_err(|source| LayoutError::Document { path, source })
+    }
+
+    /// Lists `descriptor` in `index.json`, last.
+    ///
+    /// It takes the place of entries with the same name ([`REF_NAME`]) and platform, and of the very same manifest
+    /// listed without a name; everything else in the file stays.
+    pub fn add_manifest(&self, descriptor: &Descriptor) -> Result<(), LayoutError> {
+        let _lock = self.lock()?;
+        let path = self.dir.join(INDEX);
+        let bytes = fs::read(&path).map_err(failed("read", &path))?;
+        // Checked as an index, but changed as plain JSON, so that unknown fields stay.
+        let json = |source| LayoutError::Document {
+            path: path.clone(),
+            source: DocumentError::Json {
+                document: "image index",
+                source,
+            },
+        };
+        Index::parse(&bytes).map_err(|source| LayoutError::Document {
+            path: path.clone(),
+            source,
+        })?;
+        let mut index: Value = serde_json::from_slice(&bytes).map_err(json)?;
+        let entry = serde_json::to_value(descriptor).map_err(json)?;
+        let entries = match index.get_mut("manifests").and_then(Value::as_array_mut) {
+            Some(entries) => entries,
+            None => {
+                index["manifests"] = Value::Array(Vec::new());
+                match index["manifests"].as_array_mut() {
+                    Some(entries) => entries,
+                    None => return Ok(()),
+                }
+            }
+        };
+        entries.retain(|old| {
+            serde_json::from_value::<Descriptor>(old.clone())
+                .map_or(true, |old| !replaces(descriptor, &old))
+        });
+        entries.push(entry);
+        let bytes = crate::document::to_bytes(&index);
+        atomic::replace(&self.dir, &path, &bytes).map_err(failed("replace", &path))
+    }
+
+    /// The manifest for `wanted` among the entries with this name, or among all when there is no name.
+    ///
+    /// Nested indexes are followed; an entry that does not say what it is for is asked through its config (I24). A
+    /// single manifest for another platform is returned all the same, for the caller to warn about (C15).
+    /// `None`: no entry has the name.
+    pub fn find(
+        &self,
+        name: Option<&str>,
+        wanted: &Platform,
+    ) -> Result<Option<Descriptor>, LayoutError> {
+        let mut index = self.index()?;
+        index.manifests.retain(|entry| {
+            !entry.is_attestation() && name.is_none_or(|name| is_named(entry, name))
+        });
+        if index.manifests.is_empty() {
+            return Ok(None);
+        }
+        if let [only] = index.manifests.as_slice()
+            && !only.media_type.is_index()
+        {
+            return Ok(Some(only.clone()));
+        }
+        self.choose(&index, wanted, MAX_DEPTH).map(Some)
+    }
+
+    fn choose(
+        &self,
+        index: &Index,
+        wanted: &Platform,
+        depth: u32,
+    ) -> Result<Descriptor, LayoutError> {
+        let mut miss = match index.select(wanted) {
+            Ok(entry) if entry.media_type.is_index() && depth > 0 => {
+                return self.choose(&self.read_index(entry)?, wanted, depth - 1);
+            }
+            Ok(entry) => return Ok(entry.clone()),
+            Err(miss) => miss,
+        };
+        let mut best: Option<(u32, Descriptor)> = None;
+        for entry in std::mem::take(&mut miss.unlabelled) {
+            if entry.media_type.is_index() {
+                if depth == 0 {
+                    continue;
+                }
+                match self.choose(&self.read_index(&entry)?, wanted, depth - 1) {
+                    Ok(found) => return Ok(found),
+                    Err(LayoutError::Platform { source, .. }) => {
+                        miss.available.extend(source.available);
+                    }
+                    Err(other) => return Err(other),
+                }
+                continue;
+            }
+            let platform = self.read_platform(&entry)?;
+            if let Some(rank) = wanted.rank(&platform)
+                && best.as_ref().is_none_or(|(least, _)| rank < *least)
+            {
+                best = Some((rank, entry));
+            }
+            miss.available.push(platform);
+        }
+        best.map(|(_, entry)| entry).ok_or(LayoutError::Platform {
+            dir: self.dir.clone(),
+            source: miss,
+        })
+    }
+
+    fn read_index(&self, entry: &Descriptor) -> Result<Index, LayoutError> {
+        Index::parse(&self.read_blob(&entry.digest)?).map_err(self.bad_blob(entry.digest))
+    }
+
+    fn read_platform(&self, entry: &Descriptor) -> Result<Platform, LayoutError> {
+        let manifest = Manifest::parse(&self.read_blob(&entry.digest)?)
+            .map_err(self.bad_blob(entry.digest))?;
+        let digest = manifest.config.digest;
+        let config =
+            ImageConfig::parse(&self.read_blob(&digest)?).map_err(self.bad_blob(digest))?;
+        Ok(config.platform())
+    }
+
+    fn bad_blob(&self, digest: Digest) -> impl Fn(DocumentError) -> LayoutError {
+        let path = self.blob_path(&digest);
+        move |source| LayoutError::Document {
+            path: path.clone(),
+            source,
+        }
+    }
+
+    /// Waits until no other process changes `index.json`; released on drop.
+    fn lock(&self) -> Result<File, LayoutError> {
+        let path = self.dir.join(MARKER);
+        // Open for writing, which NFS needs for an exclusive lock.
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        file.lock().map_err(failed("lock", &path))?;
+        Ok(file)
+    }
+}
+
+fn replaces(new: &Descriptor, old: &Descriptor) -> bool {
+    match (new.annotations.get(REF_NAME), old.annotations.get(REF_NAME)) {
+        (Some(new_name), Some(old_name)) => {
+            let same_platform = match (&new.platform, &old.platform) {
+                (Some(new), Some(old)) => new.normalized() == old.normalized(),
+                _ => true,
+            };
+            new_name == old_name && same_platform
+        }
+        (_, None) => new.digest == old.digest,
+        (None, Some(_)) => false,
+    }
+}
+
+fn is_named(entry: &Descriptor, name: &str) -> bool {
+    [REF_NAME, CONTAINERD_NAME].iter().any(|key| {
+        entry
+            .annotations
+            .get(*key)
+            .is_some_and(|value| value == name)
+    })
+}
+
+fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LayoutError + use<> {
+    let path = path.to_owned();
+    move |source| LayoutError::Io {
+        operation,
+        path,
+        source,
+    }
+}
+
+/// Tells wrong content from a failing disk.
+fn unsuitable(path: &Path, operation: &'static str, error: io::Error) -> LayoutError {
+    match Mismatch::from_io(&error) {
+        Some(mismatch) => LayoutError::Mismatch {
+            path: path.to_owned(),
+            source: mismatch.clone(),
+        },
+        None => failed(operation, path)(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;
