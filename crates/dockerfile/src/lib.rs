@@ -1,23 +1,56 @@
 //! Dockerfile text to instructions with spans, stages, word expansion and ignore patterns.
+//!
+//! In goes text, out come values: nothing here touches files or the network. [`parse`] turns the
+//! bytes of a Dockerfile into [`Stage`]s of typed [`Instruction`]s, each with the [`Span`] it came
+//! from, or into a [`ParseError`] that lists every fault. Nothing is expanded while parsing, as values
+//! are known only when a step runs: [`Expander`] does that word by word, [`Mount::parse`],
+//! [`parse_expose`], [`Chmod::parse`] and [`validate_signal`] read what comes out. [`PatternSet`] is a
+//! `.dockerignore` or a list of `--exclude`, [`Glob`] a source of `COPY`.
+//!
+//! ```
+//! use kiln_dockerfile::{Command, Expander, parse};
+//!
+//! let file = parse(b"FROM alpine:3.22 AS build\nENV PATH=/opt/bin:$PATH\n")?;
+//! let stage = &file.stages[0];
+//! assert_eq!(stage.name.as_deref(), Some("build"));
+//!
+//! let Command::Env(pairs) = &stage.instructions[0].command else { unreachable!() };
+//! let vars = [("PATH", "/bin")];
+//! let value = Expander::new(file.directives.escape).word(&pairs[0].value, &vars)?;
+//! assert_eq!(value.text, "/opt/bin:/bin");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod automaton;
 mod chmod;
 mod command;
+mod directive;
 mod dockerfile;
 mod duration;
 mod error;
 mod excerpt;
 mod expand;
 mod expose;
+mod flags;
 mod glob;
 mod heredoc;
+mod instruction;
+mod json;
+mod lint;
+mod logical;
 mod lookup;
 mod mount;
+mod parse;
 mod pattern;
+mod pattern_syntax;
 mod position;
 mod signal;
+mod size;
 mod stage_lookup;
 mod suggest;
 mod warning;
+mod wildcard;
+mod words;
 
 pub use chmod::{Chmod, ChmodError, ModeChange};
 pub use command::{
@@ -33,19 +66,10 @@ pub use glob::{Glob, GlobComponent};
 pub use heredoc::Heredoc;
 pub use lookup::Lookup;
 pub use mount::{Mount, MountError, MountType, Sharing};
+pub use parse::{parse, parse_trigger};
 pub use pattern::{PatternError, PatternSet};
 pub use position::{Position, Span};
 pub use signal::{SignalError, validate_signal};
 pub use stage_lookup::{StageError, copy_source, find_stage, find_target};
 pub use suggest::closest;
 pub use warning::Warning;
-
-/// Reads a whole Dockerfile.
-pub fn parse(_text: &[u8]) -> Result<Dockerfile, ParseError> {
-    todo!()
-}
-
-/// Reads the one instruction of an ONBUILD trigger.
-pub fn parse_trigger(_text: &str, _escape: char) -> Result<Instruction, ParseError> {
-    todo!()
-}

@@ -2,23 +2,25 @@
 
 /// A word further away than this is another word, not a typing error.
 const FARTHEST: usize = 2;
+/// Words up to this length are within two steps of nearly everything; for them it is one.
+const SHORT: usize = 3;
 
 /// The option nearest to `word` in any case, if it is near enough to be what was meant; none when
 /// `word` itself is an option.
 pub fn closest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().chars().collect();
+    let farthest = if word.len() <= SHORT { 1 } else { FARTHEST };
     let mut best: Option<(usize, &str)> = None;
     for option in options {
         let other: Vec<char> = option.to_lowercase().chars().collect();
-        if other.len().abs_diff(word.len()) > FARTHEST {
+        if other.len().abs_diff(word.len()) > farthest {
             continue;
         }
         let distance = distance(&word, &other);
         if distance == 0 {
             return None;
         }
-        // A short word is within reach of everything; at least one character has to agree.
-        if distance <= FARTHEST && distance < word.len() && best.is_none_or(|(d, _)| distance < d) {
+        if distance <= farthest && distance < word.len() && best.is_none_or(|(d, _)| distance < d) {
             best = Some((distance, option));
         }
     }
@@ -61,6 +63,7 @@ mod tests {
             ("run", &["RUN"], None),
             ("xyz", &["RUN", "CMD"], None),
             ("ab", &["cd"], None),
+            ("foo", &["fpe"], None),
             ("", &["a"], None),
             ("copyy", &[], None),
         ];
