@@ -1,1 +1,49 @@
-//! Layer tar streams in and out: deterministic writer, compression, digests, tree index, safe extraction
+//! Layers: tar streams in and out.
+//!
+//! Out: [`LayerWriter`] turns [`Entry`]s and the content of files into a packed layer in one pass with bounded
+//! memory; the bytes depend only on the entries and the compression, so equal input gives equal digests.
+//! In: [`LayerReader`] understands every packing and tar dialect found in images; [`extract`] unpacks it below a
+//! [`Root`], which no path can leave; [`extract_contents`] hands out single files without a file system;
+//! [`read_listing`] keeps the headers only. [`TreeIndex`] merges the headers of all layers of an image into the tree
+//! a process would see, which is enough for everything except running one.
+//!
+//! ```
+//! use kiln_layer::{Compression, Entry, LayerReader, LayerWriter, TreeIndex, WriterOptions, read_listing};
+//!
+//! let mut writer = LayerWriter::new(Vec::new(), Compression::default(), WriterOptions::default());
+//! writer.append(&Entry::directory("etc"), None)?;
+//! writer.append(&Entry::file("etc/motd", 5), Some(&mut &b"hello"[..]))?;
+//! let (info, bytes) = writer.finish()?;
+//!
+//! let (entries, diff_id) = read_listing(LayerReader::new(&bytes[..]))?;
+//! assert_eq!(diff_id, info.diff_id);
+//!
+//! let mut tree = TreeIndex::new();
+//! tree.apply_layer(0, entries)?;
+//! assert!(tree.get(&"etc/motd".into()).is_some());
+//! # Ok::<(), kiln_layer::LayerError>(())
+//! ```
+
+mod compression;
+mod entry;
+mod error;
+mod extract;
+mod listing;
+mod path;
+mod reader;
+mod root;
+mod tree;
+mod writer;
+
+pub use compression::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
+pub use entry::{Entry, EntryKind, Xattrs};
+pub use error::LayerError;
+pub use extract::{
+    ExtractOptions, ExtractReport, OpaqueXattr, Owners, SkipReason, Skipped, Whiteouts, extract,
+};
+pub use listing::{extract_contents, read_listing};
+pub use path::ImagePath;
+pub use reader::{EntryReader, LayerReader, ReadAs, is_tar_header};
+pub use root::{DirEntry, FileType, NewDirectory, Parent, ResolvedPath, Root, Stat};
+pub use tree::{LinkGroup, Node, NodeKind, Resolved, TreeError, TreeIndex};
+pub use writer::{LayerInfo, LayerWriter, WriterOptions};
