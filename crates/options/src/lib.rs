@@ -1,1 +1,72 @@
-//! Option groups that both binaries share, and the checked settings they resolve to
+//! Option groups that both binaries share, and the checked settings they resolve to.
+//!
+//! In go flags and environment variables as kaniko names them; out come settings in which every name is parsed,
+//! every combination makes sense and every file that must exist does. The groups are plain structs with kaniko's
+//! defaults, so an embedder fills in what it needs:
+//!
+//! ```
+//! use kiln_options::{BuildOptions, ContextOptions, ExecutorOptions, OutputOptions};
+//!
+//! let options = ExecutorOptions {
+//!     build: BuildOptions { dockerfile: "Cargo.toml".to_owned(), ..BuildOptions::default() },
+//!     context: ContextOptions { context: ".".to_owned(), ..ContextOptions::default() },
+//!     output: OutputOptions { destination: vec!["reg.example/app:1".to_owned()], ..OutputOptions::default() },
+//!     ..ExecutorOptions::default()
+//! };
+//! let resolved = options.resolve(&|_| None)?;
+//! assert_eq!(resolved.settings.destinations[0].to_string(), "reg.example/app:1");
+//! # Ok::<(), kiln_options::OptionError>(())
+//! ```
+//!
+//! The groups derive `clap::Args` under the feature `clap`, which also brings the command lines of the binaries;
+//! `logging` brings the log writer, `login` the store of registry credentials.
+
+mod build;
+mod build_args;
+mod cache;
+#[cfg(feature = "clap")]
+mod command_line;
+mod context;
+mod dockerfile_source;
+pub mod env_vars;
+mod error;
+mod executor;
+mod log;
+#[cfg(feature = "logging")]
+mod logging;
+#[cfg(feature = "login")]
+mod login;
+mod nearest;
+mod output;
+mod path;
+mod push;
+#[cfg(feature = "clap")]
+mod quantity;
+mod registry;
+mod secret;
+mod value;
+mod warmer;
+mod work_dir;
+
+pub use build::{BuildOptions, Isolation, SnapshotMode};
+pub use cache::{CacheOptions, CacheSettings, LayerCacheOptions};
+#[cfg(feature = "clap")]
+pub use command_line::{
+    CommandLine, ExecutorAction, ExecutorCommand, Stop, WarmerCommand, kaniko_manners,
+};
+pub use context::{ContextOptions, GitOptions};
+pub use dockerfile_source::DockerfileSource;
+pub use error::{Notice, OptionError};
+pub use executor::{BuildSettings, ExecutorOptions, Resolved};
+pub use log::{LogFormat, LogOptions, Verbosity};
+#[cfg(feature = "logging")]
+pub use logging::{LogError, start_logging};
+#[cfg(feature = "login")]
+pub use login::{LoginError, LoginOptions};
+pub use output::{CompressionKind, FileTarget, ImageFormat, OutputOptions};
+pub use push::{PushImageOptions, PushImageSettings};
+pub use registry::{PushOptions, RegistryOptions};
+pub use secret::{SecretSource, SecretSpec};
+pub use value::ValueError;
+pub use warmer::{WarmOptions, WarmSettings, WarmerOptions};
+pub use work_dir::WorkDir;

@@ -1,0 +1,311 @@
+//! Everything the executor is told.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use kiln_oci::{Family, Platform, Reference};
+use kiln_registry::RegistrySettings;
+
+use crate::env_vars::{self, Env};
+use crate::output::pairs;
+use crate::{
+    BuildOptions, CacheOptions, CacheSettings, CompressionKind, ContextOptions, DockerfileSource,
+    FileTarget, Isolation, LayerCacheOptions, LogOptions, Notice, OptionError, OutputOptions,
+    PushOptions, RegistryOptions, SecretSpec, SnapshotMode, WorkDir, build_args, registry, secret,
+};
+
+/// Every option of the executor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct ExecutorOptions {
+    /// What is built, and how.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub build: BuildOptions,
+    /// From which files.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub context: ContextOptions,
+    /// Where to.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub output: OutputOptions,
+    /// The volume of base images.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub cache: CacheOptions,
+    /// The cache of layers.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub layer_cache: LayerCacheOptions,
+    /// How images are pulled.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub registry: RegistryOptions,
+    /// How images are pushed.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub push: PushOptions,
+    /// What is logged.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub log: LogOptions,
+}
+
+/// Settings, and what the user should know about them.
+#[derive(Debug, Clone)]
+pub struct Resolved<T> {
+    /// The settings, checked.
+    pub settings: T,
+    /// What was accepted and has no effect.
+    pub notices: Vec<Notice>,
+}
+
+impl ExecutorOptions {
+    /// Checks everything that can be checked before work begins: names, combinations, files that must exist.
+    pub fn resolve(&self, env: &Env<'_>) -> Result<Resolved<BuildSettings>, OptionError> {
+        let mut notices = Vec::new();
+        let build = &self.build;
+        let output = self.output.resolve(env, build.dryrun)?;
+        self.layer_cache.check(output.no_push, &mut notices)?;
+        let context_dir = self.context.resolve(&mut notices)?;
+        let mut build_args = build_args::resolve(&build.build_arg, env)?;
+        let source_date_epoch = build_args::source_date_epoch(&mut build_args, env)?;
+        let executable = std::env::current_exe().ok();
+        let or_variable = |flag: Option<bool>, name| match flag {
+            Some(flag) => Ok(flag),
+            None => Ok::<_, OptionError>(env_vars::boolean(env, name)?.unwrap_or(false)),
+        };
+        let settings = BuildSettings {
+            dockerfile: DockerfileSource::find(&build.dockerfile, Some(&context_dir))?,
+            context_dir,
+            targets: targets(&build.target),
+            proxy_env: build_args::proxies(&build_args, env)?,
+            build_args,
+            labels: pairs("--label", &build.label)?,
+            annotations: pairs("--annotation", &build.annotation)?,
+            secrets: secret::resolve(&build.secret, env)?,
+            platform: platform("--custom-platform", build.custom_platform.as_deref())?,
+            isolation: build.isolation,
+            force: build.force,
+            work_dir: WorkDir::resolve(build.kaniko_dir.as_ref(), env, executable.as_deref())?,
+            pre_cleanup: or_variable(build.pre_cleanup, env_vars::KANIKO_PRE_CLEANUP)?,
+            cleanup: or_variable(build.cleanup, env_vars::KANIKO_CLEANUP)?,
+            preserve_context: or_variable(
+                build.preserve_context,
+                env_vars::KANIKO_PRESERVE_CONTEXT,
+            )?,
+            materialize: build.materialize,
+            dry_run: build.dryrun,
+            print_plan: build.dryrun
+                || env_vars::boolean(env, env_vars::KANIKO_PRINT_PLAN)?.unwrap_or(false),
+            extract_retry: registry::tries(build.image_fs_extract_retry),
+            destinations: output.destinations,
+            no_push: output.no_push,
+            tar_path: output.tar_path,
+            oci_layout_path: output.oci_layout_path,
+            digest_file: output.digest_file,
+            image_name_with_digest_file: output.image_name_with_digest_file,
+            image_name_tag_with_digest_file: output.image_name_tag_with_digest_file,
+            builder_output: output.builder_output,
+            compression: output.compression,
+            compression_level: output.compression_level,
+            image_format: output.image_format,
+            reproducible: build.reproducible,
+            single_snapshot: build.single_snapshot,
+            snapshot_mode: build.snapshot_mode,
+            ignore_paths: ignore_paths(&build.ignore_path),
+            ignore_var_run: build.ignore_var_run,
+            source_date_epoch,
+            cache: self.cache.resolve()?,
+            registry: self.push.resolve(&self.registry, env)?,
+            skip_push_permission_check: self.push.skip_push_permission_check,
+        };
+        Ok(Resolved { settings, notices })
+    }
+}
+
+/// What a build needs to know, checked.
+#[derive(Debug, Clone)]
+pub struct BuildSettings {
+    /// The context, absolute, sub-path included; it existed when the options were resolved.
+    pub context_dir: PathBuf,
+    /// The Dockerfile.
+    pub dockerfile: DockerfileSource,
+    /// Stages to build, the first of which is the image; none means the last stage.
+    pub targets: Vec<String>,
+    /// Values of ARGs; each name once (B28).
+    pub build_args: Vec<(String, String)>,
+    /// Labels of the final image, each key once (F15).
+    pub labels: Vec<(String, String)>,
+    /// Annotations of the manifest, each key once (F25).
+    pub annotations: Vec<(String, String)>,
+    /// Secrets that RUN may mount, each id once.
+    pub secrets: Vec<SecretSpec>,
+    /// Platform of the image.
+    pub platform: Platform,
+    /// Where RUN commands run.
+    pub isolation: Isolation,
+    /// Work in place even outside a container.
+    pub force: bool,
+    /// Where the builder keeps its own files.
+    pub work_dir: WorkDir,
+    /// Empty the root filesystem before an in-place build.
+    pub pre_cleanup: bool,
+    /// Empty the root filesystem after an in-place build.
+    pub cleanup: bool,
+    /// Keep the context safe from an in-place build.
+    pub preserve_context: bool,
+    /// Make the files of the target exist at the end (H21).
+    pub materialize: bool,
+    /// Show the plan and stop.
+    pub dry_run: bool,
+    /// Show the plan before building.
+    pub print_plan: bool,
+    /// Extra tries of unpacking a base image (I16).
+    pub extract_retry: u32,
+    /// Names of the image, each once, none with a digest; pushed to unless `no_push`.
+    pub destinations: Vec<Reference>,
+    /// Push nothing.
+    pub no_push: bool,
+    /// File for a docker archive, absolute (I38).
+    pub tar_path: Option<PathBuf>,
+    /// Folder for an OCI layout, absolute (I38).
+    pub oci_layout_path: Option<PathBuf>,
+    /// Gets the digest (I36).
+    pub digest_file: Option<FileTarget>,
+    /// Gets `repo@digest` lines (I37).
+    pub image_name_with_digest_file: Option<FileTarget>,
+    /// Gets `repo:tag@digest` lines (I37).
+    pub image_name_tag_with_digest_file: Option<FileTarget>,
+    /// Folder that gets an `images` file with a JSON line per pushed image (I37).
+    pub builder_output: Option<PathBuf>,
+    /// How new layers are compressed.
+    pub compression: CompressionKind,
+    /// How hard: 0 to 9 for gzip, 1 to 22 for zstd; none is the usual level.
+    pub compression_level: Option<i32>,
+    /// Family of media types; none is that of the base image.
+    pub image_format: Option<Family>,
+    /// Leave times out (G42).
+    pub reproducible: bool,
+    /// One layer for everything the build adds (G41).
+    pub single_snapshot: bool,
+    /// How a scan finds changes.
+    pub snapshot_mode: SnapshotMode,
+    /// Absolute paths of the image that never become part of a layer (G24).
+    pub ignore_paths: Vec<PathBuf>,
+    /// Keep `/var/run` out of layers (D19).
+    pub ignore_var_run: bool,
+    /// Seconds since 1970 that stand for now (G43).
+    pub source_date_epoch: Option<i64>,
+    /// Proxy variables for every RUN, in both spellings (B26).
+    pub proxy_env: BTreeMap<String, String>,
+    /// The volume of base images.
+    pub cache: CacheSettings,
+    /// How registries are reached.
+    pub registry: RegistrySettings,
+    /// Do not check before the build that pushing is allowed (I29).
+    pub skip_push_permission_check: bool,
+}
+
+impl BuildSettings {
+    /// What a docker archive without any destination is named, as by kaniko.
+    const UNSET: &str = "docker.io/unset-repo/unset-image-name";
+
+    /// The names in a docker archive: all destinations, or kaniko's place-holder if there are none.
+    pub fn archive_names(&self) -> Vec<Reference> {
+        if self.destinations.is_empty() {
+            Reference::parse(Self::UNSET).into_iter().collect()
+        } else {
+            self.destinations.clone()
+        }
+    }
+}
+
+impl Default for BuildSettings {
+    /// A build that reads and writes nothing yet: no context, no output, the Dockerfile of the current directory.
+    fn default() -> Self {
+        Self {
+            context_dir: PathBuf::new(),
+            dockerfile: DockerfileSource::default(),
+            targets: Vec::new(),
+            build_args: Vec::new(),
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            secrets: Vec::new(),
+            platform: Platform::host(),
+            isolation: Isolation::default(),
+            force: false,
+            work_dir: WorkDir::default(),
+            pre_cleanup: false,
+            cleanup: false,
+            preserve_context: false,
+            materialize: false,
+            dry_run: false,
+            print_plan: false,
+            extract_retry: 0,
+            destinations: Vec::new(),
+            no_push: true,
+            tar_path: None,
+            oci_layout_path: None,
+            digest_file: None,
+            image_name_with_digest_file: None,
+            image_name_tag_with_digest_file: None,
+            builder_output: None,
+            compression: CompressionKind::default(),
+            compression_level: None,
+            image_format: None,
+            reproducible: false,
+            single_snapshot: false,
+            snapshot_mode: SnapshotMode::default(),
+            ignore_paths: Vec::new(),
+            ignore_var_run: true,
+            source_date_epoch: None,
+            proxy_env: BTreeMap::new(),
+            cache: CacheSettings::default(),
+            registry: RegistrySettings::default(),
+            skip_push_permission_check: false,
+        }
+    }
+}
+
+/// Reads a platform; that of this machine if none is given.
+pub(crate) fn platform(flag: &'static str, value: Option<&str>) -> Result<Platform, OptionError> {
+    match value.filter(|value| !value.is_empty()) {
+        None => Ok(Platform::host()),
+        Some(value) => Platform::parse(value)
+            .map(|platform| platform.normalized())
+            .map_err(|source| OptionError::InvalidPlatform {
+                flag,
+                value: value.to_owned(),
+                source,
+            }),
+    }
+}
+
+/// Names may be joined by commas; empty ones come from unset variables.
+fn targets(values: &[String]) -> Vec<String> {
+    let names = values
+        .iter()
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Paths of the image, cleaned; a relative one counts from the root.
+fn ignore_paths(paths: &[PathBuf]) -> Vec<PathBuf> {
+    paths
+        .iter()
+        .filter(|path| !path.as_os_str().is_empty())
+        .map(|path| cleaned(path))
+        .collect()
+}
+
+fn cleaned(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}

@@ -1,0 +1,285 @@
+//! Writes what is traced to stderr, one line an event.
+
+use std::fmt;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::env_vars::{self, Env};
+use crate::{LogFormat, LogOptions, Verbosity};
+
+/// Logging was started twice.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start logging")]
+pub struct LogError(#[source] tracing_subscriber::util::TryInitError);
+
+/// Sends everything traced from now on to stderr, for the rest of the process. `NO_COLOR` turns colours off.
+pub fn start_logging(options: &LogOptions, env: &Env<'_>) -> Result<(), LogError> {
+    let lines = Lines::new(options, env);
+    tracing_subscriber::registry()
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .event_format(lines),
+        )
+        .with(filter(options.verbosity))
+        .try_init()
+        .map_err(LogError)
+}
+
+/// Other people's crates log no more than warnings: at trace level some of them print request headers (I39).
+fn filter(verbosity: Verbosity) -> Targets {
+    let level = match verbosity {
+        Verbosity::Trace => LevelFilter::TRACE,
+        Verbosity::Debug => LevelFilter::DEBUG,
+        Verbosity::Info => LevelFilter::INFO,
+        Verbosity::Warn => LevelFilter::WARN,
+        Verbosity::Error => LevelFilter::ERROR,
+        Verbosity::Fatal | Verbosity::Panic => LevelFilter::OFF,
+    };
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_targets(["kiln", "executor", "warmer"].map(|target| (target, level)))
+}
+
+/// The look of a line.
+#[derive(Debug, Clone)]
+struct Lines {
+    format: LogFormat,
+    colors: bool,
+    timestamp: bool,
+    start: Instant,
+    now: fn() -> Timestamp,
+}
+
+impl Lines {
+    fn new(options: &LogOptions, env: &Env<'_>) -> Self {
+        let plain = env(env_vars::NO_COLOR).is_some_and(|value| !value.is_empty());
+        Self {
+            format: options.log_format,
+            colors: options.log_format == LogFormat::Color && !plain,
+            timestamp: options.log_timestamp,
+            start: Instant::now(),
+            now: Timestamp::now,
+        }
+    }
+
+    /// `INFO[0012] message key=value`, as kaniko's users know it.
+    fn text(&self, writer: &mut Writer<'_>, level: Level, content: &Content) -> fmt::Result {
+        let (name, color) = match level {
+            Level::TRACE => ("TRAC", 37),
+            Level::DEBUG => ("DEBU", 37),
+            Level::INFO => ("INFO", 36),
+            Level::WARN => ("WARN", 33),
+            Level::ERROR => ("ERRO", 31),
+        };
+        if self.colors {
+            write!(writer, "\x1b[{color}m{name}\x1b[0m")?;
+        } else {
+            writer.write_str(name)?;
+        }
+        if self.timestamp {
+            write!(writer, "[{}] ", self.time())?;
+        } else {
+            write!(writer, "[{:04}] ", self.start.elapsed().as_secs())?;
+        }
+        writer.write_str(&content.message)?;
+        for (key, value) in &content.fields {
+            write!(writer, " {key}={value}")?;
+        }
+        writeln!(writer)
+    }
+
+    /// The keys that kaniko's JSON has, then those of the event.
+    fn json(&self, writer: &mut Writer<'_>, level: Level, content: Content) -> fmt::Result {
+        let level = match level {
+            Level::TRACE => "trace",
+            Level::DEBUG => "debug",
+            Level::INFO => "info",
+            Level::WARN => "warning",
+            Level::ERROR => "error",
+        };
+        let mut line = Map::new();
+        line.insert("level".to_owned(), level.into());
+        line.insert("msg".to_owned(), content.message.into());
+        line.insert("time".to_owned(), self.time().into());
+        for (key, value) in content.fields {
+            line.entry(key).or_insert(value);
+        }
+        writeln!(writer, "{}", Value::Object(line))
+    }
+
+    fn time(&self) -> String {
+        format!("{:.0}", (self.now)())
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut content = Content::default();
+        event.record(&mut content);
+        let level = *event.metadata().level();
+        match self.format {
+            LogFormat::Text | LogFormat::Color => self.text(&mut writer, level, &content),
+            LogFormat::Json => self.json(&mut writer, level, content),
+        }
+    }
+}
+
+/// What an event says.
+#[derive(Default)]
+struct Content {
+    message: String,
+    fields: Vec<(String, Value)>,
+}
+
+impl Content {
+    fn add(&mut self, field: &Field, value: Value) {
+        self.fields.push((field.name().to_owned(), value));
+    }
+}
+
+impl Visit for Content {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.add(field, text.into());
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            self.add(field, value.into());
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(options: &LogOptions, variables: &[&str]) -> String {
+        let env = |name: &str| variables.contains(&name).then(|| "1".into());
+        let lines = Lines {
+            now: || Timestamp::UNIX_EPOCH,
+            ..Lines::new(options, &env)
+        };
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::registry()
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_writer(move || writer.clone())
+                    .event_format(lines),
+            )
+            .with(filter(options.verbosity));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "kiln_build", stage = "base", bytes = 5, "unpacking \"x\"");
+            tracing::warn!(target: "kiln_registry", "slow");
+            tracing::debug!(target: "kiln_build", "detail");
+            tracing::debug!(target: "hyper", "authorization: secret");
+            tracing::error!(target: "rustls", "broken");
+        });
+        let bytes = kept.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn forms() {
+        let form = |log_format, log_timestamp| LogOptions {
+            log_format,
+            log_timestamp,
+            ..LogOptions::default()
+        };
+        let all = [
+            logged(&form(LogFormat::Text, false), &[]),
+            logged(&form(LogFormat::Text, true), &[]),
+            logged(&form(LogFormat::Color, false), &[]),
+            logged(&form(LogFormat::Color, false), &["NO_COLOR"]),
+            logged(&form(LogFormat::Json, false), &[]),
+        ];
+        insta::assert_snapshot!(all.join("\n").replace('\x1b', "<ESC>"));
+    }
+
+    // conformance: I39
+    #[test]
+    fn levels() {
+        let table = [
+            (Verbosity::Trace, 4),
+            (Verbosity::Debug, 4),
+            (Verbosity::Info, 3),
+            (Verbosity::Warn, 2),
+            (Verbosity::Error, 1),
+            (Verbosity::Fatal, 0),
+            (Verbosity::Panic, 0),
+        ];
+        assert!(!table.is_empty());
+        for (verbosity, lines) in table {
+            let text = logged(
+                &LogOptions {
+                    verbosity,
+                    ..LogOptions::default()
+                },
+                &[],
+            );
+            assert_eq!(text.lines().count(), lines, "{verbosity}");
+            assert!(!text.contains("secret"), "{verbosity}");
+        }
+    }
+}

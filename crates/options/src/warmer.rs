@@ -1,0 +1,154 @@
+//! Everything the warmer is told.
+
+use std::path::PathBuf;
+
+use kiln_oci::{Platform, Reference};
+use kiln_registry::RegistrySettings;
+
+use crate::env_vars::Env;
+use crate::{
+    CacheOptions, CacheSettings, DockerfileSource, LogOptions, OptionError, RegistryOptions,
+    build_args, executor,
+};
+
+/// Options that say which images are fetched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "clap",
+    derive(clap::Args),
+    command(next_help_heading = "Images")
+)]
+pub struct WarmOptions {
+    /// Image to fetch. May be repeated.
+    #[cfg_attr(feature = "clap", arg(short, long, value_name = "IMAGE"))]
+    pub image: Vec<String>,
+    /// Path or URL of a Dockerfile whose base images are fetched.
+    #[cfg_attr(feature = "clap", arg(short, long, value_name = "FILE"))]
+    pub dockerfile: Option<String>,
+    /// Value of an ARG of the Dockerfile; without a value, that of the variable of the same name. May be repeated.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "NAME[=VALUE]"))]
+    pub build_arg: Vec<String>,
+    /// Platform of the images; that of this machine by default.
+    #[cfg_attr(
+        feature = "clap",
+        arg(
+            long = "customPlatform",
+            alias = "custom-platform",
+            value_name = "OS/ARCH[/VARIANT]"
+        )
+    )]
+    pub custom_platform: Option<String>,
+    /// Fetch again what is there already.
+    #[cfg_attr(feature = "clap", arg(short, long))]
+    pub force: bool,
+}
+
+/// Every option of the warmer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct WarmerOptions {
+    /// Which images.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub warm: WarmOptions,
+    /// Where to.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub cache: CacheOptions,
+    /// How registries are reached.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub registry: RegistryOptions,
+    /// What is logged.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub log: LogOptions,
+}
+
+impl WarmerOptions {
+    /// Checks everything that can be checked before the first request.
+    pub fn resolve(&self, env: &Env<'_>) -> Result<WarmSettings, OptionError> {
+        let dockerfile = self
+            .warm
+            .dockerfile
+            .as_deref()
+            .filter(|name| !name.is_empty());
+        if self.warm.image.is_empty() && dockerfile.is_none() {
+            return Err(OptionError::NothingToWarm);
+        }
+        let mut images = Vec::new();
+        for value in &self.warm.image {
+            let image =
+                Reference::parse(value).map_err(|source| OptionError::InvalidReference {
+                    flag: "--image",
+                    value: value.clone(),
+                    source,
+                })?;
+            if !images.contains(&image) {
+                images.push(image);
+            }
+        }
+        Ok(WarmSettings {
+            images,
+            dockerfile: dockerfile
+                .map(|name| DockerfileSource::find(name, None))
+                .transpose()?,
+            build_args: build_args::resolve(&self.warm.build_arg, env)?,
+            platform: executor::platform("--customPlatform", self.warm.custom_platform.as_deref())?,
+            cache: self.cache()?,
+            force: self.warm.force,
+            registry: self.registry.resolve(env)?,
+        })
+    }
+
+    /// The volume, which the warmer cannot do without.
+    fn cache(&self) -> Result<CacheSettings, OptionError> {
+        let settings = self.cache.resolve()?;
+        match settings.dir {
+            Some(_) => Ok(settings),
+            None => Err(OptionError::MissingArgument {
+                what: "`--cache-dir`".to_owned(),
+            }),
+        }
+    }
+}
+
+/// What the warmer needs to know, checked.
+#[derive(Debug, Clone)]
+pub struct WarmSettings {
+    /// Images to fetch, each once.
+    pub images: Vec<Reference>,
+    /// A Dockerfile whose base images are fetched.
+    pub dockerfile: Option<DockerfileSource>,
+    /// Values of its ARGs; each name once.
+    pub build_args: Vec<(String, String)>,
+    /// Which entry of an index is fetched (H37).
+    pub platform: Platform,
+    /// The volume; its folder is created with mode 0755 if it is not there.
+    pub cache: CacheSettings,
+    /// Fetch again what is there already (H31).
+    pub force: bool,
+    /// How registries are reached.
+    pub registry: RegistrySettings,
+}
+
+impl Default for WarmSettings {
+    /// No images, for the platform of this machine.
+    fn default() -> Self {
+        Self {
+            images: Vec::new(),
+            dockerfile: None,
+            build_args: Vec::new(),
+            platform: Platform::host(),
+            cache: CacheSettings::default(),
+            force: false,
+            registry: RegistrySettings::default(),
+        }
+    }
+}
+
+impl WarmSettings {
+    /// The folder of the volume.
+    pub fn cache_dir(&self) -> PathBuf {
+        self.cache
+            .dir
+            .clone()
+            .unwrap_or_else(|| CacheOptions::default().cache_dir)
+    }
+}
