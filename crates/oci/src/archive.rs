@@ -120,3 +120,6 @@ pub enum ArchiveError {
         diff_ids: usize,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,3 +107,116 @@ impl Index {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(platform: &str) -> Descriptor {
+        let mut descriptor = Descriptor::of(MediaType::OciManifest, platform.as_bytes());
+        let mut parts = platform.split('/');
+        descriptor.platform = (platform != "-").then(|| Platform {
+            os: parts.next().unwrap_or_default().to_owned(),
+            architecture: parts.next().unwrap_or_default().to_owned(),
+            variant: parts.next().map(str::to_owned),
+            ..Platform::default()
+        });
+        descriptor
+    }
+
+    // conformance: C13, C14, C15, I24
+    #[test]
+    fn selects_the_best_entry() {
+        let rows: [(&[&str], &str, Result<&str, &str>); 9] = [
+            (
+                &["linux/amd64", "linux/arm64/v8"],
+                "linux/arm64",
+                Ok("linux/arm64/v8"),
+            ),
+            (
+                &["linux/arm/v5", "linux/arm/v6"],
+                "linux/arm/v7",
+                Ok("linux/arm/v6"),
+            ),
+            (
+                &["linux/arm/v5", "linux/arm/v7"],
+                "linux/arm",
+                Ok("linux/arm/v7"),
+            ),
+            (
+                &["linux/amd64/v2", "linux/amd64"],
+                "linux/amd64",
+                Ok("linux/amd64"),
+            ),
+            (
+                &["unknown/unknown", "linux/amd64"],
+                "linux/amd64",
+                Ok("linux/amd64"),
+            ),
+            (
+                &["linux/amd64", "linux/amd64/v1"],
+                "linux/x86_64",
+                Ok("linux/amd64"),
+            ),
+            (
+                &["linux/amd64", "unknown/unknown", "linux/arm/v7"],
+                "linux/s390x",
+                Err("no image for platform `linux/s390x`, only for `linux/amd64`, `linux/arm/v7`"),
+            ),
+            (
+                &["-"],
+                "linux/amd64",
+                Err("no image for platform `linux/amd64`, only for no platform at all"),
+            ),
+            (
+                &[],
+                "linux/amd64",
+                Err("no image for platform `linux/amd64`, only for no platform at all"),
+            ),
+        ];
+        assert!(!rows.is_empty());
+        for (entries, wanted, expected) in rows {
+            let index = Index::new(
+                Family::Oci,
+                entries.iter().map(|text| entry(text)).collect(),
+            );
+            let found = index.select(&Platform::parse(wanted).unwrap());
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(*found, entry(expected), "{entries:?}"),
+                (Err(miss), Err(message)) => {
+                    assert_eq!(miss.to_string(), message);
+                    assert_eq!(
+                        miss.unlabelled.len(),
+                        entries.iter().filter(|e| **e == "-").count()
+                    );
+                }
+                (found, _) => panic!("{entries:?}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_stable() {
+        let mut attestation = entry("unknown/unknown");
+        attestation.annotations.insert(
+            "vnd.docker.reference.type".into(),
+            "attestation-manifest".into(),
+        );
+        let index = Index::new(Family::Docker, vec![entry("linux/arm/v7"), attestation]);
+        let bytes = index.to_bytes();
+        insta::assert_snapshot!("index", String::from_utf8_lossy(&bytes));
+        assert_eq!(Index::parse(&bytes).unwrap(), index);
+    }
+
+    // conformance: I23
+    #[test]
+    fn a_manifest_is_refused_by_name() {
+        let text =
+            r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#;
+        let error = Index::parse(text.as_bytes()).unwrap_err();
+        assert!(
+            error.to_string().contains("image.manifest.v1+json"),
+            "{error}"
+        );
+    }
+}

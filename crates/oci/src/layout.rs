@@ -9,10 +9,11 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::atomic::{self, Staged};
+use crate::manifest::refuse_others;
 use crate::{
     Descriptor, Digest, DocumentError, ImageConfig, Index, Manifest, Mismatch, NoMatch, Platform,
     VerifyingReader,
@@ -24,6 +25,7 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const MARKER: &str = "oci-layout";
 const INDEX: &str = "index.json";
+const DOCUMENT: &str = "image index";
 /// Manifests and configs beyond this are not believed.
 const MAX_DOCUMENT: u64 = 16 << 20;
 /// Indexes inside indexes beyond this depth are not followed (I24).
@@ -251,11 +253,12 @@ impl Layout {
         ))
     }
 
-    /// The layout's `index.json`.
+    /// The layout's `index.json`, without entries that cannot be ours because their digest is not SHA-256.
     pub fn index(&self) -> Result<Index, LayoutError> {
-        let path = self.dir.join(INDEX);
-        let bytes = fs::read(&path).map_err(failed("read", &path))?;
-        Index::parse(&bytes).map_err(|source| LayoutError::Document { path, source })
+        let (mut fields, entries) = self.read_index_json()?;
+        let readable = entries.into_iter().filter(is_readable).collect();
+        fields.insert("manifests".to_owned(), Value::Array(readable));
+        serde_json::from_value(Value::Object(fields)).map_err(self.bad_index())
     }
 
     /// Lists `descriptor` in `index.json`, last.
@@ -264,39 +267,43 @@ impl Layout {
     /// listed without a name; everything else in the file stays.
     pub fn add_manifest(&self, descriptor: &Descriptor) -> Result<(), LayoutError> {
         let _lock = self.lock()?;
-        let path = self.dir.join(INDEX);
-        let bytes = fs::read(&path).map_err(failed("read", &path))?;
-        // Checked as an index, but changed as plain JSON, so that unknown fields stay.
-        let json = |source| LayoutError::Document {
-            path: path.clone(),
-            source: DocumentError::Json {
-                document: "image index",
-                source,
-            },
-        };
-        Index::parse(&bytes).map_err(|source| LayoutError::Document {
-            path: path.clone(),
-            source,
-        })?;
-        let mut index: Value = serde_json::from_slice(&bytes).map_err(json)?;
-        let entry = serde_json::to_value(descriptor).map_err(json)?;
-        let entries = match index.get_mut("manifests").and_then(Value::as_array_mut) {
-            Some(entries) => entries,
-            None => {
-                index["manifests"] = Value::Array(Vec::new());
-                match index["manifests"].as_array_mut() {
-                    Some(entries) => entries,
-                    None => return Ok(()),
-                }
-            }
-        };
+        // Changed as plain JSON, so that unknown fields stay.
+        let (mut fields, mut entries) = self.read_index_json()?;
         entries.retain(|old| {
             serde_json::from_value::<Descriptor>(old.clone())
                 .map_or(true, |old| !replaces(descriptor, &old))
         });
-        entries.push(entry);
-        let bytes = crate::document::to_bytes(&index);
+        entries.push(serde_json::to_value(descriptor).map_err(self.bad_index())?);
+        fields.insert("manifests".to_owned(), Value::Array(entries));
+        let path = self.dir.join(INDEX);
+        let bytes = crate::document::to_bytes(&fields);
         atomic::replace(&self.dir, &path, &bytes).map_err(failed("replace", &path))
+    }
+
+    /// `index.json` and, apart from it, its entries.
+    fn read_index_json(&self) -> Result<(Map<String, Value>, Vec<Value>), LayoutError> {
+        let path = self.dir.join(INDEX);
+        let bytes = fs::read(&path).map_err(failed("read", &path))?;
+        refuse_others(&bytes, DOCUMENT, |media_type| !media_type.is_manifest())
+            .map_err(|source| LayoutError::Document { path, source })?;
+        let mut fields: Map<String, Value> =
+            serde_json::from_slice(&bytes).map_err(self.bad_index())?;
+        let entries = match fields.get_mut("manifests") {
+            Some(entries) => serde_json::from_value(entries.take()).map_err(self.bad_index())?,
+            None => None,
+        };
+        Ok((fields, entries.unwrap_or_default()))
+    }
+
+    fn bad_index(&self) -> impl Fn(serde_json::Error) -> LayoutError + use<> {
+        let path = self.dir.join(INDEX);
+        move |source| LayoutError::Document {
+            path: path.clone(),
+            source: DocumentError::Json {
+                document: DOCUMENT,
+                source,
+            },
+        }
     }
 
     /// The manifest for `wanted` among the entries with this name, or among all when there is no name.
@@ -413,6 +420,14 @@ fn replaces(new: &Descriptor, old: &Descriptor) -> bool {
         (_, None) => new.digest == old.digest,
         (None, Some(_)) => false,
     }
+}
+
+/// An entry with a digest of another algorithm belongs to a tool that can use it.
+fn is_readable(entry: &Value) -> bool {
+    entry
+        .get("digest")
+        .and_then(Value::as_str)
+        .is_some_and(|text| text.parse::<Digest>().is_ok())
 }
 
 fn is_named(entry: &Descriptor, name: &str) -> bool {

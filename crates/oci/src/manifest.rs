@@ -98,3 +98,74 @@ pub(crate) fn refuse_others(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(family: Family) -> Manifest {
+        let config = Descriptor::of(MediaType::OciConfig, b"{}");
+        let layers = vec![
+            Descriptor::of(MediaType::DockerLayerGzip, b"1"),
+            Descriptor::of(MediaType::OciLayer, b"2"),
+            Descriptor {
+                urls: vec!["https://example.com/l".into()],
+                ..Descriptor::of(MediaType::DockerForeignLayerGzip, b"3")
+            },
+        ];
+        Manifest::new(family, config, layers)
+    }
+
+    // conformance: F25, F26, I27
+    #[test]
+    fn bytes_are_stable() {
+        let mut oci = manifest(Family::Oci);
+        oci.annotations.insert("b".into(), "2".into());
+        oci.annotations.insert("a".into(), "1".into());
+        let docker = manifest(Family::Docker);
+        for (name, manifest) in [("oci_manifest", oci), ("docker_manifest", docker)] {
+            let bytes = manifest.to_bytes();
+            insta::assert_snapshot!(name, String::from_utf8_lossy(&bytes));
+            let read = Manifest::parse(&bytes).unwrap();
+            assert_eq!(read, manifest);
+            assert_eq!(read.effective_media_type(), manifest.media_type.unwrap());
+        }
+    }
+
+    // conformance: I23
+    #[test]
+    fn other_documents_are_refused_by_name() {
+        let rows = [
+            (
+                r#"{"schemaVersion":1,"name":"x","fsLayers":[]}"#,
+                "docker schema 1",
+            ),
+            (
+                r#"{"schemaVersion":1,"mediaType":"application/vnd.docker.distribution.manifest.v1+prettyjws"}"#,
+                "docker schema 1",
+            ),
+            (
+                r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#,
+                "media type `application/vnd.oci.image.index.v1+json`",
+            ),
+            (r#"{"schemaVersion":2}"#, "image manifest is not valid"),
+            ("<html>", "image manifest is not valid"),
+        ];
+        assert!(!rows.is_empty());
+        for (text, message) in rows {
+            let error = Manifest::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_family_is_told_by_the_config_when_nothing_else_does() {
+        let text = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.docker.container.image.v1+json","digest":"{}","size":2}},"layers":null}}"#,
+            crate::Digest::of(b"{}")
+        );
+        let manifest = Manifest::parse(text.as_bytes()).unwrap();
+        assert_eq!(manifest.family(), Family::Docker);
+        assert_eq!(manifest.effective_media_type(), MediaType::DockerManifest);
+    }
+}

@@ -110,6 +110,8 @@ fn append(
     let mut header = Header::new_ustar();
     header.set_size(size);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
     header.set_mtime(0);
     let mut content = Exactly {
         inner: content,
