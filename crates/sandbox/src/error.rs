@@ -31,6 +31,18 @@ pub enum SandboxError {
         /// What speaks against it.
         why: String,
     },
+    /// In-place isolation was asked for, but this process may not do what it takes.
+    #[error("cannot build in place: {why}")]
+    CannotRunInPlace {
+        /// The missing user id or capabilities.
+        why: String,
+    },
+    /// [`crate::enter`] was called when other threads existed already.
+    #[error("isolation must be entered before threads are started, but there are {count}")]
+    Threads {
+        /// How many threads there are.
+        count: usize,
+    },
     /// Something that this mode of isolation cannot do.
     #[error("{what} is not possible when running {mode}")]
     Unsupported {

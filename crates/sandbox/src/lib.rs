@@ -23,14 +23,21 @@
 //! ```
 
 mod cancel;
+mod container;
 mod error;
 mod helper;
+mod id_map;
 mod isolation;
+mod missing_program;
 mod mount_points;
+mod output;
 mod overlay;
+mod probe;
 mod run;
 mod setup_error;
 mod spec;
+mod sys;
+mod wire;
 
 pub use cancel::Cancel;
 pub use error::SandboxError;

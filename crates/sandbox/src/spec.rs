@@ -1,7 +1,7 @@
 //! What to run, and what came of it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One command and everything it can see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,15 @@ pub enum SandboxMount {
         /// Mode of its root directory, such as 0o1777.
         mode: u32,
     },
+}
+
+impl SandboxMount {
+    /// Where inside the root it is mounted.
+    pub fn target(&self) -> &Path {
+        match self {
+            Self::Bind { target, .. } | Self::Tmpfs { target, .. } => target,
+        }
+    }
 }
 
 /// Which of its two outputs a command wrote to.
