@@ -44,7 +44,7 @@ impl Client {
     pub async fn manifest(&self, r: &Reference) -> Result<Fetched, RegistryError> {
         let origin = r.repo();
         let fetched = self
-            .from_sources(r, async |repo, waits| {
+            .ask_sources(r, async |repo, waits| {
                 self.fetch_manifest(&repo, r, waits).await
             })
             .await?;
@@ -57,7 +57,7 @@ impl Client {
     /// Reads it after all if the registry does not tell its digest.
     pub async fn head_manifest(&self, r: &Reference) -> Result<Option<Descriptor>, RegistryError> {
         let head = self
-            .from_sources(r, async |repo, waits| self.head(&repo, r, waits).await)
+            .ask_sources(r, async |repo, waits| self.head(&repo, r, waits).await)
             .await;
         match head {
             Ok(Some(descriptor)) => Ok(Some(descriptor)),
@@ -71,7 +71,7 @@ impl Client {
     }
 
     /// Asks the sources of `r` in turn; only the last one is given time (I19-I21).
-    async fn from_sources<T>(
+    async fn ask_sources<T>(
         &self,
         r: &Reference,
         ask: impl AsyncFn(Repository, Waits) -> Result<T, RegistryError>,

@@ -34,7 +34,7 @@ impl Client {
             let _permit = self.inner.transfers.acquire().await;
             let waits = Waits::download(&self.inner.settings.retries);
             repeat(waits, RegistryError::is_retryable, async || {
-                self.from_anywhere(repo, d, async |origin| {
+                self.get_anywhere(repo, d, async |origin| {
                     self.transfer(origin, d, to, progress).await
                 })
                 .await
@@ -55,7 +55,7 @@ impl Client {
     ) -> Result<Bytes, RegistryError> {
         let waits = Waits::download(&self.inner.settings.retries);
         repeat(waits, RegistryError::is_retryable, async || {
-            self.from_anywhere(repo, d, async |origin| self.read(origin, d, limit).await)
+            self.get_anywhere(repo, d, async |origin| self.read(origin, d, limit).await)
                 .await
         })
         .await
@@ -88,7 +88,7 @@ impl Client {
     }
 
     /// Tries `repo`, the sources its images were mirrored for, and the URLs of a foreign layer (I21, I26).
-    async fn from_anywhere<T>(
+    async fn get_anywhere<T>(
         &self,
         repo: &Repository,
         d: &Descriptor,

@@ -253,25 +253,12 @@ impl Client {
                 response,
                 patience,
             }),
-            Some(Err(error)) => Err(self.transport_error(&call.ask, &activity, error)),
+            // A failure of our own file is not the network's.
+            Some(Err(error)) => Err(activity
+                .take_failure()
+                .unwrap_or_else(|| connection(&call.ask, &error))),
             None => Err(timeout(&call.ask, patience)),
         }
-    }
-
-    /// A failure of our own file is not the network's.
-    #[expect(
-        clippy::unused_self,
-        reason = "reads like its siblings at the call site"
-    )]
-    fn transport_error(
-        &self,
-        ask: &Ask,
-        activity: &Activity,
-        error: reqwest::Error,
-    ) -> RegistryError {
-        activity
-            .take_failure()
-            .unwrap_or_else(|| connection(ask, &error))
     }
 
     #[expect(

@@ -8,7 +8,7 @@ use crate::error::RegistryError;
 use crate::settings::Retries;
 
 /// Doubling stops here; a build should not sleep for hours because somebody asked for many tries.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// The waits that are left.
 #[derive(Debug, Clone)]
@@ -144,7 +144,7 @@ mod tests {
     fn retry_after_is_obeyed_up_to_a_cap() {
         let mut waits = Waits::request(&Retries::default());
         assert_eq!(waits.after(&busy(7)), Some(Duration::from_secs(7)));
-        assert_eq!(waits.after(&busy(7000)), Some(Duration::from_secs(60)));
+        assert_eq!(waits.after(&busy(7000)), Some(Duration::from_mins(1)));
         assert_eq!(waits.after(&busy(0)), Some(Duration::from_millis(800)));
         assert_eq!(waits.after(&busy(0)), None);
     }

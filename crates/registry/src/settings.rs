@@ -100,7 +100,7 @@ impl Default for Retries {
             delay: Duration::from_secs(1),
             request: 3,
             request_delay: Duration::from_millis(200),
-            retry_after_cap: Duration::from_secs(60),
+            retry_after_cap: Duration::from_mins(1),
         }
     }
 }

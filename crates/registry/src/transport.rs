@@ -41,7 +41,7 @@ fn builder(
         .tls_backend_preconfigured(tls)
         .dns_resolver(dns)
         .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(Duration::from_secs(60))
+        .pool_idle_timeout(Duration::from_mins(1))
         .tcp_nodelay(true)
         .no_proxy()
         .proxy(proxy::from_environment())

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::{Credential, Found};
 
 /// A program may have to ask a cloud, but nobody should wait for it for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A helper that `--credential-helpers` can name (I6).
 ///

@@ -14,7 +14,7 @@ use crate::inflight::Inflight;
 /// A token is given up this long before it expires, so that it survives the request it is put on.
 const SLACK: Duration = Duration::from_secs(10);
 /// What a token server means that does not say how long its token lives.
-const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 
 /// What a request needs to be allowed to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

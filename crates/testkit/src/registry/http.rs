@@ -136,7 +136,7 @@ impl Response {
         Self::new(status).content("application/json", body.to_string().into_bytes())
     }
 
-    pub(super) fn header(mut self, name: &str, value: impl ToString) -> Self {
+    pub(super) fn header(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
     }
@@ -155,9 +155,9 @@ impl Response {
     ) -> io::Result<()> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            head.extend([name.as_str(), ": ", value, "\r\n"]);
         }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", self.body.len()));
+        head.extend(["Content-Length: ", &self.body.len().to_string(), "\r\n\r\n"]);
         to.write_all(head.as_bytes())?;
         if with_body {
             to.write_all(&self.body[..sent.unwrap_or(self.body.len()).min(self.body.len())])?;
