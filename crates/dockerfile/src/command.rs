@@ -135,7 +135,7 @@ impl Run {
             return None;
         };
         match self.heredocs.as_slice() {
-            [only] if only.is_whole_text(text) => Some(only),
+            [only] if Heredoc::is_whole_text(text) => Some(only),
             _ => None,
         }
     }

@@ -109,7 +109,7 @@ impl Expander {
     }
 
     fn run(
-        &self,
+        self,
         word: &str,
         vars: &dyn Lookup,
         quotes: bool,

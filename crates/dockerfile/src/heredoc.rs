@@ -22,8 +22,8 @@ pub struct Heredoc {
 }
 
 impl Heredoc {
-    /// Whether `text` is this heredoc's `<<NAME` and nothing else.
-    pub(crate) fn is_whole_text(&self, text: &str) -> bool {
+    /// Whether `text` is one `<<NAME` and nothing else.
+    pub(crate) fn is_whole_text(text: &str) -> bool {
         let text = text.trim();
         text.starts_with("<<")
             && matches!(find(text, true).as_slice(), [only] if only.range == (0..text.len()))
@@ -159,7 +159,7 @@ fn delimiter(quoted: &str, shell: bool) -> (String, bool, usize) {
 struct Words<'a> {
     text: &'a str,
     chars: Peekable<CharIndices<'a>>,
-    words: Vec<Range<usize>>,
+    found: Vec<Range<usize>>,
     start: Option<usize>,
 }
 
@@ -170,7 +170,7 @@ impl<'a> Words<'a> {
         let mut words = Self {
             text,
             chars,
-            words: Vec::new(),
+            found: Vec::new(),
             start: None,
         };
         let mut braces = 0_usize;
@@ -195,7 +195,7 @@ impl<'a> Words<'a> {
             }
         }
         words.end_at(text.len());
-        (braces == 0).then_some(words.words)
+        (braces == 0).then_some(words.found)
     }
 
     fn end_at(&mut self, at: usize) {
@@ -205,7 +205,7 @@ impl<'a> Words<'a> {
         if matches!(so_far.trim_end(), "<<" | "<<-") && at < self.text.len() {
             return;
         }
-        self.words.push(start..at);
+        self.found.push(start..at);
         self.start = None;
     }
 

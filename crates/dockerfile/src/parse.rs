@@ -61,23 +61,21 @@ pub fn parse_trigger(text: &str, escape: char) -> Result<Instruction, ParseError
             errors: vec![whole_file(Fault::NoInstructions)],
         });
     };
-    let instruction = match problem {
+    let result = match problem {
         Some(problem) => Err(problem),
         None => trigger(&logical, escape),
     };
-    let more = lines.next_line(|text| openings(text, escape));
-    let instruction = match (instruction, more) {
+    match (result, lines.next_line(|text| openings(text, escape))) {
+        (Ok(instruction), None) => return Ok(instruction),
         (Err(located), _) => reader.fault(&logical, located),
         (Ok(_), Some((more, _))) => {
             let located = Located {
                 fault: Fault::MoreThanOne,
                 at: 0..more.text.len(),
             };
-            reader.fault(&more, located)
+            reader.fault(&more, located);
         }
-        (Ok(instruction), None) => return Ok(instruction),
-    };
-    let () = instruction;
+    }
     Err(ParseError {
         errors: reader.errors,
     })

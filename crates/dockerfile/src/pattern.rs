@@ -109,6 +109,10 @@ impl PatternSet {
     /// Whether `path` is excluded, itself or through a parent; the last rule that matches decides
     /// (A39). `path` is relative to the root, cleaned, with `/` between components.
     pub fn is_excluded(&self, path: &[u8]) -> bool {
+        // `*` matches the empty path as well, but the root itself is always there.
+        if path.is_empty() {
+            return false;
+        }
         let last = self
             .rules
             .iter()
@@ -120,6 +124,9 @@ impl PatternSet {
     /// False when `dir` is excluded and no exception can bring back anything below it (A40): a walk
     /// need not enter it.
     pub fn may_include_below(&self, dir: &[u8]) -> bool {
+        if dir.is_empty() {
+            return true;
+        }
         for rule in self.rules.iter().rev() {
             if rule.matcher.matches_or_parent(dir) {
                 return rule.is_exception;
@@ -162,9 +169,6 @@ impl Matcher {
     }
 
     fn may_match_below(&self, dir: &[u8]) -> bool {
-        if dir.is_empty() {
-            return true;
-        }
         match self {
             Self::Literal(literal) => literal
                 .strip_prefix(dir)
@@ -226,17 +230,11 @@ fn clean(path: &[u8]) -> Vec<u8> {
             _ => parts.push(part),
         }
     }
-    match parts.is_empty() {
-        // Neither names anything below the root.
-        true => {
-            if rooted {
-                b"/".to_vec()
-            } else {
-                b".".to_vec()
-            }
-        }
-        false => parts.join(&b'/'),
+    if !parts.is_empty() {
+        return parts.join(&b'/');
     }
+    // Neither names anything below the root.
+    if rooted { b"/".to_vec() } else { b".".to_vec() }
 }
 
 #[cfg(test)]

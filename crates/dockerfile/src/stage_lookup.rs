@@ -127,7 +127,7 @@ mod tests {
         let later = "cannot copy from stage \"later\", it needs to be defined before current stage \"stage-3\"";
         let own =
             "cannot copy from stage \"3\", it needs to be defined before current stage \"stage-3\"";
-        let rows: &[(usize, &str, Result<Option<usize>, &str>)] = &[
+        let rows = [
             (3, "0", Ok(Some(0))),
             (3, "One", Ok(Some(2))),
             (3, "busybox", Ok(None)),
@@ -135,9 +135,8 @@ mod tests {
             (3, "3", Err(own)),
             (3, "5", Err("invalid stage index 5")),
         ];
-        assert!(!rows.is_empty());
         for (current, name, expected) in rows {
-            let got = copy_source(&stages, *current, name).map_err(|e| e.to_string());
+            let got = copy_source(&stages, current, name).map_err(|e| e.to_string());
             assert_eq!(got, expected.map_err(str::to_owned), "{name}");
         }
     }

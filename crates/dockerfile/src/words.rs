@@ -44,22 +44,17 @@ impl<'a> Iterator for QuotedWords<'a> {
         let mut end = text.len();
         self.rest = "";
         while let Some((at, c)) = chars.next() {
-            match quote {
-                _ if c == self.escape => {
-                    if chars.next().is_none() {
-                        // An escape with nothing behind it disappears.
-                        end = at;
-                    }
-                }
-                Some(open) if c == open => quote = None,
-                Some(_) => {}
-                None if c == '\'' || c == '"' => quote = Some(c),
-                None if c.is_whitespace() => {
-                    end = at;
-                    self.rest = &text[at..];
-                    break;
-                }
-                None => {}
+            if c == self.escape {
+                // An escape with nothing behind it disappears.
+                end = if chars.next().is_none() { at } else { end };
+            } else if let Some(open) = quote {
+                quote = (c != open).then_some(open);
+            } else if c == '\'' || c == '"' {
+                quote = Some(c);
+            } else if c.is_whitespace() {
+                end = at;
+                self.rest = &text[at..];
+                break;
             }
         }
         (end > 0).then_some(&text[..end])
