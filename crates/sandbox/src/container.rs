@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn signs_of_a_container() {
         let overlay = "1 0 0:1 / / rw - overlay overlay rw\n";
-        let cases: &[(&[(&str, &str)], u32, bool)] = &[
+        type Case<'a> = (&'a [(&'a str, &'a str)], u32, bool);
+        let cases: &[Case<'_>] = &[
             (&[], 1, false),
             (&[(".dockerenv", "")], 7, true),
             (&[("run/.containerenv", "")], 7, true),

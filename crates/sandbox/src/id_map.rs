@@ -1,5 +1,6 @@
 //! Entering a user namespace, and which ids exist in it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -195,7 +196,7 @@ fn identity_map(own: &str) -> String {
     for line in own.lines() {
         let mut fields = line.split_whitespace();
         if let (Some(first), Some(count)) = (fields.next(), fields.nth(1)) {
-            map += &format!("{first} {first} {count}\n");
+            let _ = writeln!(map, "{first} {first} {count}");
         }
     }
     map

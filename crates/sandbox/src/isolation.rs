@@ -1,5 +1,6 @@
 //! Choosing between namespaces and in place, and entering the namespaces.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -64,7 +65,7 @@ pub struct Entered {
 /// Chooses the isolation by really trying in a child process, and enters it.
 ///
 /// To be called before any thread exists. In namespace mode this process is in a new mount namespace afterwards
-/// (and in a new user namespace unless it has the capability SYS_ADMIN), so all later mounts are private and
+/// (and in a new user namespace unless it has the capability `SYS_ADMIN`), so all later mounts are private and
 /// vanish with it. `work_dir` is where upper directories of overlays will be; `force` allows in place anywhere.
 pub fn enter(asked: Isolation, work_dir: &Path, force: bool) -> Result<Entered, SandboxError> {
     match asked {
@@ -136,14 +137,14 @@ fn entered(way: Way, allowed: Allowed, work_dir: &Path) -> Entered {
         Way::User(IdMap::Single) => (true, IdMap::Single, "user namespace with a single id"),
     };
     let mut reason = format!("isolation: {how}");
-    reason += &if allowed.overlay {
-        ", overlay roots".to_owned()
+    reason += if allowed.overlay {
+        ", overlay roots"
     } else {
-        format!(
-            ", plain directories as roots (no overlay possible in `{}`)",
-            work_dir.display()
-        )
+        ", plain directories as roots"
     };
+    if !allowed.overlay {
+        let _ = write!(reason, " (no overlay possible in `{}`)", work_dir.display());
+    }
     if !allowed.fresh_proc {
         reason += ", /proc of the container (a new one is refused)";
     }
@@ -214,5 +215,10 @@ fn known_obstacles() -> String {
     let set = settings
         .iter()
         .filter(|(path, bad, _)| fs::read_to_string(path).is_ok_and(|value| value.trim() == *bad));
-    set.map(|(_, _, text)| format!(" ({text})")).collect()
+    let texts: Vec<&str> = set.map(|(_, _, text)| *text).collect();
+    if texts.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", texts.join(", "))
+    }
 }

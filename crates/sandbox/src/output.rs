@@ -47,7 +47,7 @@ impl Output {
             }
             Ok(count) => {
                 split(&mut self.pending, &self.buffer[..count], &mut |line| {
-                    sink(self.stream, line)
+                    sink(self.stream, line);
                 });
                 Ok(true)
             }
@@ -119,7 +119,7 @@ mod tests {
         let mut total = 0;
         for _ in 0..100 {
             split(&mut pending, &[b'x'; 10_000], &mut |piece| {
-                total += piece.len()
+                total += piece.len();
             });
             assert!(pending.len() < LONGEST_LINE);
         }

@@ -18,7 +18,7 @@ use crate::{IdMap, overlay};
 /// One way into a mount namespace in which we are root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// As we are, with the capability SYS_ADMIN.
+    /// As we are, with the capability `SYS_ADMIN`.
     Privileged,
     /// Through a new user namespace with these ids.
     User(IdMap),

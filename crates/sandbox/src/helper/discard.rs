@@ -1,5 +1,6 @@
 //! Mounts that can be written to while nothing reaches their source (D28).
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -56,8 +57,10 @@ fn overlay(source: &OwnedFd, memory: &Target) -> io::Result<()> {
     }
     let (lower, memory_path) = (descriptor_path(source), descriptor_path(&memory.fd));
     let (lower, memory_path) = (lower.display(), memory_path.display());
-    options +=
-        &format!("lowerdir={lower},upperdir={memory_path}/{UPPER},workdir={memory_path}/{WORK}");
+    let _ = write!(
+        options,
+        "lowerdir={lower},upperdir={memory_path}/{UPPER},workdir={memory_path}/{WORK}"
+    );
     mounts::filesystem("overlay", memory, MountFlags::empty(), &options).map(drop)
 }
 

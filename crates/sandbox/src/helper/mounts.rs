@@ -1,6 +1,7 @@
 //! Mounts on descriptors, and those a job asks for.
 
 use std::ffi::CString;
+use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -123,7 +124,7 @@ pub(super) fn mount(targets: &mut Targets, mount: &JobMount) -> Result<(), Setup
                 .map_err(no_target(target))?;
             let mut options = format!("mode={mode:o}");
             if let Some(size) = size {
-                options += &format!(",size={size}");
+                let _ = write!(options, ",size={size}");
             }
             let flags = MountFlags::NOSUID | MountFlags::NODEV;
             filesystem("tmpfs", &place, flags, &options)

@@ -12,7 +12,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use super::supervise::Scope;
 use super::target::{Kind, Targets};
 use super::{UMASK, devices, make_directory, masks, mounts, step, supervise};
-use crate::wire::{Job, Report};
+use crate::wire::{Bytes, Job, Report};
 use crate::{SetupError, sys};
 
 /// What a command gets from `hostname`; the same everywhere, because it can end up in a layer.
@@ -76,9 +76,7 @@ fn prepare(targets: &mut Targets, job: &Job) -> Result<(), SetupError> {
     }
     change_root(targets).map_err(step(
         "change root to",
-        job.root
-            .as_ref()
-            .map_or_else(String::new, |root| root.lossy()),
+        job.root.as_ref().map_or_else(String::new, Bytes::lossy),
     ))?;
     rustix::process::umask(UMASK);
     make_directory(job)

@@ -1,0 +1,118 @@
+//! Commands without namespaces. `/` is a throw-away directory here, entered with chroot; never the machine's.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use kiln_sandbox::{Cancel, Mode, Network, SandboxError, SandboxMount, User};
+
+use crate::fixture::{Fixture, execute, execute_with, is_running, output, unique_seconds};
+use crate::way::Way;
+use crate::{Test, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test("in_place_basics", &[Way::InPlace], basics),
+    test("in_place_leftovers", &[Way::InPlace], leftovers),
+    test("in_place_cancel", &[Way::InPlace], cancel),
+    test("in_place_unsupported", &[Way::InPlace], unsupported),
+    test("in_place_overwritten", &[Way::InPlace], overwritten),
+];
+
+fn guard(fixture: &Fixture) {
+    assert!(Path::new("/test").exists(), "not in the throw-away root");
+    assert_eq!(fixture.entered.mode, Mode::InPlace);
+}
+
+// conformance: D1 D2 D4 D5 D16
+fn basics(fixture: &Fixture) {
+    guard(fixture);
+    let mut spec = fixture
+        .sh("pwd; umask; env | grep -v -e SHLVL -e _=; grep CapBnd /proc/self/status | cut -f2");
+    spec.cwd = "/srv/new".into();
+    assert_eq!(
+        output(&spec),
+        "/srv/new\n0022\nPWD=/srv/new\nPATH=/usr/bin:/bin\n00000000a80425fb\n"
+    );
+    assert!(Path::new("/srv/new").is_dir());
+    let mut spec =
+        fixture.sh("echo $(id -u) $(id -g) $(id -G); cat /proc/$PPID/environ 2>/dev/null | wc -c");
+    spec.user = User {
+        uid: 1234,
+        gid: 55,
+        groups: vec![55, 56],
+    };
+    assert_eq!(output(&spec), "1234 55 55 56\n0\n");
+    // The executor's own environment holds credentials.
+    let own = rustix::process::getpid().as_raw_nonzero();
+    assert_eq!(
+        fixture.output_of(&format!("cat /proc/{own}/environ 2>/dev/null | wc -c")),
+        "0\n"
+    );
+    let error = execute(&fixture.command(&["nothing"])).result.unwrap_err();
+    assert_eq!(error.shell_code(), Some(127));
+}
+
+// conformance: D9
+fn leftovers(fixture: &Fixture) {
+    guard(fixture);
+    let word = unique_seconds();
+    let said = fixture.output_of(&format!("(sleep {word} &); setsid sh -c 'sleep {word} & sleep {word}' & nohup sleep {word} >/dev/null & echo done"));
+    assert_eq!(said, "done\n");
+    assert!(!is_running(&word));
+}
+
+// conformance: D8
+fn cancel(fixture: &Fixture) {
+    guard(fixture);
+    let word = unique_seconds();
+    let cancel = Cancel::with_grace(Duration::from_millis(50));
+    let spec = fixture.sh(&format!(
+        "trap '' TERM; (setsid sleep {word} &); echo ready; sleep {word}; sleep {word}"
+    ));
+    let outcome = execute_with(&spec, &cancel, &mut |_, line| {
+        if line == "ready\n" {
+            cancel.cancel();
+        }
+    });
+    assert!(outcome.result.unwrap_err().is_cancelled());
+    assert!(!is_running(&word));
+}
+
+fn unsupported(fixture: &Fixture) {
+    guard(fixture);
+    let mut spec = fixture.sh("true");
+    spec.network = Network::None;
+    let error = execute(&spec).result.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a network of its own is not possible when running in place"
+    );
+    spec.network = Network::Host;
+    spec.mounts.push(SandboxMount::Tmpfs {
+        target: "/t".into(),
+        size: None,
+        mode: 0o755,
+    });
+    let error = execute(&spec).result.unwrap_err();
+    assert!(matches!(error, SandboxError::Unsupported { .. }));
+    assert_eq!(
+        error.to_string(),
+        "a mount at `/t` is not possible when running in place"
+    );
+}
+
+/// A base image unpacked over `/` may replace or remove the executor and its libraries.
+fn overwritten(fixture: &Fixture) {
+    guard(fixture);
+    if !cfg!(target_feature = "crt-static") {
+        // This executable needs its loader; the shipped one is static.
+        fs::remove_file("/test").unwrap();
+        assert_eq!(fixture.output_of("echo still here"), "still here\n");
+        return;
+    }
+    for directory in ["/lib", "/lib64", "/usr"] {
+        let _ = fs::remove_dir_all(directory);
+    }
+    fs::remove_file("/test").unwrap();
+    assert_eq!(fixture.output_of("echo still here"), "still here\n");
+}
