@@ -1,0 +1,229 @@
+//! A directory of the host as a file view, without what the ignore file excludes.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use kiln_dockerfile::PatternSet;
+use kiln_layer::{Entry, EntryKind, FileType, ImagePath, LayerError, Root, Stat};
+
+use crate::error::{ContextError, ViewError};
+use crate::view::{FileView, LinkId, ViewEntry};
+
+/// A directory of the host, read through [`Root`] so that no symlink leads out of it (conformance E5).
+#[derive(Debug)]
+pub struct DirectoryView {
+    root: Root,
+    ignore: PatternSet,
+    stable: bool,
+}
+
+impl DirectoryView {
+    /// Shows `root` without the paths that `ignore` excludes.
+    pub fn new(root: Root, ignore: PatternSet) -> DirectoryView {
+        DirectoryView {
+            root,
+            ignore,
+            stable: true,
+        }
+    }
+
+    /// Says that the files may change while the build goes on, so that a copy must not wait.
+    #[must_use]
+    pub fn unstable(mut self) -> DirectoryView {
+        self.stable = false;
+        self
+    }
+
+    /// Whether the ignore file hides `path`. A directory stays visible while something below it may
+    /// be visible again (conformance A40).
+    fn hides(&self, path: &ImagePath, is_dir: bool) -> bool {
+        if path.is_root() || self.ignore.is_empty() || !self.ignore.is_excluded(path.as_bytes()) {
+            return false;
+        }
+        !(is_dir && self.ignore.may_include_below(path.as_bytes()) && self.shows_below(path))
+    }
+
+    /// Whether anything below an excluded directory is included again: an exception that names no
+    /// existing file must not bring the directory back.
+    fn shows_below(&self, dir: &ImagePath) -> bool {
+        let Ok(children) = self.root.read_dir(dir) else {
+            return false;
+        };
+        children
+            .into_iter()
+            .any(|child| !self.hides(&dir.join(&child.name), child.file_type == FileType::Directory))
+    }
+
+    /// The entry of a file that was just looked at; `None` for a socket (conformance E10).
+    fn shown(&self, path: &ImagePath, stat: &Stat) -> Result<Option<ViewEntry>, ViewError> {
+        let (major, minor) = (stat.major, stat.minor);
+        let kind = match stat.file_type {
+            FileType::File => EntryKind::File { size: stat.size },
+            FileType::Directory => EntryKind::Directory,
+            FileType::Symlink => EntryKind::Symlink {
+                target: self
+                    .root
+                    .read_link(path)
+                    .map_err(|source| layer_error("read", path, source))?,
+            },
+            FileType::CharDevice => EntryKind::CharDevice { major, minor },
+            FileType::BlockDevice => EntryKind::BlockDevice { major, minor },
+            FileType::Fifo => EntryKind::Fifo,
+            FileType::Socket => {
+                tracing::warn!("`{path}` of the context is a socket and is left out");
+                return Ok(None);
+            }
+        };
+        let link = (stat.links > 1 && stat.file_type == FileType::File)
+            .then_some(LinkId(stat.dev, stat.ino));
+        // Extended attributes stay behind: those of a context are the machine's, not the image's.
+        let entry = Entry {
+            mode: stat.mode,
+            uid: stat.uid,
+            gid: stat.gid,
+            mtime: stat.mtime,
+            ..Entry::new(path.clone(), kind)
+        };
+        Ok(Some(ViewEntry { entry, link }))
+    }
+
+    fn look(&self, path: &ImagePath) -> Result<Option<ViewEntry>, ViewError> {
+        let stat = self
+            .root
+            .stat(path)
+            .map_err(|source| layer_error("read", path, source))?;
+        match stat {
+            Some(stat) => self.shown(path, &stat),
+            None => Ok(None),
+        }
+    }
+}
+
+impl FileView for DirectoryView {
+    fn lstat(&self, path: &ImagePath) -> Result<Option<ViewEntry>, ViewError> {
+        Ok(self
+            .look(path)?
+            .filter(|found| !self.hides(path, found.is_dir())))
+    }
+
+    fn read_dir(&self, path: &ImagePath) -> Result<Vec<ViewEntry>, ViewError> {
+        let children = self
+            .root
+            .read_dir(path)
+            .map_err(|source| layer_error("list", path, source))?;
+        let mut shown = Vec::with_capacity(children.len());
+        for child in children {
+            let path = path.join(&child.name);
+            if !self.hides(&path, child.file_type == FileType::Directory) {
+                // A file that vanished meanwhile is not there.
+                shown.extend(self.look(&path)?);
+            }
+        }
+        Ok(shown)
+    }
+
+    fn open(&self, path: &ImagePath) -> Result<Box<dyn Read + Send + '_>, ViewError> {
+        let file = self
+            .root
+            .open_file(path, false)
+            .map_err(|source| layer_error("open", path, source))?;
+        Ok(Box::new(file))
+    }
+
+    fn is_stable(&self) -> bool {
+        self.stable
+    }
+}
+
+fn layer_error(operation: &'static str, path: &ImagePath, source: LayerError) -> ViewError {
+    ViewError::Read {
+        operation,
+        path: path.to_string(),
+        source: Box::new(source),
+    }
+}
+
+/// The build context: one directory and its ignore file.
+#[derive(Debug)]
+pub struct Context {
+    dir: PathBuf,
+    ignore: PatternSet,
+}
+
+impl Context {
+    /// Opens the directory `dir`, or `sub_path` inside it. The ignore file is
+    /// `<dockerfile>.dockerignore` if it exists, else `.dockerignore` at the context's root
+    /// (conformance A35).
+    pub fn open(
+        dir: &Path,
+        sub_path: Option<&Path>,
+        dockerfile: Option<&Path>,
+    ) -> Result<Context, ContextError> {
+        let open = |path: &Path| {
+            std::fs::canonicalize(path).map_err(|source| ContextError::Open {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        let mut root = open(dir)?;
+        if let Some(sub_path) = sub_path {
+            let below = root.join(sub_path.strip_prefix("/").unwrap_or(sub_path));
+            let inside = std::fs::canonicalize(&below)
+                .ok()
+                .filter(|found| found.starts_with(&root) && found.is_dir());
+            root = inside.ok_or_else(|| ContextError::SubPath {
+                sub_path: sub_path.to_owned(),
+                context: root.clone(),
+            })?;
+        }
+        // Listing once tells a file from a directory and finds missing permission early.
+        std::fs::read_dir(&root).map_err(|source| ContextError::Open {
+            path: root.clone(),
+            source,
+        })?;
+        let ignore = read_ignore_file(&root, dockerfile)?;
+        Ok(Context { dir: root, ignore })
+    }
+
+    /// The context's root on the host.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The context as COPY and ADD see it.
+    pub fn view(&self) -> Result<DirectoryView, ContextError> {
+        let root = Root::open(&self.dir)
+            .map_err(|source| layer_error("open", &ImagePath::root(), source))?;
+        Ok(DirectoryView::new(root, self.ignore.clone()))
+    }
+
+    /// Whether an ignore file hides anything.
+    pub fn has_ignore_rules(&self) -> bool {
+        !self.ignore.is_empty()
+    }
+
+    /// Whether the ignore file excludes `path`, which is relative to the context's root.
+    pub fn ignores(&self, path: &[u8]) -> bool {
+        self.ignore.is_excluded(path)
+    }
+}
+
+fn read_ignore_file(root: &Path, dockerfile: Option<&Path>) -> Result<PatternSet, ContextError> {
+    let beside = dockerfile.map(|path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".dockerignore");
+        PathBuf::from(name)
+    });
+    let candidates = beside.into_iter().chain([root.join(".dockerignore")]);
+    for path in candidates {
+        match std::fs::read(&path) {
+            Ok(text) => {
+                return PatternSet::parse_ignore_file(&text)
+                    .map_err(|source| ContextError::IgnoreFile { path, source });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(ContextError::ReadIgnoreFile { path, source }),
+        }
+    }
+    Ok(PatternSet::default())
+}
