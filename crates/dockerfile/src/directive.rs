@@ -3,6 +3,7 @@
 use crate::dockerfile::{Check, Directives};
 use crate::error::Fault;
 use crate::logical::Physical;
+use crate::truth::parse_bool;
 
 const KEYS: [&str; 3] = ["syntax", "escape", "check"];
 
@@ -103,15 +104,6 @@ fn check(value: &str) -> Result<Check, Fault> {
         }
     }
     Ok(check)
-}
-
-/// Go's `strconv.ParseBool`.
-pub(crate) fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The parsed file: directives, global arguments and stages.
 
-use crate::command::{Command, Instruction};
+use crate::command::Instruction;
 use crate::position::Span;
 use crate::warning::Warning;
 
@@ -76,14 +76,6 @@ impl Stage {
         self.name
             .clone()
             .unwrap_or_else(|| format!("stage-{}", self.index))
-    }
-
-    /// The instructions with this name in capitals.
-    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Command> {
-        self.instructions
-            .iter()
-            .map(|i| &i.command)
-            .filter(move |c| c.name() == name)
     }
 }
 

@@ -31,6 +31,9 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// A forgotten `\\` makes every line behind it an unknown instruction; nobody reads further than this.
+const MOST_SHOWN: usize = 10;
+
 /// Everything that is wrong with a file, in line order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
@@ -47,13 +50,16 @@ impl ParseError {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.errors.iter().enumerate() {
+        for (index, error) in self.errors.iter().take(MOST_SHOWN).enumerate() {
             if index > 0 {
                 f.write_str("\n\n")?;
             }
             write!(f, "{error}")?;
         }
-        Ok(())
+        match self.errors.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n\n... and {more} more errors"),
+        }
     }
 }
 

@@ -8,6 +8,10 @@ use crate::position::{Position, Span};
 const CONTEXT: usize = 2;
 /// More marked lines than this are cut in the middle: a heredoc body can be a whole program.
 const MOST_LINES: usize = 24;
+/// A line longer than this is cut to the part that matters.
+const WIDEST: usize = 120;
+/// Stands for what was cut.
+const CUT: &str = "...";
 
 /// Numbered lines with `>>>` before those of `span`; empty when the span is outside the file.
 pub(crate) fn marked_lines(lines: &[String], span: Span) -> String {
@@ -47,13 +51,34 @@ pub(crate) fn marked_lines(lines: &[String], span: Span) -> String {
     out
 }
 
-/// The line of `at` and below it a caret under the column.
+/// The line of `at` and below it a caret under each of `length` characters; of a long line, the part
+/// around them.
 pub(crate) fn caret(line: &str, at: Position, length: usize) -> String {
     let number = at.line.to_string();
     let gutter = " ".repeat(number.len());
+    let column = (at.column as usize).saturating_sub(1);
+    let skipped = if column + length.min(WIDEST / 2) > WIDEST {
+        column - WIDEST / 3
+    } else {
+        0
+    };
+    let total = line.chars().count();
+    let mut shown: String = line.chars().skip(skipped).take(WIDEST).collect();
+    let mut before = column - skipped;
+    if skipped > 0 {
+        shown.insert_str(0, CUT);
+        before += CUT.len();
+    }
+    let length = length.clamp(1, (WIDEST + CUT.len()).saturating_sub(before).max(1));
+    if total - skipped.min(total) > WIDEST {
+        shown.push_str(CUT);
+    }
     // Tabs are kept in the padding so that the caret stays below its character.
-    let before = line.chars().take(at.column as usize - 1);
-    let padding: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    let marks = "^".repeat(length.max(1));
-    format!("{number} | {line}\n{gutter} | {padding}{marks}\n")
+    let padding: String = shown
+        .chars()
+        .take(before)
+        .map(|c| if c == '\t' { '\t' } else { ' ' })
+        .collect();
+    let marks = "^".repeat(length);
+    format!("{number} | {shown}\n{gutter} | {padding}{marks}\n")
 }

@@ -174,6 +174,7 @@ impl<'a> Words<'a> {
             start: None,
         };
         let mut braces = 0_usize;
+        let mut arithmetic = shell;
         while let Some((at, c)) = words.chars.next() {
             if c.is_whitespace() && braces == 0 {
                 words.end_at(at);
@@ -185,7 +186,10 @@ impl<'a> Words<'a> {
                 '\\' => {
                     words.chars.next();
                 }
-                '$' if shell && text[at..].starts_with("$((") => words.skip_arithmetic(at),
+                // Looking for the end again after one was not found would take quadratic time.
+                '$' if arithmetic && text[at..].starts_with("$((") => {
+                    arithmetic = words.skip_arithmetic(at);
+                }
                 '$' if text[at..].starts_with("${") => {
                     words.chars.next();
                     braces += 1;
@@ -222,8 +226,8 @@ impl<'a> Words<'a> {
         None
     }
 
-    /// From the `$` at `at` to behind the closing `))`, if there is one.
-    fn skip_arithmetic(&mut self, at: usize) {
+    /// From the `$` at `at` to behind the closing `))`; false when there is none.
+    fn skip_arithmetic(&mut self, at: usize) -> bool {
         let mut depth = 0_usize;
         for (offset, c) in self.text[at..].char_indices() {
             match c {
@@ -234,12 +238,13 @@ impl<'a> Words<'a> {
                         .next_if(|(next, _)| *next <= at + offset)
                         .is_some()
                     {}
-                    return;
+                    return true;
                 }
                 ')' => depth -= 1,
                 _ => {}
             }
         }
+        false
     }
 }
 

@@ -48,6 +48,7 @@ mod signal;
 mod size;
 mod stage_lookup;
 mod suggest;
+mod truth;
 mod warning;
 mod wildcard;
 mod words;

@@ -1,9 +1,9 @@
 //! One `key=value` of a mount.
 
 use super::{MountError, MountType, Sharing};
-use crate::directive::parse_bool;
 use crate::size::parse_size;
 use crate::suggest::closest;
+use crate::truth::parse_bool;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {

@@ -105,7 +105,10 @@ fn pairs() {
         ("A  b   c ", &[("A", "b   c")]),
         ("a=b=c", &[("a", "b=c")]),
         ("a=", &[("a", "")]),
-        ("a=b\\ c d=\\\n e", &[("a", "b\\ c"), ("d", ""), ("e", "")]),
+        (
+            "a=b\\ c d=\\\n  e=f",
+            &[("a", "b\\ c"), ("d", ""), ("e", "f")],
+        ),
         ("\"b c\"=\"d e\"", &[("\"b c\"", "\"d e\"")]),
     ];
     assert!(!rows.is_empty());
@@ -116,11 +119,6 @@ fn pairs() {
         };
         let expected: Vec<KeyValue> = expected.iter().map(pair).collect();
         let env = command(&format!("ENV {args}"));
-        if args.ends_with(" e") {
-            // A word without `=` behind one that has it.
-            assert!(env.is_err());
-            continue;
-        }
         assert_eq!(env, Ok(Command::Env(expected.clone())), "{args}");
         assert_eq!(
             command(&format!("LABEL {args}")),

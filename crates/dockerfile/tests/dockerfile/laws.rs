@@ -172,6 +172,9 @@ fn large_files() {
     let heredocs = "RUN <<A <<B\na\nA\nb\nB\n".repeat(20_000);
     assert!(parse(format!("FROM a\n{heredocs}").as_bytes()).is_ok());
 
+    let shifts = format!("FROM a\nRUN <<A {}\nA\n", "$((1 << ".repeat(50_000));
+    assert!(parse(shifts.as_bytes()).is_err());
+
     let open = format!("FROM a\nRUN {}", "<<A ".repeat(20_000));
     assert!(parse(open.as_bytes()).is_err());
 }

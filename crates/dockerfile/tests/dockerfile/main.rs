@@ -1,5 +1,10 @@
 //! The crate as its users see it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy does not know the helpers of tests for tests"
+)]
+
 mod errors;
 mod instructions;
 mod laws;
