@@ -116,6 +116,17 @@ pub enum OptionError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file of a secret cannot be read.
+    #[error("cannot read the secret `{id}` from `{path}`", path = path.display())]
+    SecretFile {
+        /// The secret.
+        id: String,
+        /// Its file, absolute.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A kind of context that this version cannot read.
     #[error(
         "the context `{context}` is not a directory: {kind} contexts are not available in this version"
@@ -203,7 +214,7 @@ impl OptionError {
             Self::ContextNotAvailable { .. } => Some(
                 "fetch and unpack it first, then give the directory with `--context`".to_owned(),
             ),
-            Self::DockerfileNotFound { .. } => Some(
+            Self::DockerfileNotFound { tried, .. } if tried.len() > 1 => Some(
                 "`--dockerfile` is looked up from the current directory, then from the context"
                     .to_owned(),
             ),

@@ -200,20 +200,6 @@ pub struct BuildSettings {
     pub skip_push_permission_check: bool,
 }
 
-impl BuildSettings {
-    /// What a docker archive without any destination is named, as by kaniko.
-    const UNSET: &str = "docker.io/unset-repo/unset-image-name";
-
-    /// The names in a docker archive: all destinations, or kaniko's place-holder if there are none.
-    pub fn archive_names(&self) -> Vec<Reference> {
-        if self.destinations.is_empty() {
-            Reference::parse(Self::UNSET).into_iter().collect()
-        } else {
-            self.destinations.clone()
-        }
-    }
-}
-
 impl Default for BuildSettings {
     /// A build that reads and writes nothing yet: no context, no output, the Dockerfile of the current directory.
     fn default() -> Self {

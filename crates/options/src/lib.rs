@@ -31,6 +31,7 @@ mod dockerfile_source;
 pub mod env_vars;
 mod error;
 mod executor;
+mod failure;
 mod log;
 #[cfg(feature = "logging")]
 mod logging;
@@ -58,6 +59,7 @@ pub use context::{ContextOptions, GitOptions};
 pub use dockerfile_source::DockerfileSource;
 pub use error::{Notice, OptionError};
 pub use executor::{BuildSettings, ExecutorOptions, Resolved};
+pub use failure::failure_text;
 pub use log::{LogFormat, LogOptions, Verbosity};
 #[cfg(feature = "logging")]
 pub use logging::{LogError, start_logging};

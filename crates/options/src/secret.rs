@@ -38,22 +38,23 @@ pub(crate) fn resolve(values: &[String], env: &Env<'_>) -> Result<Vec<SecretSpec
             return Err(invalid(format!("the id `{}` is given twice", secret.id)));
         }
         if let SecretSource::File(path) = &secret.source {
-            match std::fs::metadata(path) {
-                Ok(found) if found.is_dir() => {
-                    return Err(invalid(format!("`{}` is a directory", path.display())));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    return Err(invalid(format!(
-                        "cannot read `{}`: {error}",
-                        path.display()
-                    )));
-                }
-            }
+            readable(path).map_err(|source| OptionError::SecretFile {
+                id: secret.id.clone(),
+                path: path.clone(),
+                source,
+            })?;
         }
         secrets.push(secret);
     }
     Ok(secrets)
+}
+
+/// The file is there and is none that has no content.
+fn readable(path: &Path) -> std::io::Result<()> {
+    if std::fs::metadata(path)?.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    Ok(())
 }
 
 /// The fields as written, before they are weighed against each other.
@@ -236,11 +237,9 @@ mod tests {
                 .to_string()
                 .contains("/nowhere/x")
         );
-        assert!(
-            resolve(&["id=a,src=/"])
-                .unwrap_err()
-                .to_string()
-                .contains("directory")
-        );
+        assert!(matches!(
+            resolve(&["id=a,src=/"]),
+            Err(OptionError::SecretFile { .. })
+        ));
     }
 }

@@ -1,0 +1,198 @@
+//! What `resolve` makes of flags, and what it refuses.
+
+use kiln_oci::Family;
+use kiln_options::{CompressionKind, DockerfileSource, FileTarget, SecretSource};
+
+use crate::Files;
+
+#[test]
+fn a_full_command_line() {
+    let files = Files::new();
+    let arguments = [
+        "--context-sub-path=sub",
+        "-d=reg.example/app",
+        "-d=reg.example/app:latest",
+        "-d=user/x:1",
+        "--target=a, b",
+        "--target=,c",
+        "--build-arg=A=1",
+        "--build-arg=FROM_ENV",
+        "--build-arg=NOWHERE",
+        "--label=k=1",
+        "--label=k=2",
+        "--annotation=n=v=w",
+        "--secret=id=s,src=@/secret",
+        "--custom-platform=linux/aarch64",
+        "--ignore-path=a/../b/",
+        "--digest-file=https://x/d",
+        "--image-name-with-digest-file=@/names",
+        "--tar-path=@/x.tar",
+        "--compression-level=9",
+        "--image-format=docker",
+        "--push-retry=3",
+        "--image-fs-extract-retry=-1",
+        "--registry-certificate=h=@/crt",
+        "--registry-client-cert=h=@/crt,@/key",
+        "--credential-helpers=",
+    ];
+    let settings = files.settings(&arguments, &[("FROM_ENV", "e")]);
+    let at = |path: &str| files.path().join(path);
+    assert_eq!(settings.context_dir, at("ctx/sub"));
+    assert_eq!(
+        settings.dockerfile,
+        DockerfileSource::Path(at("ctx/sub/Dockerfile"))
+    );
+    let names: Vec<_> = settings
+        .destinations
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        names.contains(&"docker.io/user/x:1".to_owned()),
+        "{names:?}"
+    );
+    assert_eq!(settings.targets, ["a", "b", "c"]);
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(settings.build_args, [pair("A", "1"), pair("FROM_ENV", "e")]);
+    assert_eq!(settings.labels, [pair("k", "2")]);
+    assert_eq!(settings.annotations, [pair("n", "v=w")]);
+    assert_eq!(settings.secrets[0].source, SecretSource::File(at("secret")));
+    assert_eq!(settings.platform.architecture, "arm64");
+    assert_eq!(settings.ignore_paths, [std::path::Path::new("/b")]);
+    assert_eq!(
+        settings.digest_file,
+        Some(FileTarget::Url("https://x/d".to_owned()))
+    );
+    assert_eq!(
+        settings.image_name_with_digest_file,
+        Some(FileTarget::Path(at("names")))
+    );
+    assert_eq!(settings.tar_path, Some(at("x.tar")));
+    assert_eq!(
+        (settings.compression, settings.compression_level),
+        (CompressionKind::Gzip, Some(9))
+    );
+    assert_eq!(settings.image_format, Some(Family::Docker));
+    assert_eq!(settings.registry.retries.push, 3);
+    assert_eq!(settings.extract_retry, 0);
+    assert_eq!(
+        settings.registry.certificates,
+        [("h".to_owned(), at("crt"))]
+    );
+    assert_eq!(
+        settings.registry.client_certificates,
+        [("h".to_owned(), at("crt"), at("key"))]
+    );
+}
+
+#[test]
+fn unset_variables_in_flags_mean_nothing() {
+    let files = Files::new();
+    let arguments = [
+        "-d=a",
+        "--target=",
+        "--custom-platform=",
+        "--tar-path=",
+        "--oci-layout-path=",
+        "--digest-file=",
+        "--image-name-with-digest-file=",
+        "--context-sub-path=",
+        "--bucket=",
+        "--git=",
+        "--kaniko-dir=",
+        "--ignore-path=",
+        "--build-arg=",
+        "--registry-mirror=",
+        "--registry-map=",
+        "--insecure-registry=",
+        "--registry-certificate=",
+        "--cache-repo=",
+        "--cache-dir=",
+    ];
+    let settings = files.settings(&arguments, &[]);
+    assert!(
+        settings.targets.is_empty()
+            && settings.ignore_paths.is_empty()
+            && settings.build_args.is_empty()
+    );
+    assert!(
+        settings.tar_path.is_none()
+            && settings.oci_layout_path.is_none()
+            && settings.digest_file.is_none()
+    );
+    assert!(settings.registry.mirrors.is_empty() && settings.registry.maps.is_empty());
+    assert!(settings.cache.dir.is_none());
+}
+
+// conformance: K, G46, I38
+#[test]
+fn accepted_combinations() {
+    let files = Files::new();
+    let table: &[&[&str]] = &[
+        &["--no-push"],
+        &["--dryrun"],
+        &["--no-push", "--tar-path=@/x"],
+        &["--no-push", "--digest-file=@/x"],
+        &["--no-push", "-d=a", "--image-name-with-digest-file=@/x"],
+        &["-d=a", "--compression=zstd"],
+        &[
+            "-d=a",
+            "--compression=zstd",
+            "--compression-level=22",
+            "--image-format=oci",
+        ],
+        &["-d=a", "--oci-layout-path=@/x", "--compression=zstd"],
+        &["-d=a", "--cache"],
+        &["--no-push", "--cache", "--cache-repo=reg/cache"],
+        &["--no-push", "--cache", "--no-push-cache"],
+        &["--no-push", "--cache=false"],
+        &["-d=a", "--compression-level=0"],
+        &["-d=a", "-f=https://example.org/Dockerfile"],
+        &["-d=a", "-f=@/ctx/Dockerfile"],
+    ];
+    assert!(!table.is_empty());
+    for arguments in table {
+        files.settings(arguments, &[]);
+    }
+}
+
+#[test]
+fn notices() {
+    let files = Files::new();
+    let count = |arguments: &[&str]| files.build(arguments, &[]).unwrap().notices.len();
+    assert_eq!(count(&["-d=a"]), 0);
+    assert_eq!(
+        count(&["-d=a", "--cache-repo=x", "--cache-ttl=1h"]),
+        0,
+        "no effect in kaniko either"
+    );
+    assert_eq!(count(&["-d=a", "--cache"]), 1);
+    assert_eq!(count(&["-d=a", "--cache", "--git=depth=1"]), 2);
+}
+
+// conformance: K (Warmer)
+#[test]
+fn warmer_settings() {
+    let files = Files::new();
+    let arguments = [
+        "-i=busybox",
+        "-i=busybox:latest",
+        "-d=@/ctx/Dockerfile",
+        "-c=@/cache",
+        "-f",
+        "--build-arg=A=1",
+    ];
+    let settings = files.warm(&arguments, &[]).unwrap();
+    assert_eq!(settings.images[0].repository(), "library/busybox");
+    assert_eq!(
+        settings.dockerfile,
+        Some(DockerfileSource::Path(files.path().join("ctx/Dockerfile")))
+    );
+    assert_eq!(settings.cache_dir(), files.path().join("cache"));
+    assert!(settings.force);
+    assert_eq!(settings.build_args.len(), 1);
+    assert_eq!(
+        files.warm(&["-i=a"], &[]).unwrap().cache_dir().to_str(),
+        Some("/cache")
+    );
+}
