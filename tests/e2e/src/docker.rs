@@ -82,6 +82,15 @@ impl Docker {
         output(self.command().arg("load").arg("--input").arg(tar)).stdout
     }
 
+    /// `docker image inspect --format`.
+    pub fn inspect(&self, name: &str, format: &str) -> String {
+        output(
+            self.command()
+                .args(["image", "inspect", "--format", format, name]),
+        )
+        .stdout
+    }
+
     /// `docker run --rm` with these words; anything may come back.
     pub fn run<A: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = A>) -> Ran {
         let mut command = self.command();
@@ -102,26 +111,10 @@ impl ExecutorImage {
     /// The debug variant's name in the daemon.
     pub const DEBUG: &'static str = "kiln/executor:debug";
 
-    /// A context for `deploy/Dockerfile.local`: the binaries under test, stripped, and certificates.
+    /// A context for `deploy/Dockerfile.local` with the binaries under test.
     pub fn context(dir: &Path) {
-        fs::create_dir_all(dir).expect("a folder");
-        let dockerfile =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/Dockerfile.local");
-        fs::copy(&dockerfile, dir.join("Dockerfile")).expect("deploy/Dockerfile.local");
-        for program in [executor(), warmer()] {
-            let name = program.file_name().expect("a program has a name");
-            // Debug information would make the image ten times as large.
-            output(
-                Command::new(tool("strip"))
-                    .arg("-o")
-                    .arg(dir.join(name))
-                    .arg(&program),
-            );
-        }
-        fs::copy(tool("busybox"), dir.join("busybox")).expect("busybox");
-        let certificates = Path::new("/etc/ssl/certs/ca-certificates.crt");
-        let bundle = fs::read(certificates).unwrap_or_default();
-        fs::write(dir.join("ca-certificates.crt"), bundle).expect("certificates");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/stage-context");
+        output(Command::new(script).arg(dir).arg(executor()).arg(warmer()));
     }
 
     /// Loads the image of a target (`executor` or `debug`) into the shared daemon.

@@ -66,9 +66,10 @@ fn mounts(dir: &Path) -> Vec<String> {
     let inside = format!("{}/", dir.display().to_string().trim_end_matches('/'));
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    // `tmp` itself may be a small filesystem that the test mounted.
+    // `tmp` and `out` may be small filesystems that the test mounted.
+    let own = [format!("{inside}tmp"), format!("{inside}out")];
     points
-        .filter(|point| point.starts_with(&inside) && *point != format!("{inside}tmp"))
+        .filter(|point| point.starts_with(&inside) && !own.iter().any(|path| path == point))
         .map(|point| format!("mount {point}"))
         .collect()
 }

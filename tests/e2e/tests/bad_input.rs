@@ -1,0 +1,440 @@
+//! Everything that can be wrong with what a builder is given. Each case ends with exit code 1 and one readable message,
+//! and `Build::run` checks each time that no mount, process or temporary file is left.
+// Helpers outside of `#[test]` functions fail a test as much as those inside.
+#![allow(clippy::unwrap_used)]
+
+use kiln_e2e::{
+    Base, Case, Fault, ImageSpec, LayerSpec, Packing, Proxy, Registry, TarTree, kiln_only,
+    needs_root, tool,
+};
+use serde_json::json;
+
+/// Builds `dockerfile` (`BASE` is the busybox base) with a pushed image and an archive as outputs, expects failure,
+/// and checks that neither output exists.
+fn refused(dockerfile: &str, flags: &[&str], cause: &str, fragments: &[&str]) {
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(dockerfile.replace("BASE", &base))
+        .file("file", "x")
+        .symlink("out", "/etc");
+    let (tar, digest) = (case.path("out/image.tar"), case.path("out/digest"));
+    let mut build = case
+        .build(&context)
+        .arg("--tar-path")
+        .arg(&tar)
+        .arg("--image-format=docker")
+        .arg("--digest-file")
+        .arg(&digest);
+    for flag in flags {
+        build = build.arg(flag);
+    }
+    build.run().failed_once(cause, fragments);
+    assert!(!tar.exists() && !digest.exists(), "there is partial output");
+    assert!(
+        case.registry()
+            .raw_manifest(&case.destination("image"))
+            .is_none(),
+        "an image was pushed"
+    );
+}
+
+// conformance: J10 A14 A15 C9 E8 A18
+#[test]
+fn mistakes_in_the_dockerfile() {
+    kiln_only!();
+    refused("", &[], "cannot be empty", &["Dockerfile"]);
+    refused("# only this\n", &[], "no instructions", &["Dockerfile"]);
+    refused("ARG A\n", &[], "no stages", &["Dockerfile"]);
+    refused(
+        "FROM BASE\nENV A=1\nFNTRYPOINT x\n",
+        &[],
+        "unknown instruction",
+        &["FNTRYPOINT", "ENTRYPOINT", "Dockerfile", "3"],
+    );
+    refused(
+        "FROM BASE\nCOPY --chwon=1 file /\n",
+        &[],
+        "unknown flag",
+        &["chwon", "chown", "Dockerfile", "2"],
+    );
+    refused(
+        "FROM BASE\nCOPY --from=nostage.invalid/x f /\n",
+        &[],
+        "nostage.invalid",
+        &["Dockerfile:2"],
+    );
+    refused(
+        "FROM BASE\nCOPY --from=7 f /\n",
+        &[],
+        "invalid stage index 7",
+        &["Dockerfile:2"],
+    );
+    refused(
+        "FROM BASE AS a\n",
+        &["--target=nope"],
+        "target stage \"nope\"",
+        &["could not be found"],
+    );
+    refused(
+        "FROM BASE\nENV A=1\nCOPY nofile /\n",
+        &[],
+        "\"/nofile\": not found",
+        &["Dockerfile:3"],
+    );
+    refused("FROM ${NOTHING}\n", &[], "Dockerfile:1", &["NOTHING"]);
+    refused(
+        "FROM BASE\nENV A=${x:?is needed}\n",
+        &[],
+        "x: is needed",
+        &["Dockerfile:2"],
+    );
+    refused(
+        "FROM BASE\nSTOPSIGNAL FOO\n",
+        &[],
+        "invalid signal: FOO",
+        &["Dockerfile:2"],
+    );
+    refused(
+        "FROM BASE\nCOPY --chown=nobody-knows file /\n",
+        &[],
+        "nobody-knows",
+        &["Dockerfile:2", "passwd"],
+    );
+    refused(
+        "FROM BASE\nCOPY file /etc/motd/\n",
+        &[],
+        "not a directory",
+        &["Dockerfile:2"],
+    );
+}
+
+#[test]
+fn a_missing_dockerfile_or_context() {
+    kiln_only!();
+    let case = Case::new();
+    let context = case.context().file("other", "");
+    case.build(&context).run().failed_once(
+        "not found",
+        &["Dockerfile", case.path("context").to_str().unwrap()],
+    );
+    case.build(&context)
+        .dockerfile("nope/My.Dockerfile")
+        .run()
+        .failed(1, &["nope/My.Dockerfile"]);
+    let nowhere = case.path("nowhere").display().to_string();
+    case.build(&context)
+        .context(&nowhere)
+        .run()
+        .failed(1, &[&nowhere]);
+    case.build(&context)
+        .context("ftp://example.invalid/x")
+        .run()
+        .failed(1, &["ftp://example.invalid/x"]);
+}
+
+// conformance: K
+#[test]
+fn mistakes_in_flags() {
+    kiln_only!();
+    let lines = "FROM BASE\nCOPY file /\n";
+    refused(
+        lines,
+        &["--destnation=x"],
+        "--destnation",
+        &["--destination"],
+    );
+    refused(
+        lines,
+        &["--compression-level=much"],
+        "--compression-level",
+        &["much"],
+    );
+    refused(lines, &["--destination=UPPER case"], "UPPER case", &[]);
+    refused(lines, &["--build-arg"], "--build-arg", &[]);
+    refused(lines, &["--isolation=magic"], "magic", &["namespace"]);
+    refused(lines, &["--custom-platform=plan9"], "plan9", &[]);
+    refused(lines, &["--secret=src=/x"], "id", &["--secret"]);
+}
+
+// conformance: E5 J9
+#[test]
+fn paths_that_leave_the_context() {
+    kiln_only!();
+    refused(
+        "FROM BASE\nCOPY ../../../etc/passwd /stolen\n",
+        &[],
+        "not found",
+        &["Dockerfile:2"],
+    );
+    refused(
+        "FROM BASE\nCOPY out/passwd /stolen\n",
+        &[],
+        "not found",
+        &["out/passwd", "Dockerfile:2"],
+    );
+    refused(
+        "FROM BASE\nCOPY file /\n",
+        &["--context-sub-path=../.."],
+        "--context-sub-path",
+        &["../.."],
+    );
+    refused(
+        "FROM BASE\nCOPY file /\n",
+        &["--context-sub-path=nowhere"],
+        "nowhere",
+        &[],
+    );
+}
+
+#[test]
+fn a_registry_that_cannot_be_reached() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    // Nobody listens on port 1.
+    let context = case
+        .context()
+        .dockerfile("FROM 127.0.0.1:1/some/image:tag\nCOPY Dockerfile /\n");
+    case.build(&context)
+        .run()
+        .failed(1, &["127.0.0.1:1", "some/image", "refused"]);
+    let context = context.dockerfile(format!("FROM {base}\nCOPY Dockerfile /\n"));
+    let outcome = case
+        .build(&context)
+        .destination("127.0.0.1:1/some/image:tag")
+        .run();
+    outcome.failed(1, &["127.0.0.1:1", "some/image", "refused"]);
+    let context = context.dockerfile(format!("FROM {base}-not-there\nCOPY Dockerfile /\n"));
+    case.build(&context)
+        .run()
+        .failed(1, &["1-not-there", "Dockerfile:1"]);
+}
+
+/// Pulls through a registry that lies, with a RUN so that layers are needed.
+fn lied_to(method: &'static str, part: &'static str, fault: Fault, fragments: &[&str]) {
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let proxy = Proxy::with_faults(case.registry().host(), &[(method, part, fault)]);
+    let base = proxy.reference(base.split_once('/').unwrap().1);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nRUN true\n"));
+    case.build(&context)
+        .run()
+        .failed(1, fragments)
+        .failed(1, &[proxy.host()]);
+    assert!(
+        case.registry()
+            .raw_manifest(&case.destination("image"))
+            .is_none()
+    );
+}
+
+// conformance: I25 I36
+#[test]
+fn a_registry_that_lies_about_manifests() {
+    kiln_only!();
+    needs_root!();
+    lied_to("GET", "/manifests/", Fault::Html, &["base/busybox"]);
+    lied_to("GET", "/manifests/", Fault::OtherJson, &["base/busybox"]);
+    lied_to(
+        "GET",
+        "/manifests/",
+        Fault::ServerError,
+        &["500", "disk on fire in rack seven"],
+    );
+    lied_to("GET", "/manifests/", Fault::Truncated, &["base/busybox"]);
+}
+
+// conformance: I25
+#[test]
+fn a_registry_that_lies_about_blobs() {
+    kiln_only!();
+    needs_root!();
+    lied_to("GET", "/blobs/", Fault::WrongBytes, &["sha256:"]);
+    lied_to("GET", "/blobs/", Fault::Truncated, &["sha256:"]);
+    lied_to("GET", "/blobs/", Fault::Html, &["sha256:"]);
+    lied_to(
+        "GET",
+        "/blobs/",
+        Fault::ServerError,
+        &["500", "disk on fire in rack seven"],
+    );
+}
+
+#[test]
+fn a_registry_that_fails_on_push() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY Dockerfile /\n"));
+    for (method, part) in [("POST", "/blobs/uploads/"), ("PUT", "/manifests/")] {
+        let proxy = Proxy::with_faults(
+            case.registry().host(),
+            &[(method, part, Fault::ServerError)],
+        );
+        let name = format!("{}/failing", case.id().to_lowercase());
+        let outcome = case
+            .build(&context)
+            .destination(proxy.reference(&name))
+            .run();
+        outcome.failed(1, &[proxy.host(), "500", "disk on fire in rack seven"]);
+        assert!(case.registry().raw_manifest(&name).is_none());
+    }
+}
+
+/// A base with busybox in its first layer and something hostile in its second.
+fn hostile(name: &str, second: TarTree, packing: Packing, expected: &Expected) {
+    let case = Case::new();
+    let busybox = std::fs::read(tool("busybox")).unwrap();
+    let first = TarTree::new()
+        .dir("bin/", 0o755)
+        .file("bin/sh", 0o755, busybox)
+        .symlink("bin/ls", "sh")
+        .dir("tmp/", 0o1777);
+    let layers = vec![
+        LayerSpec {
+            tar: first.finish(),
+            packing: Packing::Gzip,
+        },
+        LayerSpec {
+            tar: second.finish(),
+            packing,
+        },
+    ];
+    let reference = case.destination("hostile");
+    case.registry().push(
+        &ImageSpec::new(layers, json!({ "Env": ["PATH=/bin"] })),
+        &reference,
+    );
+    std::fs::write(case.path("outside"), "precious").unwrap();
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {reference}\nRUN sh -c 'echo ran'\n"));
+    let outcome = case.build(&context).run();
+    match expected {
+        Expected::Refused(fragments) => {
+            outcome.failed(1, fragments);
+        }
+        Expected::Contained => {
+            outcome.ok();
+        }
+    }
+    assert_eq!(
+        std::fs::read_to_string(case.path("outside")).unwrap(),
+        "precious",
+        "{name}"
+    );
+    for path in [
+        "/kiln-e2e-escaped",
+        "/tmp/kiln-e2e-escaped",
+        "/etc/kiln-e2e-escaped",
+    ] {
+        assert!(!std::path::Path::new(path).exists(), "{name} wrote {path}");
+    }
+}
+
+enum Expected {
+    /// The build fails and names these.
+    Refused(&'static [&'static str]),
+    /// The build may go on, with everything kept inside the root.
+    Contained,
+}
+
+// conformance: G28 G31 G33 G36
+#[test]
+fn hostile_base_images() {
+    kiln_only!();
+    needs_root!();
+    let escaped = "../../../../../../../../../../tmp/kiln-e2e-escaped";
+    hostile(
+        "dot-dot",
+        TarTree::new().file(escaped, 0o644, "x"),
+        Packing::Gzip,
+        &Expected::Refused(&["kiln-e2e-escaped"]),
+    );
+    hostile(
+        "dot-dot in the middle",
+        TarTree::new().file("tmp/../../../../etc/kiln-e2e-escaped", 0o644, "x"),
+        Packing::Gzip,
+        &Expected::Refused(&["kiln-e2e-escaped"]),
+    );
+    hostile(
+        "hard link to the host",
+        TarTree::new().hardlink("tmp/stolen", 0o644, "../../../../../../../../etc/shadow"),
+        Packing::Gzip,
+        &Expected::Refused(&["tmp/stolen"]),
+    );
+    hostile(
+        "write through an absolute symlink",
+        TarTree::new()
+            .symlink("out", "/tmp")
+            .file("out/kiln-e2e-escaped", 0o644, "x"),
+        Packing::Gzip,
+        &Expected::Contained,
+    );
+    hostile(
+        "write through a climbing symlink",
+        TarTree::new()
+            .symlink("out", "../../../../../../../../tmp")
+            .file("out/kiln-e2e-escaped", 0o644, "x"),
+        Packing::Gzip,
+        &Expected::Contained,
+    );
+    hostile(
+        "links that nobody follows",
+        TarTree::new()
+            .symlink("a", "/nowhere")
+            .symlink("loop", "loop")
+            .symlink("up", "../../../../.."),
+        Packing::Gzip,
+        &Expected::Contained,
+    );
+}
+
+// conformance: G36
+#[test]
+fn corrupt_layers() {
+    kiln_only!();
+    needs_root!();
+    let random: Vec<u8> = (0..300_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8)
+        .collect();
+    let tree = || TarTree::new().file("random", 0o644, &random);
+    hostile(
+        "broken gzip",
+        tree(),
+        Packing::BrokenGzip,
+        &Expected::Refused(&["sha256:"]),
+    );
+    hostile(
+        "cut gzip",
+        tree(),
+        Packing::CutGzip,
+        &Expected::Refused(&["sha256:"]),
+    );
+}
+
+/// Names of secrets do not end up in messages, even when everything fails.
+// conformance: I39
+#[test]
+fn a_failing_login_keeps_the_password() {
+    kiln_only!();
+    let case = Case::with_registry(Registry::with_login());
+    let base = case.base(Base::Busybox);
+    let auths = json!({ "auths": { case.registry().host(): { "username": "kiln", "password": "hunter2-e2e" } } });
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY Dockerfile /\n"));
+    let outcome = case
+        .build(&context)
+        .env("DOCKER_AUTH_CONFIG", auths.to_string())
+        .arg("--verbosity=trace")
+        .run();
+    outcome.failed(1, &[case.registry().host()]);
+    assert!(!outcome.log.contains("hunter2-e2e"), "{}", outcome.log);
+}

@@ -1,0 +1,194 @@
+//! Docker as a judge of images, and as the place where the executor's own image runs.
+//!
+//! The daemon is private: its own socket and data folder, no bridge; containers use the host's network.
+// Helpers outside of `#[test]` functions fail a test as much as those inside.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use kiln_e2e::{Base, Case, Docker, ExecutorImage, kiln_only, needs_root, skipped};
+
+#[test]
+fn an_archive_loads_and_runs() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!(
+        "FROM {base}\nRUN echo made > /made && chown app /made && ln /made /twin\nENV WHO=world\nUSER app\nWORKDIR /home/app\n\
+         ENTRYPOINT [\"/bin/sh\", \"-c\"]\nCMD [\"echo hello $WHO; cat /twin; id -un; pwd\"]\n"
+    );
+    let tar = case.path("out/image.tar");
+    let build = case
+        .build(&case.context().dockerfile(dockerfile))
+        .destination("kiln/loaded:1")
+        .arg("--no-push");
+    build
+        .arg("--image-format=docker")
+        .arg("--tar-path")
+        .arg(&tar)
+        .run()
+        .ok();
+    let docker = Docker::shared();
+    let said = docker.load(&tar);
+    assert!(said.contains("kiln/loaded:1"), "{said}");
+    let ran = docker.run(["kiln/loaded:1"]);
+    assert_eq!(
+        ran.stdout, "hello world\nmade\napp\n/home/app\n",
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn docker_pulls_and_runs_what_was_pushed() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    for format in ["docker", "oci"] {
+        let base = case.base(Base::Busybox);
+        let dockerfile =
+            format!("FROM {base}\nRUN echo {format} > /made\nCMD [\"cat\", \"/made\"]\n");
+        let destination = case.destination(format);
+        let build = case
+            .build(&case.context().dockerfile(dockerfile))
+            .destination(&destination);
+        build.arg(format!("--image-format={format}")).run().ok();
+        let ran = Docker::shared().run([&destination]);
+        assert_eq!(ran.stdout, format!("{format}\n"), "{}", ran.stderr);
+    }
+}
+
+/// Runs the executor's image on a small context and looks at what it pushed.
+fn own_image(flags: &[&str], lines: &str, chosen: &[&str]) {
+    if !ExecutorImage::is_static() {
+        skipped(
+            "the executor under test is not static: build with crt-static, as `make test` does",
+        );
+        return;
+    }
+    ExecutorImage::load("executor", ExecutorImage::NAME);
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(lines.replace("BASE", &base))
+        .file("file", "context\n");
+    fs::set_permissions(context.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let volume = format!("--volume={}:/workspace:ro", context.path().display());
+    let mut all = vec![volume.as_str()];
+    all.extend(flags);
+    let destination = case.destination("image");
+    let outcome = ExecutorImage::run(ExecutorImage::NAME, &all, &["--destination", &destination]);
+    let tree = outcome.image().tree();
+    assert_eq!(tree.text("copied"), "context\n");
+    if lines.contains("RUN") {
+        assert_eq!(tree.text("seen"), "context\n");
+        assert!(
+            !tree.has("etc/motd") && !tree.has("kaniko") && !tree.has("workspace"),
+            "{:?}",
+            tree.paths()
+        );
+    }
+    for word in chosen {
+        assert!(
+            outcome.log.contains(word),
+            "`{word}` is not in the log:\n{}",
+            outcome.log
+        );
+    }
+}
+
+const WITH_RUN: &str = "FROM BASE AS one\nRUN echo 1 > /one\nFROM BASE\nCOPY file /copied\nRUN cat /copied > /seen && rm /etc/motd\n\
+    COPY --from=one /one /\nRUN --mount=type=bind,target=/ctx cat /ctx/file > /dev/null\n";
+const IN_PLACE: &str = "FROM BASE AS one\nRUN echo 1 > /one\nFROM BASE\nCOPY file /copied\nRUN cat /copied > /seen && rm /etc/motd\n\
+    COPY --from=one /one /\n";
+
+// design: "Roots and isolation"
+#[test]
+fn own_image_with_dockers_defaults_builds_in_place() {
+    kiln_only!();
+    needs_root!();
+    own_image(&[], IN_PLACE, &["in-place"]);
+}
+
+#[test]
+fn own_image_without_seccomp_builds_in_a_namespace() {
+    kiln_only!();
+    needs_root!();
+    own_image(
+        &["--security-opt=seccomp=unconfined"],
+        WITH_RUN,
+        &["namespace"],
+    );
+}
+
+#[test]
+fn own_image_with_nothing_builds_without_run() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE\nCOPY file /copied\nENV A=1\nWORKDIR /w\nUSER app\n";
+    own_image(&["--cap-drop=ALL", "--user=1000"], lines, &[]);
+}
+
+#[test]
+fn the_executor_image_builds_the_executor_image() {
+    kiln_only!();
+    needs_root!();
+    if !ExecutorImage::is_static() {
+        skipped(
+            "the executor under test is not static: build with crt-static, as `make test` does",
+        );
+        return;
+    }
+    ExecutorImage::load("executor", ExecutorImage::NAME);
+    let case = Case::new();
+    let context = case.context_named("own");
+    ExecutorImage::context(context.path());
+    let volume = format!("--volume={}:/workspace:ro", context.path().display());
+    let destination = case.destination("second");
+    let words = ["--destination", &destination, "--target", "executor"];
+    let image = ExecutorImage::run(ExecutorImage::NAME, &[&volume], &words).image();
+    assert_eq!(image.list("Entrypoint"), ["/kaniko/executor"]);
+    for path in ["kaniko/executor", "kaniko/ssl/certs/ca-certificates.crt"] {
+        assert!(image.tree().has(path), "{path}");
+    }
+    // The second generation works as well.
+    let third = case.destination("third");
+    let words = [
+        "--destination",
+        &third,
+        "--target",
+        "executor",
+        "--reproducible",
+    ];
+    let outcome = ExecutorImage::run(&destination, &[&volume], &words);
+    assert!(kiln_e2e::compare_trees(&image.tree(), &outcome.image().tree(), |_| false).is_empty());
+}
+
+#[test]
+fn the_debug_image_has_a_shell() {
+    kiln_only!();
+    needs_root!();
+    if !ExecutorImage::is_static() {
+        skipped(
+            "the executor under test is not static: build with crt-static, as `make test` does",
+        );
+        return;
+    }
+    ExecutorImage::load("debug", ExecutorImage::DEBUG);
+    let words = [
+        "--entrypoint=/busybox/sh",
+        ExecutorImage::DEBUG,
+        "-c",
+        "ls /kaniko && executor version",
+    ];
+    let ran = Docker::shared().run(words);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    for word in ["executor", "warmer", "ssl"] {
+        assert!(ran.stdout.contains(word), "{}", ran.stdout);
+    }
+    let volumes = Docker::shared().inspect(ExecutorImage::DEBUG, "{{json .Config.Volumes}}");
+    assert_eq!(volumes.trim(), r#"{"/busybox":{}}"#);
+}

@@ -1,0 +1,165 @@
+//! In-place isolation in a root that may be overwritten: a folder with mount and pid namespaces of its own.
+//!
+//! Docker runs the same code in `docker.rs`; this is the part that needs no daemon. Nothing here ever runs in-place on
+//! the machine's own `/`.
+
+use std::fs;
+
+use kiln_e2e::{Base, Case, Image, Outcome, Throwaway, Tree, kiln_only, needs_root};
+
+struct Built {
+    case: Case,
+    root: Throwaway,
+    outcome: Outcome,
+}
+
+fn build(dockerfile: &str, flags: &[&str]) -> Built {
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = dockerfile.replace("BASE", &base);
+    let context = case
+        .context()
+        .dockerfile(dockerfile)
+        .file("file", "context\n");
+    let root = Throwaway::new(&case, context.path());
+    let mut build = case
+        .build(&context)
+        .context("/workspace")
+        .isolation(Some("in-place"));
+    build = build.under(root.wrapper()).program("/kaniko/executor");
+    build = build
+        .env("KANIKO_DIR", "/kaniko")
+        .env("TMPDIR", "/kaniko")
+        .env("HOME", "/root");
+    for flag in flags {
+        build = build.arg(flag);
+    }
+    let outcome = build.run();
+    Built {
+        case,
+        root,
+        outcome,
+    }
+}
+
+// conformance: G38 G39 G24
+#[test]
+fn run_works_and_the_tools_own_files_survive() {
+    kiln_only!();
+    needs_root!();
+    let built = build(
+        "FROM BASE AS one\nRUN echo one > /one && chown 5:6 /one\n\
+         FROM BASE\nCOPY --from=one /one /copied\nCOPY file /\nUSER app\nRUN id -un > /tmp/seen\nUSER root\n\
+         RUN rm /etc/motd && ls /kaniko > /dev/null; ls / > /list; cat /file >> /tmp/seen\n",
+        &["--force"],
+    );
+    let image = built.outcome.image();
+    let tree = image.tree();
+    assert_eq!(tree.text("tmp/seen"), "app\ncontext\n");
+    assert_eq!(tree.owner("copied"), "0644 5:6");
+    assert!(
+        !tree.has("etc/motd") && !tree.has("one"),
+        "stages do not see each other (C23)"
+    );
+    assert!(!tree.text("list").contains("one\n"));
+    for path in tree.paths() {
+        assert!(
+            !path.starts_with("kaniko") && !path.starts_with("workspace"),
+            "`{path}` is in the image"
+        );
+    }
+    assert!(
+        built.root.path().join("kaniko/executor").exists(),
+        "the executor is still there"
+    );
+    assert!(
+        built.root.path().join("workspace/file").exists(),
+        "so is the context"
+    );
+}
+
+/// The layers are what an overlay would have given.
+// conformance: G9 G10 G12 G13 G15
+#[test]
+fn scan_layers_equal_overlay_layers() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE\nRUN rm -r /var/old && mkdir /var/old && touch /var/old/again\nRUN chmod 600 /etc/motd; ln /etc/motd /etc/motd2\n\
+                 RUN rm /usr/bin/suid-twin; mv /home/app /home/moved; chmod 644 /etc/passwd\nRUN true\n\
+                 RUN mkfifo /p; mknod /n c 1 3; ln -s x /l; echo same-size > /etc/a\nRUN echo SAME-size > /etc/a\n";
+    let in_place = build(lines, &["--force"]);
+    let image = in_place.outcome.image();
+    let other = Case::new();
+    let context = other
+        .context()
+        .dockerfile(lines.replace("BASE", &other.base(Base::Busybox)))
+        .file("file", "context\n");
+    let overlay = other.build(&context).run().image();
+    let names = |image: &Image| -> Vec<Vec<String>> {
+        let own = |layer: &kiln_e2e::Layer| layer.names().into_iter().map(str::to_owned).collect();
+        image.layers.iter().map(own).collect()
+    };
+    assert_eq!(names(&image), names(&overlay));
+    let differences = kiln_e2e::compare_trees(&image.tree(), &overlay.tree(), |_| false);
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+// conformance: --ignore-path G25 G26
+#[test]
+fn ignored_paths_are_left_alone() {
+    kiln_only!();
+    needs_root!();
+    let built = build(
+        "FROM BASE\nRUN mkdir -p /skip/me /skipped && touch /skip/me/f /skipped/f && rm -rf /var/old\n",
+        &["--force", "--ignore-path=/skip", "--ignore-path=/var/old"],
+    );
+    let tree = built.outcome.image().tree();
+    assert!(!tree.has("skip/me/f"), "{:?}", tree.below("skip"));
+    assert!(tree.has("skipped/f"), "/skip does not cover /skipped");
+    assert!(tree.has("var/old/new"), "nothing ignored is whited out");
+}
+
+// conformance: D6
+#[test]
+fn a_failing_run_gives_its_exit_code() {
+    kiln_only!();
+    needs_root!();
+    let built = build("FROM BASE\nRUN exit 9\n", &["--force"]);
+    built.outcome.failed(9, &["exit 9", "Dockerfile:2"]);
+    assert!(
+        built
+            .case
+            .registry()
+            .raw_manifest(&built.case.destination("image"))
+            .is_none()
+    );
+}
+
+/// Outside a container it refuses, and touches nothing.
+#[test]
+fn it_refuses_to_overwrite_a_root_that_is_no_container() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nRUN touch /overwritten\n"));
+    let root = Throwaway::new(&case, context.path());
+    fs::write(root.path().join("etc/precious"), "keep").unwrap();
+    let before = Tree::of_dir(root.path()).unwrap();
+    let build = case
+        .build(&context)
+        .context("/workspace")
+        .isolation(Some("in-place"));
+    let outcome = build
+        .under(root.wrapper())
+        .program("/kaniko/executor")
+        .env("TMPDIR", "/tmp")
+        .run();
+    outcome.failed(1, &["--force", "container"]);
+    let after = Tree::of_dir(root.path()).unwrap();
+    // The wrapper makes empty device files; those are not the executor's.
+    let differences = kiln_e2e::compare_trees(&before, &after, |path| path.starts_with("dev/"));
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}

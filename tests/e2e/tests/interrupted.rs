@@ -1,0 +1,202 @@
+//! Builds that are stopped, and disks that are full.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use kiln_e2e::{Base, Case, Leaks, kiln_only, needs_root};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::Signal;
+
+/// Starts a build with a long RUN, sends the signal while it runs, and looks for what is left.
+fn interrupted(signal: Signal, command: &str) {
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let id = case.id();
+    let dockerfile = format!(
+        "FROM {base}\nRUN touch /before\nRUN echo now-running; {}\n",
+        command.replace("ID", &id)
+    );
+    let context = case.context().dockerfile(dockerfile);
+    let (tar, layout) = (case.path("out/image.tar"), case.path("out/layout"));
+    let build = case
+        .build(&context)
+        .arg("--tar-path")
+        .arg(&tar)
+        .arg("--image-format=docker");
+    let leaks = Leaks::before(&case);
+    let mut running = build.arg("--oci-layout-path").arg(&layout).start();
+    running.wait_for("now-running");
+    running.signal(signal);
+    let outcome = running.wait();
+    leaks.check_after(&outcome.log);
+    outcome.failed(1, &[]);
+    assert!(
+        !tar.exists() && !layout.join("index.json").exists(),
+        "there is partial output"
+    );
+    assert!(
+        case.registry()
+            .raw_manifest(&case.destination("image"))
+            .is_none(),
+        "an image was pushed"
+    );
+}
+
+// conformance: D8
+#[test]
+fn sigterm_in_a_run() {
+    kiln_only!();
+    needs_root!();
+    interrupted(Signal::SIGTERM, "sleep 3000; echo ID");
+}
+
+#[test]
+fn sigint_in_a_run_that_has_children() {
+    kiln_only!();
+    needs_root!();
+    interrupted(
+        Signal::SIGINT,
+        "(setsid sh -c 'sleep 3000; echo ID' &); sh -c 'sleep 3000; echo ID'; echo",
+    );
+}
+
+/// A command that ignores the signal is killed after a grace time.
+#[test]
+fn sigterm_in_a_run_that_ignores_it() {
+    kiln_only!();
+    needs_root!();
+    interrupted(
+        Signal::SIGTERM,
+        "trap '' TERM INT; while true; do sleep 1; done; echo ID",
+    );
+}
+
+/// A filesystem of a few megabytes, unmounted when dropped.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(at: &'a Path, options: &str) -> Self {
+        let done = mount(
+            Some("tmpfs"),
+            at,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some(options),
+        );
+        assert!(
+            done.is_ok(),
+            "a tmpfs can be mounted at {}: {done:?}",
+            at.display()
+        );
+        let open = std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o755));
+        assert!(open.is_ok(), "a mode can be set: {open:?}");
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        // The test has failed already if it is busy.
+        let _ = umount2(self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+fn incompressible(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut out = Vec::with_capacity(bytes + 8);
+    while out.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend(state.to_le_bytes());
+    }
+    out
+}
+
+#[test]
+fn a_full_disk_under_the_work_folder() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let tmp = case.path("tmp");
+    let _disk = SmallDisk::mount(&tmp, "size=8m");
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY big /big\n"))
+        .file("big", incompressible(20 << 20));
+    case.build(&context)
+        .run()
+        .failed(1, &["Dockerfile:2", "space"]);
+    assert!(
+        case.registry()
+            .raw_manifest(&case.destination("image"))
+            .is_none()
+    );
+}
+
+#[test]
+fn a_full_disk_in_a_run() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let tmp = case.path("tmp");
+    let _disk = SmallDisk::mount(&tmp, "size=24m");
+    let context = case.context().dockerfile(format!(
+        "FROM {base}\nRUN dd if=/dev/urandom of=/big bs=1M count=40\n"
+    ));
+    case.build(&context)
+        .run()
+        .failed(1, &["No space left", "Dockerfile:2"]);
+}
+
+#[test]
+fn a_full_disk_under_the_outputs() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let out = case.path("out");
+    let _disk = SmallDisk::mount(&out, "size=4m");
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY big /big\n"))
+        .file("big", incompressible(20 << 20));
+    let tar = case.path("out/image.tar");
+    let build = case.build(&context).no_push().arg("--image-format=docker");
+    build
+        .arg("--tar-path")
+        .arg(&tar)
+        .run()
+        .failed(1, &["image.tar", "space"]);
+    let left: Vec<_> = std::fs::read_dir(&out)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert!(left.is_empty(), "partial output: {left:?}");
+}
+
+/// A work folder of its own is gone at the end, also after a failure.
+#[test]
+fn the_work_folder_is_temporary() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    for (line, code) in [("RUN true", 0), ("RUN exit 3", 3)] {
+        let context = case.context().dockerfile(format!("FROM {base}\n{line}\n"));
+        // `Build::run` checks that TMPDIR is empty afterwards.
+        assert_eq!(case.build(&context).run().code, Some(code));
+    }
+    let own = case.path("own-work-dir");
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nRUN true\n"));
+    case.build(&context)
+        .arg("--kaniko-dir")
+        .arg(&own)
+        .run()
+        .ok();
+}

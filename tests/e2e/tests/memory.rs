@@ -1,0 +1,70 @@
+//! Peak memory of the whole process tree, with files that are much larger.
+
+use kiln_e2e::{Base, Case, PeakMemory, Registry, kiln_only, needs_root, roomy_tempdir, skipped};
+
+const MB: u64 = 1_000_000;
+
+/// conformance: G23; the first budget.
+#[test]
+fn a_run_that_writes_two_gigabytes_and_pushes_them() {
+    kiln_only!();
+    needs_root!();
+    // The file in the upper directory, the layer, and the registry's copy.
+    let Some(place) = roomy_tempdir(8_000 * MB) else {
+        skipped("needs 8 GB in /dev/shm or TMPDIR");
+        return;
+    };
+    let case = Case::below_with_registry(place.path(), Registry::start_in(place.path()));
+    let base = case.base(Base::Busybox);
+    let dockerfile =
+        format!("FROM {base}\nRUN dd if=/dev/urandom of=/big bs=1M count=2048 2>/dev/null\n");
+    let context = case.context().dockerfile(dockerfile);
+    let mut running = case.build(&context).start();
+    let memory = PeakMemory::watch(running.pid());
+    let outcome = running.wait();
+    let (peak, line) = memory.finish();
+    outcome.ok();
+    println!("{line}");
+    let manifest = case
+        .registry()
+        .raw_manifest(&case.destination("image"))
+        .unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    assert!(manifest["layers"][2]["size"].as_u64().unwrap() > 2_000 * MB);
+    assert!(peak < 100 * MB, "{line}");
+}
+
+/// conformance: G23; the second budget.
+#[test]
+fn a_copy_of_fifty_thousand_files() {
+    kiln_only!();
+    let Some(place) = roomy_tempdir(1_000 * MB) else {
+        skipped("needs 1 GB in /dev/shm or TMPDIR");
+        return;
+    };
+    let case = Case::below_with_registry(place.path(), Registry::start_in(place.path()));
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY files /files\n"));
+    let files = case.path("context/files");
+    for directory in 0..500 {
+        let at = files.join(format!("directory-number-{directory}"));
+        std::fs::create_dir_all(&at).unwrap();
+        for file in 0..100 {
+            std::fs::write(
+                at.join(format!("file-number-{file}")),
+                format!("{directory} {file}\n").repeat(20),
+            )
+            .unwrap();
+        }
+    }
+    let mut running = case.build(&context).start();
+    let memory = PeakMemory::watch(running.pid());
+    let outcome = running.wait();
+    let (peak, line) = memory.finish();
+    println!("{line}");
+    let image = outcome.image();
+    assert_eq!(image.layers[2].entries.len(), 50_000 + 500 + 1);
+    assert!(peak < 200 * MB, "{line}");
+}

@@ -1,0 +1,160 @@
+//! RUN --mount in a namespace.
+
+use std::fs;
+
+use kiln_e2e::{Base, Case, Image, kiln_only, needs_root};
+
+// conformance: D26 D28 D18
+#[test]
+fn bind_mounts_of_context_stage_and_image() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!(
+        "FROM {base} AS source\nRUN mkdir /d && echo stage > /d/f\n\
+         FROM {base}\nWORKDIR /w\nRUN --mount=target=/ctx,type=bind --mount=from=source,source=/d,dst=stage \
+         --mount=type=bind,from={base},src=etc/motd,target=/motd \
+         --mount=type=bind,source=sub,target=/rw,rw \
+         cat /ctx/file stage/f /motd > /seen; touch /ctx/no 2>/dev/null && echo writable >> /seen; \
+         echo discarded > /rw/inside && cat /rw/inside /rw/own >> /seen\n\
+         RUN ls -d /ctx /w/stage /motd /rw > /left 2>/dev/null; true\n"
+    );
+    let context = case
+        .context()
+        .dockerfile(dockerfile)
+        .file("file", "context\n")
+        .file("sub/own", "own\n");
+    let image = case.build(&context).run().image();
+    let tree = image.tree();
+    assert_eq!(
+        tree.text("seen"),
+        "context\nstage\nsecond layer\ndiscarded\nown\n"
+    );
+    assert_eq!(
+        tree.text("left"),
+        "",
+        "mount points are gone in the next RUN"
+    );
+    let base = Image::read(&format!("docker://{base}"));
+    for layer in image.above(&base) {
+        for name in layer.names() {
+            assert!(
+                !["ctx", "stage", "motd", "rw"].contains(&name.trim_end_matches('/')),
+                "`{name}` is in a layer"
+            );
+        }
+    }
+}
+
+// conformance: D30 D31
+#[test]
+fn cache_mounts_are_shared_and_not_in_the_image() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let id = case.id();
+    let dockerfile = format!(
+        "FROM {base}\nRUN --mount=type=cache,id={id},target=/c echo kept > /c/f.part && mv /c/f.part /c/f\n\
+         RUN --mount=type=cache,target=/other,id={id} cat /other/f > /seen\n\
+         RUN --mount=type=cache,target=/c,id={id}-2,mode=0700,uid=5,gid=6 stat -c '%a %u:%g' /c > /stat\n"
+    );
+    let tree = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image()
+        .tree();
+    assert_eq!(tree.text("seen"), "kept\n");
+    assert_eq!(tree.text("stat"), "700 5:6\n");
+    assert!(!tree.has("c") && !tree.has("other"), "{:?}", tree.paths());
+}
+
+// conformance: D34 D35 D36
+#[test]
+fn secrets_leave_no_trace() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    fs::write(case.path("secret-file"), "from-a-file-7f3a").unwrap();
+    let dockerfile = format!(
+        "FROM {base}\nRUN --mount=type=secret,id=file cat /run/secrets/file | md5sum > /seen; stat -c '%a %u' /run/secrets/file >> /seen\n\
+         RUN --mount=type=secret,id=variable,target=/s,mode=0440,uid=7 md5sum < /s >> /seen; stat -c '%a %u' /s >> /seen\n\
+         RUN --mount=type=secret,id=file,env=TOKEN echo \"$TOKEN\" | wc -c >> /seen; ls /run >> /seen\n\
+         RUN --mount=type=secret,id=absent ls /run/secrets 2>/dev/null >> /seen; echo ran >> /seen\n"
+    );
+    let file = format!("id=file,src={}", case.path("secret-file").display());
+    let build = case
+        .build(&case.context().dockerfile(dockerfile))
+        .arg("--secret")
+        .arg(file);
+    let build = build
+        .arg("--secret=id=variable,env=SECRET_VARIABLE")
+        .env("SECRET_VARIABLE", "from-the-env-99b1");
+    let outcome = build.arg("--verbosity=trace").run();
+    let image = outcome.image();
+    let text = image.tree().text("seen");
+    // md5 of the two texts, modes and owners, `echo "$TOKEN" | wc -c`, and nothing of `ls /run`.
+    let expected = "3dd3e593c1917f4cd98a401895f2d73d  -\n400 0\n4cc0af5a6262fe6f5c91d0250f69f6ff  -\n440 7\n17\nran\n";
+    assert_eq!(text, expected);
+    for secret in ["from-a-file-7f3a", "from-the-env-99b1"] {
+        assert!(!outcome.log.contains(secret), "`{secret}` is in the log");
+        assert!(
+            !image.config.to_string().contains(secret),
+            "`{secret}` is in the config"
+        );
+    }
+    assert!(!image.tree().has("run/secrets") && !image.tree().has("s"));
+
+    let required = format!("FROM {base}\nRUN --mount=type=secret,id=z,required=true true\n");
+    let context = case.context().dockerfile(required);
+    case.build(&context)
+        .run()
+        .failed(1, &["secret", "z", "not found", "Dockerfile:2"]);
+}
+
+// conformance: D33
+#[test]
+fn tmpfs_mounts_hide_and_vanish() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!(
+        "FROM {base}\nRUN --mount=type=tmpfs,target=/etc,size=1m ls -A /etc > /seen; stat -c %a /etc >> /seen; \
+         touch /etc/f; dd if=/dev/zero of=/etc/big bs=1M count=2 2>/dev/null || echo full >> /seen\nRUN cat /etc/motd >> /seen\n"
+    );
+    let tree = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image()
+        .tree();
+    assert_eq!(tree.text("seen"), "1777\nfull\nsecond layer\n");
+    assert!(!tree.has("etc/f") && tree.has("etc/passwd"));
+}
+
+// conformance: D24 D25 D38
+#[test]
+fn mistakes_in_mounts_are_errors() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let table = [
+        ("type=bnd,target=/x", "bnd"),
+        ("type=cache,targt=/x", "targt"),
+        ("type=tmpfs", "target"),
+        ("type=bind,target=/", "/"),
+        ("type=cache,target=/x,mode=9", "mode"),
+        ("type=bind,target=/x,source=not-there", "not-there"),
+    ];
+    for (mount, word) in table {
+        let context = case
+            .context()
+            .dockerfile(format!("FROM {base}\nRUN --mount={mount} true\n"));
+        case.build(&context)
+            .run()
+            .failed(1, &[word, "Dockerfile:2"]);
+    }
+}

@@ -1,0 +1,137 @@
+//! Same input, same digest.
+
+use kiln_e2e::{Base, Case, Image, Throwaway, kiln_only, needs_root};
+
+const LINES: &str = "COPY --chown=app tree /tree\nADD archive /archive\nWORKDIR /made/here\n\
+    RUN echo run > /ran && mkdir -p /d/e && ln /ran /d/twin && rm /etc/motd && touch /d/$(date +%s) && rm /d/1*\n\
+    ENV A=1\nRUN dd if=/dev/zero of=/big bs=1M count=5 2>/dev/null\n";
+
+fn context(case: &Case) -> kiln_e2e::Context {
+    let archive = kiln_e2e::TarTree::new()
+        .dir("a/", 0o755)
+        .file("a/f", 0o644, "f")
+        .finish();
+    let mut context = case
+        .context()
+        .dockerfile(format!("FROM {}\n{LINES}", case.base(Base::Busybox)))
+        .file("archive", archive);
+    for at in 0..50 {
+        context = context.file(&format!("tree/{at}/file"), format!("{at}").repeat(1000));
+    }
+    context
+}
+
+// conformance: G42 G44
+#[test]
+fn the_same_digest_twice_in_both_isolations() {
+    kiln_only!();
+    needs_root!();
+    let mut digests = Vec::new();
+    for round in 0..2 {
+        let case = Case::new();
+        let context = context(&case);
+        // Two builds far enough apart that every clock in them differs.
+        std::thread::sleep(std::time::Duration::from_millis(1100 * round));
+        let image = case.build(&context).arg("--reproducible").run().image();
+        digests.push(image.digest.clone());
+        let root = Throwaway::new(&case, context.path());
+        let build = case
+            .build(&context)
+            .context("/workspace")
+            .isolation(Some("in-place"))
+            .arg("--reproducible");
+        let build = build
+            .under(root.wrapper())
+            .program("/kaniko/executor")
+            .arg("--force");
+        let build = build
+            .env("KANIKO_DIR", "/kaniko")
+            .env("TMPDIR", "/kaniko")
+            .destination(case.destination("in-place"));
+        let other = build.run().image();
+        let differences = kiln_e2e::compare_trees(&image.tree(), &other.tree(), |_| false);
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+        for (a, b) in image.layers.iter().zip(&other.layers) {
+            assert_eq!(a.entries, b.entries, "layer entries, times included");
+        }
+        digests.push(other.digest);
+    }
+    assert!(
+        digests.iter().all(|digest| *digest == digests[0]),
+        "{digests:#?}"
+    );
+}
+
+// conformance: G42
+#[test]
+fn no_times_in_own_layers_and_base_layers_pass_through() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = Image::read(&format!("docker://{}", case.base(Base::Busybox)));
+    let image = case
+        .build(&context(&case))
+        .arg("--reproducible")
+        .run()
+        .image();
+    for layer in image.above(&base) {
+        for (name, node) in &layer.entries {
+            assert_eq!(node.mtime, 0, "{name}");
+        }
+    }
+    assert_eq!(
+        image.config["created"]
+            .as_str()
+            .unwrap_or("1970-01-01T00:00:00Z"),
+        "1970-01-01T00:00:00Z"
+    );
+}
+
+// conformance: G43
+#[test]
+fn source_date_epoch_sets_the_time_of_the_image() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY Dockerfile /\nENV A=1\n"));
+    let image = case
+        .build(&context)
+        .env("SOURCE_DATE_EPOCH", "1500000000")
+        .run()
+        .image();
+    assert_eq!(image.config["created"], "2017-07-14T02:40:00Z");
+    let history = image.config["history"].as_array().unwrap();
+    assert_eq!(
+        history[0]["created"], "2020-01-01T00:00:00Z",
+        "the base's history stays"
+    );
+    assert_eq!(history.last().unwrap()["created"], "2017-07-14T02:40:00Z");
+    case.build(&context)
+        .env("SOURCE_DATE_EPOCH", "soon")
+        .run()
+        .failed(1, &["SOURCE_DATE_EPOCH", "soon"]);
+}
+
+// conformance: G44 G45
+#[test]
+fn the_digest_does_not_depend_on_the_number_of_cores() {
+    kiln_only!();
+    let case = Case::new();
+    let context =
+        context(&case).dockerfile(format!("FROM {}\nCOPY . /all\n", case.base(Base::Busybox)));
+    let one = case
+        .build(&context)
+        .arg("--reproducible")
+        .under(["taskset", "-c", "0"])
+        .run()
+        .image();
+    let all = case
+        .build(&context)
+        .arg("--reproducible")
+        .destination(case.destination("all"))
+        .run()
+        .image();
+    assert_eq!(one.digest, all.digest);
+}
