@@ -4,10 +4,12 @@ mod manners;
 mod report;
 
 use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{ExecutorOptions, OptionError, PushImageOptions, WarmerOptions};
+use crate::{ExecutorOptions, OptionError, PushImageOptions, WarmerOptions, failure_text};
 
 pub use manners::kaniko_manners;
 
@@ -86,4 +88,35 @@ impl CommandLine for WarmerCommand {
         // The shared groups leave short names to the binaries, which disagree about them.
         kaniko_manners(Self::command()).mut_arg("cache_dir", |arg| arg.short('c'))
     }
+}
+
+impl Stop {
+    /// Prints what there is to say and gives the exit code: 0 after help, 1 after a mistake, usage included (K).
+    pub fn report(&self) -> ExitCode {
+        match self {
+            Self::Print(text) => {
+                // Nobody is left to tell when stdout is closed.
+                let _ = write!(std::io::stdout(), "{text}");
+                ExitCode::SUCCESS
+            }
+            Self::Wrong(error) => report_failure(error, None, error.hint().as_deref(), 1),
+        }
+    }
+}
+
+/// Prints a failure on stderr, in the form of [`failure_text`], and gives `code` as exit code, or 1 if it is none.
+pub fn report_failure(
+    error: &dyn std::error::Error,
+    excerpt: Option<&str>,
+    hint: Option<&str>,
+    code: i32,
+) -> ExitCode {
+    // Nobody is left to tell when stderr is closed.
+    let _ = writeln!(std::io::stderr(), "{}", failure_text(error, excerpt, hint));
+    ExitCode::from(
+        u8::try_from(code)
+            .ok()
+            .filter(|code| *code != 0)
+            .unwrap_or(1),
+    )
 }

@@ -54,6 +54,7 @@ pub use cache::{CacheOptions, CacheSettings, LayerCacheOptions};
 #[cfg(feature = "clap")]
 pub use command_line::{
     CommandLine, ExecutorAction, ExecutorCommand, Stop, WarmerCommand, kaniko_manners,
+    report_failure,
 };
 pub use context::{ContextOptions, GitOptions};
 pub use dockerfile_source::DockerfileSource;
