@@ -184,29 +184,20 @@ impl Client {
             };
             let target = url
                 .join(location)
-                .map_err(|_| self.redirect_error(call, None, "the address is malformed"))?;
-            match (url.scheme(), target.scheme()) {
-                (_, "https") | ("http", "http") => {}
-                ("https", "http") if call.host.insecure => {}
-                ("https", "http") => {
-                    let reason =
-                        "https must not become http unless the registry is marked insecure";
-                    return Err(self.redirect_error(call, Some(&target), reason));
-                }
-                _ => {
-                    return Err(self.redirect_error(
-                        call,
-                        Some(&target),
-                        "only http and https are followed",
-                    ));
-                }
+                .map_err(|_| redirect_error(call, None, "the address is malformed"))?;
+            if let Err(reason) = may_follow(&url, &target, call.host.insecure) {
+                return Err(redirect_error(call, Some(&target), reason));
             }
             if status == StatusCode::SEE_OTHER {
                 method = Method::GET;
             }
             url = target;
         }
-        Err(self.redirect_error(call, Some(&url), "too many redirects in a row"))
+        Err(redirect_error(
+            call,
+            Some(&url),
+            "too many redirects in a row",
+        ))
     }
 
     async fn send_once(
@@ -260,26 +251,30 @@ impl Client {
             None => Err(timeout(&call.ask, patience)),
         }
     }
+}
 
-    #[expect(
-        clippy::unused_self,
-        reason = "reads like its siblings at the call site"
-    )]
-    fn redirect_error(
-        &self,
-        call: &Call,
-        target: Option<&Url>,
-        reason: &'static str,
-    ) -> RegistryError {
-        RegistryError::Redirect {
-            registry: call.ask.registry.clone(),
-            ask: call.ask.what.clone(),
-            target: target.map_or_else(
-                || "an unreadable address".to_owned(),
-                |url| format!("`{}://{}`", url.scheme(), authority(url)),
-            ),
-            reason,
+/// A redirect that is not followed.
+fn redirect_error(call: &Call, target: Option<&Url>, reason: &'static str) -> RegistryError {
+    RegistryError::Redirect {
+        registry: call.ask.registry.clone(),
+        ask: call.ask.what.clone(),
+        target: target.map_or_else(
+            || "an unreadable address".to_owned(),
+            |url| format!("`{}://{}`", url.scheme(), authority(url)),
+        ),
+        reason,
+    }
+}
+
+/// Whether a redirect is to be followed (I11).
+pub(crate) fn may_follow(from: &Url, to: &Url, insecure: bool) -> Result<(), &'static str> {
+    match (from.scheme(), to.scheme()) {
+        (_, "https") | ("http", "http") => Ok(()),
+        ("https", "http") if insecure => Ok(()),
+        ("https", "http") => {
+            Err("https must not become http unless the registry is marked insecure")
         }
+        _ => Err("only http and https are followed"),
     }
 }
 
@@ -302,5 +297,33 @@ pub(crate) fn timeout(ask: &Ask, after: Duration) -> RegistryError {
         registry: ask.registry.clone(),
         ask: ask.what.clone(),
         after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // conformance: I11
+    #[test]
+    fn redirects_never_lose_encryption_unasked() {
+        let table = [
+            ("https://a/", "https://b/", false, true),
+            ("http://a/", "http://b/", false, true),
+            ("http://a/", "https://b/", false, true),
+            ("https://a/", "http://b/", false, false),
+            ("https://a/", "http://b/", true, true),
+            ("https://a/", "file:///etc/passwd", true, false),
+            ("http://a/", "ftp://b/", true, false),
+        ];
+        assert!(!table.is_empty());
+        for (from, to, insecure, expected) in table {
+            let url = |text: &str| Url::parse(text).unwrap();
+            assert_eq!(
+                may_follow(&url(from), &url(to), insecure).is_ok(),
+                expected,
+                "{from} {to}"
+            );
+        }
     }
 }

@@ -101,7 +101,7 @@ impl AuthConfig {
         self
     }
 
-    /// Lets the helpers read variables through `lookup` instead of from the process.
+    /// Lets helpers read variables through `lookup` instead of from the process; `PATH` is where programs are.
     #[must_use]
     pub fn with_environment(
         mut self,
@@ -117,7 +117,7 @@ impl AuthConfig {
             if let Some(found) = file.entry(host, path) {
                 return found;
             }
-            if let Some(found) = file.ask_program(host).await {
+            if let Some(found) = file.ask_program(host, self.search_path().as_deref()).await {
                 return found;
             }
         }
@@ -149,6 +149,13 @@ impl AuthConfig {
         value
             .and_then(|value| value.into_string().ok())
             .filter(|value| !value.is_empty())
+    }
+
+    /// Where programs are searched, if somebody chose the environment.
+    fn search_path(&self) -> Option<String> {
+        self.environment
+            .as_ref()
+            .and_then(|_| self.variable("PATH"))
     }
 
     fn looked_in(&self, host: &str) -> String {
@@ -242,7 +249,7 @@ impl AuthFile {
         None
     }
 
-    async fn ask_program(&self, host: &str) -> Option<Found> {
+    async fn ask_program(&self, host: &str, search_path: Option<&str>) -> Option<Found> {
         let host = canonical_host(host);
         // The store is asked for what docker login would have filed the credential under.
         let server = if host == "docker.io" {
@@ -251,7 +258,7 @@ impl AuthFile {
             &host
         };
         for program in self.programs.get(&host).into_iter().chain(&self.store) {
-            match helper::ask(program, server).await {
+            match helper::ask(program, server, search_path).await {
                 Ok(Some(credential)) => {
                     let origin = format!("credential helper `docker-credential-{program}`");
                     return Some(Found { credential, origin });

@@ -110,8 +110,16 @@ struct Answer {
 ///
 /// # Errors
 /// What went wrong, without anything the program printed on its output.
-pub(super) async fn ask(program: &str, server: &str) -> Result<Option<Credential>, String> {
-    let mut child = tokio::process::Command::new(format!("docker-credential-{program}"))
+pub(super) async fn ask(
+    program: &str,
+    server: &str,
+    search_path: Option<&str>,
+) -> Result<Option<Credential>, String> {
+    let mut command = tokio::process::Command::new(format!("docker-credential-{program}"));
+    if let Some(path) = search_path {
+        command.env("PATH", path);
+    }
+    let mut child = command
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -222,7 +230,9 @@ mod tests {
     // conformance: I5
     #[tokio::test]
     async fn a_missing_program_is_an_error_to_be_warned_about() {
-        let error = ask("kiln-test-surely-missing", "h").await.unwrap_err();
+        let error = ask("kiln-test-surely-missing", "h", None)
+            .await
+            .unwrap_err();
         assert!(error.contains("not found"), "{error}");
     }
 }

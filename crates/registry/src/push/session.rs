@@ -161,8 +161,7 @@ impl Client {
             StatusCode::CREATED => Ok(Mount::Done),
             StatusCode::ACCEPTED => {
                 let base = answer.response.url().clone();
-                self.session(&call, &base, answer.response.headers(), None)
-                    .map(Mount::Started)
+                session_after(&call, &base, answer.response.headers(), None).map(Mount::Started)
             }
             _ => Ok(Mount::Refused),
         }
@@ -178,7 +177,7 @@ impl Client {
         let call = self.call(ask.clone(), repo, Direction::Push, Method::POST, path);
         let answer = self.send(&call).await?;
         let base = answer.response.url().clone();
-        self.session(&call, &base, answer.response.headers(), None)
+        session_after(&call, &base, answer.response.headers(), None)
     }
 
     /// Ends an upload that will not be used; registries expire those that cannot be ended.
@@ -239,7 +238,7 @@ impl Client {
             call.body = payload(source, at, size);
             let answer = self.attempt(&call).await?;
             let base = answer.response.url().clone();
-            session = self.session(&call, &base, answer.response.headers(), Some(session))?;
+            session = session_after(&call, &base, answer.response.headers(), Some(session))?;
             at += size;
         }
         let call = self.upload_call(
@@ -257,57 +256,52 @@ impl Client {
         call.target = Target::Url(location);
         call
     }
+}
 
-    /// Where to go on, from the answer of POST or PATCH.
-    #[expect(
-        clippy::unused_self,
-        reason = "reads like its siblings at the call site"
-    )]
-    fn session(
-        &self,
-        call: &Call,
-        base: &Url,
-        headers: &HeaderMap,
-        before: Option<Session>,
-    ) -> Result<Session, RegistryError> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let said = text("oci-chunk-min-length").and_then(|length| length.parse().ok());
-        let chunk_min = said.or(before.as_ref().and_then(|session| session.chunk_min));
-        let location = match text(LOCATION.as_str()) {
-            Some(location) => base.join(location).ok(),
-            // Only the first answer has to name it.
-            None => before.map(|session| session.location),
-        };
-        let mut location = location.ok_or_else(|| RegistryError::NotARegistry {
-            registry: call.ask.registry.clone(),
-            ask: call.ask.what.clone(),
-            got: "no upload address".to_owned(),
-            wanted: "a `Location` header",
-        })?;
-        // A registry behind a proxy that ends TLS often believes it is reached over http.
-        if base.scheme() == "https" && location.scheme() == "http" {
-            let same = location.host_str() == base.host_str();
-            let secured = same
-                && location
-                    .port()
-                    .is_none_or(|port| Some(port) == base.port() || port == 80);
-            if secured {
-                let _ = location.set_port(base.port());
-                let _ = location.set_scheme("https");
-            } else if !call.host.insecure {
-                return Err(RegistryError::Redirect {
-                    registry: call.ask.registry.clone(),
-                    ask: call.ask.what.clone(),
-                    target: format!("`http://{}`", authority(&location)),
-                    reason: "https must not become http unless the registry is marked insecure",
-                });
-            }
+/// Where to go on, from the answer of POST or PATCH.
+fn session_after(
+    call: &Call,
+    base: &Url,
+    headers: &HeaderMap,
+    before: Option<Session>,
+) -> Result<Session, RegistryError> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let said = text("oci-chunk-min-length").and_then(|length| length.parse().ok());
+    let chunk_min = said.or(before.as_ref().and_then(|session| session.chunk_min));
+    let location = match text(LOCATION.as_str()) {
+        Some(location) => base.join(location).ok(),
+        // Only the first answer has to name it.
+        None => before.map(|session| session.location),
+    };
+    let mut location = location.ok_or_else(|| RegistryError::NotARegistry {
+        registry: call.ask.registry.clone(),
+        ask: call.ask.what.clone(),
+        got: "no upload address".to_owned(),
+        wanted: "a `Location` header",
+    })?;
+    // A registry behind a proxy that ends TLS often believes it is reached over http.
+    if base.scheme() == "https" && location.scheme() == "http" {
+        let same = location.host_str() == base.host_str();
+        let secured = same
+            && location
+                .port()
+                .is_none_or(|port| Some(port) == base.port() || port == 80);
+        if secured {
+            let _ = location.set_port(base.port());
+            let _ = location.set_scheme("https");
+        } else if !call.host.insecure {
+            return Err(RegistryError::Redirect {
+                registry: call.ask.registry.clone(),
+                ask: call.ask.what.clone(),
+                target: format!("`http://{}`", authority(&location)),
+                reason: "https must not become http unless the registry is marked insecure",
+            });
         }
-        Ok(Session {
-            location,
-            chunk_min,
-        })
     }
+    Ok(Session {
+        location,
+        chunk_min,
+    })
 }
 
 fn complete(location: &Url, digest: &Digest) -> Url {

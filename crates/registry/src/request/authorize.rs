@@ -153,7 +153,7 @@ impl Client {
             registry: call.ask.registry.clone(),
             what: format!("the token request for {}", call.ask.what),
         };
-        let url = self.realm(call, &ask, realm)?;
+        let url = token_server(call, &ask, realm)?;
         let mut scopes = call.scope.parameters();
         // Usually the same; a registry that rewrites repository names asks for what it calls them.
         let extra = challenge_scope.unwrap_or_default().split_whitespace();
@@ -174,43 +174,6 @@ impl Client {
             self.ask_for_token(&ask, found, request).await
         })
         .await
-    }
-
-    #[expect(
-        clippy::unused_self,
-        reason = "reads like its siblings at the call site"
-    )]
-    fn realm(&self, call: &Call, ask: &Ask, realm: &str) -> Result<Url, RegistryError> {
-        let refuse = |target: String, reason| RegistryError::Redirect {
-            registry: ask.registry.clone(),
-            ask: ask.what.clone(),
-            target,
-            reason,
-        };
-        let url = Url::parse(realm).map_err(|_| {
-            refuse(
-                "an unreadable address".to_owned(),
-                "the token server's address is malformed",
-            )
-        })?;
-        let secure_registry = call
-            .host
-            .scheme
-            .get()
-            .is_some_and(|scheme| scheme.as_str() == "https");
-        let target = || {
-            format!(
-                "`{}://{}`",
-                url.scheme(),
-                url.host_str().unwrap_or_default()
-            )
-        };
-        match url.scheme() {
-            "https" => Ok(url),
-            "http" if !secure_registry || call.host.insecure => Ok(url),
-            "http" => Err(refuse(target(), "credentials are not sent over plain http")),
-            _ => Err(refuse(target(), "only http and https are followed")),
-        }
     }
 
     async fn ask_for_token(
@@ -263,6 +226,40 @@ impl Client {
             got: kind,
             wanted: "a token",
         })
+    }
+}
+
+/// Where tokens are to be had, if credentials may go there.
+fn token_server(call: &Call, ask: &Ask, realm: &str) -> Result<Url, RegistryError> {
+    let refuse = |target: String, reason| RegistryError::Redirect {
+        registry: ask.registry.clone(),
+        ask: ask.what.clone(),
+        target,
+        reason,
+    };
+    let url = Url::parse(realm).map_err(|_| {
+        refuse(
+            "an unreadable address".to_owned(),
+            "the token server's address is malformed",
+        )
+    })?;
+    let secure_registry = call
+        .host
+        .scheme
+        .get()
+        .is_some_and(|scheme| scheme.as_str() == "https");
+    let target = || {
+        format!(
+            "`{}://{}`",
+            url.scheme(),
+            url.host_str().unwrap_or_default()
+        )
+    };
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if !secure_registry || call.host.insecure => Ok(url),
+        "http" => Err(refuse(target(), "credentials are not sent over plain http")),
+        _ => Err(refuse(target(), "only http and https are followed")),
     }
 }
 

@@ -119,13 +119,13 @@ fn answer(
     }
     let body = request.body(stream, u64::MAX)?;
     let size = body.len();
+    if matches!(fault, Some(Fault::Stall)) {
+        wait_for_the_end(shared);
+        return Ok(false);
+    }
     let mut response = routes::handle(request, body, shared, fault.as_ref());
     let mut sent = None;
     match fault {
-        Some(Fault::Stall) => {
-            wait_for_the_end(shared);
-            return Ok(false);
-        }
         Some(Fault::Delay(time)) => std::thread::sleep(time),
         Some(Fault::WrongContent) => {
             if let Some(last) = response.body.last_mut() {

@@ -73,11 +73,11 @@ pub enum Fault {
     WrongContent,
     /// Promises the whole body, sends so many bytes of it, closes.
     Truncate(usize),
-    /// Sends so many bytes of the body, then nothing.
+    /// Does what is asked, sends so many bytes of the body, then nothing.
     StallAfter(usize),
     /// Answers 200 with a web page.
     Html,
-    /// Reads the request and never answers.
+    /// Reads the request, does nothing with it and never answers.
     Stall,
     /// Closes without an answer.
     Reset,
