@@ -1,0 +1,273 @@
+//! The workspace's arrows, read from `cargo metadata`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// Package, and the packages of ours that it may use, in dependency order: a crate uses only crates above it.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("dockerfile", &[]),
+    ("oci", &[]),
+    ("layer", &["oci"]),
+    ("snapshot", &["oci", "layer"]),
+    ("registry", &["oci"]),
+    ("tarball-cache", &["oci", "layer"]),
+    ("options", &["oci", "registry", "tarball-cache"]),
+    ("context", &["dockerfile", "layer", "options"]),
+    ("sandbox", &["options"]),
+    (
+        "build",
+        &[
+            "dockerfile",
+            "oci",
+            "layer",
+            "snapshot",
+            "registry",
+            "tarball-cache",
+            "options",
+            "context",
+            "sandbox",
+        ],
+    ),
+    // For tests only: nobody may use it but in dev-dependencies.
+    ("testkit", &["oci", "layer"]),
+    ("executor", &["options", "build"]),
+    ("warmer", &["options", "build"]),
+    ("embed", &["build"]),
+    (
+        "benches",
+        &[
+            "dockerfile",
+            "oci",
+            "layer",
+            "snapshot",
+            "registry",
+            "tarball-cache",
+            "context",
+            "build",
+        ],
+    ),
+    // Our images are judged by other people's tools only.
+    ("e2e", &[]),
+    ("arch", &[]),
+];
+
+/// Who may use a crate from outside that decides a great deal: the terminal, the network, the runtime.
+const RESERVED: &[(&str, &[&str])] = &[
+    ("clap", &["options", "executor", "warmer"]),
+    (
+        "tokio",
+        &[
+            "registry", "build", "testkit", "executor", "warmer", "embed",
+        ],
+    ),
+    ("tokio-util", &["registry", "build", "testkit"]),
+    ("reqwest", &["registry", "build"]),
+    ("indicatif", &["executor", "warmer"]),
+    (
+        "anyhow",
+        &[
+            "executor", "warmer", "testkit", "embed", "benches", "e2e", "arch",
+        ],
+    ),
+];
+
+struct Dependency {
+    name: String,
+    dev: bool,
+    optional: bool,
+}
+
+/// Our packages without `kiln-`, and all that their manifests name.
+fn packages() -> &'static BTreeMap<String, Vec<Dependency>> {
+    static PACKAGES: OnceLock<BTreeMap<String, Vec<Dependency>>> = OnceLock::new();
+    PACKAGES.get_or_init(|| {
+        let metadata = metadata();
+        let list = metadata["packages"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let of = |package: &Value| {
+            let dependencies = package["dependencies"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            dependencies
+                .iter()
+                .map(|one| Dependency {
+                    name: text(&one["name"]).to_owned(),
+                    dev: one["kind"] == "dev",
+                    optional: one["optional"] == true,
+                })
+                .collect()
+        };
+        list.iter()
+            .map(|package| (short(text(&package["name"])).to_owned(), of(package)))
+            .collect()
+    })
+}
+
+fn metadata() -> Value {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([
+        "metadata",
+        "--no-deps",
+        "--format-version=1",
+        "--offline",
+        "--manifest-path",
+    ]);
+    let done = command
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml"))
+        .output();
+    let output = done.map(|done| done.stdout).unwrap_or_default();
+    serde_json::from_slice(&output).unwrap_or_default()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn short(name: &str) -> &str {
+    name.strip_prefix("kiln-").unwrap_or(name)
+}
+
+fn ours(dependency: &Dependency) -> Option<&str> {
+    dependency.name.strip_prefix("kiln-")
+}
+
+#[test]
+fn every_package_is_in_the_table() {
+    let known: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    let found: BTreeSet<&str> = packages().keys().map(String::as_str).collect();
+    assert!(!found.is_empty(), "cargo metadata lists no package");
+    assert_eq!(found, known);
+}
+
+#[test]
+fn arrows_are_those_of_the_picture() {
+    let mut wrong = Vec::new();
+    for (name, allowed) in ARROWS {
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        for dependency in packages()[*name].iter().filter(|one| !one.dev) {
+            if let Some(used) = ours(dependency).filter(|used| !allowed.contains(used)) {
+                wrong.push(format!("{name} uses {used}"));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "not in the picture:\n  {}",
+        wrong.join("\n  ")
+    );
+}
+
+#[test]
+fn the_table_itself_has_no_cycle() {
+    // `testkit` stands aside; everything else uses only what stands above it.
+    let mut above = BTreeSet::new();
+    for (name, allowed) in ARROWS {
+        for used in *allowed {
+            assert!(
+                above.contains(used),
+                "{name} uses {used}, which is not above it"
+            );
+        }
+        above.insert(*name);
+    }
+}
+
+#[test]
+fn testkit_is_for_tests() {
+    for (name, dependencies) in packages() {
+        let used = dependencies
+            .iter()
+            .any(|one| !one.dev && ours(one) == Some("testkit"));
+        assert!(!used, "{name} uses testkit outside of its tests");
+    }
+}
+
+#[test]
+fn terminal_network_and_runtime_stay_where_they_belong() {
+    let mut wrong = Vec::new();
+    for (outside, allowed) in RESERVED {
+        for (name, dependencies) in packages() {
+            let used = dependencies
+                .iter()
+                .any(|one| !one.dev && one.name == *outside);
+            if used && !allowed.contains(&name.as_str()) {
+                wrong.push(format!("{name} uses {outside}"));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "not in the picture:\n  {}",
+        wrong.join("\n  ")
+    );
+}
+
+#[test]
+fn clap_is_a_choice_in_options() {
+    let clap = packages()["options"].iter().find(|one| one.name == "clap");
+    assert!(
+        clap.is_none_or(|one| one.optional),
+        "embedders get options without clap"
+    );
+}
+
+#[test]
+fn every_manifest_takes_lints_and_versions_from_the_workspace() {
+    let metadata = metadata();
+    let list = metadata["packages"].as_array().unwrap();
+    assert!(!list.is_empty());
+    for package in list {
+        let path = text(&package["manifest_path"]);
+        let manifest = std::fs::read_to_string(path).unwrap();
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{path} has lints of its own"
+        );
+        let versions = manifest
+            .lines()
+            .filter(|line| line.contains("version = \""))
+            .count();
+        assert_eq!(
+            versions, 0,
+            "{path}: versions belong in the workspace's table"
+        );
+        let name = text(&package["name"]);
+        let folder = Path::new(path)
+            .parent()
+            .and_then(Path::file_name)
+            .unwrap()
+            .to_string_lossy();
+        assert_eq!(short(name), folder, "folder `x` is package `kiln-x`");
+        assert_eq!(
+            package["publish"],
+            serde_json::json!([]),
+            "{name} is not published"
+        );
+    }
+}
+
+#[test]
+fn all_code_from_outside_comes_from_one_registry() {
+    let lock =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock"))
+            .unwrap();
+    let sources: BTreeSet<&str> = lock
+        .lines()
+        .filter(|line| line.starts_with("source = "))
+        .collect();
+    assert_eq!(sources.len(), 1, "{sources:?}");
+    assert!(
+        sources
+            .iter()
+            .all(|source| source.starts_with("source = \"registry+")),
+        "{sources:?}"
+    );
+}
