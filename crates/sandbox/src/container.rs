@@ -89,10 +89,12 @@ pub(crate) fn missing_rights() -> Option<String> {
 mod tests {
     use super::*;
 
+    /// Files and their text, our pid, and whether that is a container.
+    type Case<'a> = (&'a [(&'a str, &'a str)], u32, bool);
+
     #[test]
     fn signs_of_a_container() {
         let overlay = "1 0 0:1 / / rw - overlay overlay rw\n";
-        type Case<'a> = (&'a [(&'a str, &'a str)], u32, bool);
         let cases: &[Case<'_>] = &[
             (&[], 1, false),
             (&[(".dockerenv", "")], 7, true),

@@ -21,7 +21,8 @@ use crate::run::descriptor_path;
 /// mount(2) takes one page of options, with a zero at its end.
 const LONGEST_OPTIONS: usize = 4095;
 
-/// Changes must be complete files in the upper directory, because that is what becomes the layer.
+/// Changes must be complete files in the upper directory, because that is what becomes the layer. `userxattr`
+/// means the last two by itself, and the kernel takes `redirect_dir=off` beside it for a contradiction.
 const PLAIN: &[(&str, &str)] = &[
     ("index", "off"),
     ("metacopy", "off"),
@@ -89,7 +90,7 @@ pub fn mount_overlay(
     let at_path = std::path::absolute(at).map_err(failed)?;
     // Left by an overlay that was mounted as volatile; it stands for data that may be lost in a crash of the
     // machine, which no build survives.
-    let _ = fs::remove_dir(work.join("work/incompat/volatile"));
+    let _ = fs::remove_dir_all(work.join("work/incompat"));
     let userxattr = in_user_namespace();
     let volatile = mount_layers(
         lowers,
@@ -129,6 +130,12 @@ struct Flags {
 }
 
 impl Flags {
+    fn settings(self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        PLAIN
+            .iter()
+            .take(if self.userxattr { 1 } else { PLAIN.len() })
+    }
+
     fn names(self) -> impl Iterator<Item = &'static str> {
         [(self.userxattr, "userxattr"), (self.volatile, "volatile")]
             .into_iter()
@@ -181,7 +188,7 @@ fn options(lowers: &[PathBuf], upper: &Path, work: &Path, flags: Flags) -> OsStr
         text.push(format!(",{key}="));
         text.push(value);
     }
-    for (key, value) in PLAIN {
+    for (key, value) in flags.settings() {
         text.push(format!(",{key}={value}"));
     }
     for name in flags.names() {
@@ -214,7 +221,7 @@ fn mount_one_by_one(
     }
     fsconfig_set_string(&overlay, "upperdir", upper)?;
     fsconfig_set_string(&overlay, "workdir", work)?;
-    for (key, value) in PLAIN {
+    for (key, value) in flags.settings() {
         fsconfig_set_string(&overlay, *key, *value)?;
     }
     for name in flags.names() {
@@ -293,7 +300,7 @@ mod tests {
         let text = options(&lowers, Path::new("/u"), Path::new("/w"), flags);
         assert_eq!(
             text,
-            "lowerdir=/b:/a,upperdir=/u,workdir=/w,index=off,metacopy=off,redirect_dir=off,userxattr"
+            "lowerdir=/b:/a,upperdir=/u,workdir=/w,index=off,userxattr"
         );
     }
 }

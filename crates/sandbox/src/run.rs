@@ -255,8 +255,17 @@ pub(crate) fn descriptor_path(fd: &impl AsFd) -> PathBuf {
 fn protected_executable() -> Option<OwnedFd> {
     use rustix::mount::{OpenTreeFlags, open_tree};
 
+    // By its name, because `/proc/self/exe` leads into the mount namespace this process was started in.
+    let path = std::env::current_exe().ok()?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let executable = open_tree(rustix::fs::CWD, OWN_EXECUTABLE, flags).ok()?;
+    let executable = open_tree(rustix::fs::CWD, &path, flags).ok()?;
+    let (named, running) = (
+        rustix::fs::fstat(&executable).ok()?,
+        rustix::fs::stat(OWN_EXECUTABLE).ok()?,
+    );
+    if (named.st_dev, named.st_ino) != (running.st_dev, running.st_ino) {
+        return None;
+    }
     sys::set_read_only_recursive(executable.as_fd()).ok()?;
     Some(executable)
 }

@@ -98,9 +98,21 @@ pub(crate) fn close_rest_on_exec() -> io::Result<()> {
 
 /// Gives every signal its default action and unblocks all; exec resets handlers but keeps what is ignored.
 pub(crate) fn reset_signals() -> io::Result<()> {
+    let default = [0_u64; 8];
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL installs no code of ours; SIGKILL, SIGSTOP and the C library's own signals are refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // The system call itself, because the C library refuses to touch its own two signals, which its
+        // posix_spawn left ignored for the helper. All zeros are SIG_DFL without flags, on every architecture.
+        // SAFETY: no code of ours is installed, the structure is at least as large as the kernel's, and the size of
+        // a signal set is eight bytes on all machines Rust knows as Linux except MIPS. SIGKILL and SIGSTOP fail.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
     Ok(())

@@ -93,8 +93,11 @@ fn exec(job: &Job) -> Result<Infallible, SetupError> {
         return Err(try_exec(&first.0, &arguments, &environment));
     }
     let search_path = search_path(job);
+    let directories = search_path
+        .split(|byte| *byte == b':')
+        .filter(|_| !first.0.is_empty());
     let mut refused = None;
-    for directory in search_path.split(|byte| *byte == b':') {
+    for directory in directories {
         let directory = if directory.is_empty() {
             b".".as_slice()
         } else {
@@ -107,7 +110,10 @@ fn exec(job: &Job) -> Result<Infallible, SetupError> {
                 errno: nix::libc::EACCES,
                 ..
             } => {
-                refused.get_or_insert(error);
+                // A directory of that name is passed over.
+                if !Path::new(OsStr::from_bytes(&candidate)).is_dir() {
+                    refused.get_or_insert(error);
+                }
             }
             error => return Err(error),
         }

@@ -28,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("hostile_targets", NAMESPACES, hostile_targets),
     test("mount_errors", NAMESPACES, mount_errors),
     test("hidden", NAMESPACES, hidden),
+    test("executable_is_safe", NAMESPACES, executable_is_safe),
 ];
 
 fn bind(source: &Path, target: &str) -> SandboxMount {
@@ -81,7 +82,7 @@ fn supplied(fixture: &Fixture) {
         (echo x >>/etc/hosts) 2>/dev/null || echo read-only
         echo x >/dev/null; head -c 3 /dev/zero | wc -c; (echo x >/dev/full) 2>/dev/null || echo full
         head -c 5 /dev/urandom | wc -c
-        ls -A /dev | tr '\\n' ' '; readlink /dev/fd /dev/stdout
+        ls -A /dev | tr '\\n' ' '; readlink /dev/fd; readlink /dev/stdout
         df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2; stat -c %a /dev/shm /dev /dev/null
         test -d /sys/kernel && echo sys; (: >/sys/kernel/x) 2>/dev/null || echo sys read-only
         (: >/proc/sys/kernel/core_pattern) 2>/dev/null || echo proc read-only
@@ -195,32 +196,35 @@ fn changes_beside_stubs_stay(fixture: &Fixture) {
 fn scratch(fixture: &Fixture) {
     let root = fixture.work.join("scratch");
     fs::create_dir(&root).unwrap();
-    fs::copy(fixture.root.join("bin/busybox"), root.join("only")).unwrap();
+    fs::copy(fixture.root.join("bin/busybox"), root.join("busybox")).unwrap();
     let before = tree(&root);
     let mut spec = with_network_files(fixture, "");
-    spec.argv = ["/only", "ls", "/"].map(Into::into).to_vec();
+    spec.argv = ["/busybox", "ls", "/"].map(Into::into).to_vec();
     spec.root = kiln_sandbox::RunRoot::Directory(root.clone());
     spec.env.clear();
-    assert_eq!(output(&spec), "dev\netc\nonly\nproc\nsys\n");
+    assert_eq!(output(&spec), "busybox\ndev\netc\nproc\nsys\n");
     assert_eq!(tree(&root), before);
 }
+
+/// What the image has at /etc/resolv.conf, and how it is made.
+type Case = (&'static str, fn(&Path));
 
 // conformance: D20
 fn own_resolv_conf(fixture: &Fixture) {
     let path = fixture.root.join("etc/resolv.conf");
-    let cases: &[(&str, fn(&Path))] = &[
+    let cases: [Case; 5] = [
         ("a file", |path| fs::write(path, "own\n").unwrap()),
         ("dangling", |path| {
-            symlink("../run/systemd/resolve/stub-resolv.conf", path).unwrap()
+            symlink("../run/systemd/resolve/stub-resolv.conf", path).unwrap();
         }),
         ("absolute", |path| symlink("/etc/passwd", path).unwrap()),
         ("looping", |path| symlink("resolv.conf", path).unwrap()),
         ("out of the root", |path| {
-            symlink("../../../../../../etc/hostname", path).unwrap()
+            symlink("../../../../../../etc/hostname", path).unwrap();
         }),
     ];
     assert!(!cases.is_empty());
-    for (what, make) in cases {
+    for (what, make) in &cases {
         make(&path);
         let before = tree(&fixture.root);
         let spec = with_network_files(
@@ -332,7 +336,6 @@ fn hostile_targets(fixture: &Fixture) {
         "/../../z",
         "/tmp/../../../q",
     ];
-    assert!(!cases.is_empty());
     for target in cases {
         let mut spec = fixture.sh(&format!("cd {target} && echo reached"));
         spec.cwd = "/tmp".into();
@@ -399,4 +402,20 @@ fn hidden(fixture: &Fixture) {
     assert_eq!(output(&spec), "closed\n");
     assert_eq!(tree(&fixture.root), before);
     assert!(fixture.way != Way::InPlace);
+}
+
+/// A command can have itself executed by our executable (CVE-2019-5736), but not write to it.
+// conformance: D41
+fn executable_is_safe(fixture: &Fixture) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let own = std::env::current_exe().unwrap();
+    let before = fs::read(&own).unwrap();
+    let path = fixture.root.join("bin/trick");
+    fs::write(&path, "#!/proc/self/exe\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let _ = execute(&fixture.command(&["trick"]));
+    let script = "for pid in 1 $PPID; do (: >>/proc/$pid/exe) && echo written; done; exit 0";
+    assert_eq!(output(&fixture.sh(script)), "");
+    assert_eq!(fs::read(&own).unwrap(), before);
 }

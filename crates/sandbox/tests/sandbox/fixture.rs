@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 use kiln_sandbox::{
     Cancel, Entered, Exit, Isolation, Mode, RunRoot, RunSpec, SandboxError, Stream, enter, run,
 };
+
+use rustix::process::WaitOptions;
 
 use crate::way::Way;
 
@@ -108,7 +111,14 @@ impl Fixture {
     pub(crate) fn check_nothing_left(&self) {
         let mounts = kiln_sandbox::mount_points().expect("mount points");
         assert_eq!(mounts, self.mounts_before, "mounts are left");
-        let child = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+        // In place, this is the init of its pid namespace, so orphans of killed processes end up here.
+        let options = if self.way == Way::InPlace {
+            WaitOptions::empty()
+        } else {
+            WaitOptions::NOHANG
+        };
+        while self.way == Way::InPlace && rustix::process::wait(options).is_ok() {}
+        let child = rustix::process::wait(options);
         assert!(
             matches!(child, Err(rustix::io::Errno::CHILD)),
             "a child is left: {child:?}"
@@ -181,7 +191,10 @@ pub(crate) fn tree(root: &Path) -> Tree {
     let mut found = Tree::new();
     let mut pending = vec![root.to_owned()];
     while let Some(path) = pending.pop() {
-        let stat = fs::symlink_metadata(&path).expect("stat");
+        // A command that is being ended may still remove something.
+        let Ok(stat) = fs::symlink_metadata(&path) else {
+            continue;
+        };
         let mut line = format!(
             "{:o} {}:{} {}.{}",
             stat.mode(),
@@ -197,9 +210,13 @@ pub(crate) fn tree(root: &Path) -> Tree {
                     .map(|entry| entry.expect("entry").path()),
             );
         } else if stat.is_symlink() {
-            line += &format!(" -> {}", fs::read_link(&path).expect("link").display());
+            let _ = write!(
+                line,
+                " -> {}",
+                fs::read_link(&path).expect("link").display()
+            );
         } else {
-            line += &format!(" {} bytes, inode {}", stat.len(), stat.ino());
+            let _ = write!(line, " {} bytes, inode {}", stat.len(), stat.ino());
         }
         found.insert(path, line);
     }

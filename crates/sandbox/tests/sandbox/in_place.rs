@@ -31,7 +31,7 @@ fn basics(fixture: &Fixture) {
     spec.cwd = "/srv/new".into();
     assert_eq!(
         output(&spec),
-        "/srv/new\n0022\nPWD=/srv/new\nPATH=/usr/bin:/bin\n00000000a80425fb\n"
+        "/srv/new\n0022\nPATH=/usr/bin:/bin\nPWD=/srv/new\n00000000a80425fb\n"
     );
     assert!(Path::new("/srv/new").is_dir());
     let mut spec =

@@ -65,7 +65,7 @@ fn surroundings(fixture: &Fixture) {
 
 // conformance: D5
 fn working_directory(fixture: &Fixture) {
-    let mut spec = fixture.sh("pwd; stat -c %a . ..");
+    let mut spec = fixture.sh("pwd -P; stat -c %a . ..");
     spec.cwd = "/srv/made/for it".into();
     assert_eq!(output(&spec), "/srv/made/for it\n755\n755\n");
     assert!(fixture.root.join("srv/made/for it").is_dir());
@@ -162,21 +162,16 @@ fn capabilities(fixture: &Fixture) {
     }
 }
 
-/// Programs such as `sudo` have to work, so `no_new_privs` is not set.
+/// Programs such as `sudo` have to work.
 fn setuid_programs(fixture: &Fixture) {
-    use std::os::unix::fs::PermissionsExt;
-    // Busybox gives up its rights in most commands, so the kernel's view of a copy is asked.
-    let copy = fixture.root.join("bin/suid-sleep");
-    fs::copy(fixture.root.join("bin/busybox"), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o4755)).unwrap();
-    let mut spec = fixture.sh("exec 2>&1; grep NoNewPrivs /proc/self/status; suid-sleep id -u");
+    let script = "grep NoNewPrivs /proc/self/status; grep ' / / ' /proc/self/mountinfo | grep -c nosuid; true";
+    let mut spec = fixture.sh(script);
     spec.user = User {
         uid: 1234,
         gid: 1234,
         groups: vec![1234],
     };
-    let said = output(&spec);
-    assert!(said.starts_with("NoNewPrivs:\t0\n"), "{said}");
+    assert_eq!(output(&spec), "NoNewPrivs:\t0\n0\n");
 }
 
 // conformance: D9
@@ -189,7 +184,7 @@ fn background_children(fixture: &Fixture) {
     assert!(!is_running(&word));
     // Orphans are reaped while the command runs, as by any init.
     let said = fixture.output_of(
-        "for i in 1 2 3; do (true & exec true); done; sleep 0.2; ps -o stat,comm | grep -c ^Z",
+        "for i in 1 2 3; do (true & exec true); done; sleep 0.2; ps -o stat,comm | grep -c ^Z || true",
     );
     assert_eq!(said.trim(), "0");
 }

@@ -15,7 +15,7 @@ pub(crate) const SKIPPED: u8 = 77;
 pub(crate) enum Way {
     /// As root with all capabilities, or as the user who runs the tests.
     Plain,
-    /// As root without SYS_ADMIN, as in a pod without a seccomp profile.
+    /// As root without `SYS_ADMIN`, as in a pod without a seccomp profile.
     Container,
     /// As uid 1000 without groups; if the tests are not run by root, as their user.
     User,
@@ -113,10 +113,9 @@ impl Way {
             "--clear-groups",
         ];
         match self {
-            Self::Plain => Command::new(executable),
             Self::Container => wrapped(&["setpriv", "--bounding-set=-sys_admin"]),
             Self::User if is_root => wrapped(&user),
-            Self::User => Command::new(executable),
+            Self::Plain | Self::User => Command::new(executable),
             Self::SubIds => {
                 let ranges = work.join("subids");
                 fs::write(&ranges, "1000:2000000:65536\n").expect("ranges");
