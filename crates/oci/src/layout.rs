@@ -331,6 +331,19 @@ impl Layout {
         self.choose(&index, wanted, MAX_DEPTH).map(Some)
     }
 
+    /// The manifest for `wanted` below one entry: the entry itself, or what the index it names offers (C15, I24).
+    pub fn find_in(
+        &self,
+        entry: &Descriptor,
+        wanted: &Platform,
+    ) -> Result<Descriptor, LayoutError> {
+        if entry.media_type.is_index() {
+            self.choose(&self.read_index(entry)?, wanted, MAX_DEPTH)
+        } else {
+            Ok(entry.clone())
+        }
+    }
+
     fn choose(
         &self,
         index: &Index,

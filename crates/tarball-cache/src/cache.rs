@@ -1,0 +1,269 @@
+//! The volume as a whole: opening it, finding images, listing them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_oci::{Digest, Layout, Platform, atomic};
+
+use crate::damaged::set_aside;
+use crate::entry::{Alias, Entry};
+use crate::error::failed;
+use crate::image::Origin;
+use crate::lock::{EntryLock, Held};
+use crate::volume::{Volume, names};
+use crate::writer::{Begun, CacheWriter};
+use crate::{CacheError, CachedImage, Miss, kaniko};
+
+/// What the volume may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// Nothing is ever written; the directory need not exist (H39).
+    ReadOnly,
+    /// The directory is made when missing, and must be writable.
+    ReadWrite,
+    /// Like `ReadWrite` if that is possible, else like `ReadOnly`.
+    WriteIfPossible,
+}
+
+/// A volume of images. Clones share the locks of one process.
+#[derive(Debug, Clone)]
+pub struct ImageCache {
+    volume: Volume,
+    /// The volume as a layout; `None` when open for reading only.
+    layout: Option<Layout>,
+    held: Arc<Held>,
+}
+
+/// One image of [`ImageCache::list`].
+#[derive(Debug)]
+pub struct Listed {
+    /// The manifest digest it is stored under.
+    pub digest: Digest,
+    /// The image, or why it cannot be used.
+    pub image: Result<CachedImage, Miss>,
+}
+
+impl ImageCache {
+    /// Opens the volume at `dir`; fails only when it must be writable and is not.
+    pub fn open(dir: &Path, access: Access) -> Result<Self, CacheError> {
+        let mut cache = Self {
+            volume: Volume {
+                dir: dir.to_owned(),
+            },
+            layout: None,
+            held: Arc::default(),
+        };
+        match access {
+            Access::ReadOnly => {}
+            Access::ReadWrite => cache.layout = Some(cache.prepare()?),
+            Access::WriteIfPossible => match cache.prepare() {
+                Ok(layout) => cache.layout = Some(layout),
+                Err(error) => {
+                    tracing::debug!(dir = %dir.display(), %error, "image cache is used for reading only");
+                }
+            },
+        }
+        Ok(cache)
+    }
+
+    fn prepare(&self) -> Result<Layout, CacheError> {
+        let volume = &self.volume;
+        let layout = Layout::create(&volume.dir).map_err(|source| CacheError::Layout {
+            dir: volume.dir.clone(),
+            source,
+        })?;
+        let staging = volume.all_staging();
+        for dir in [
+            volume.images(),
+            volume.indexes(),
+            volume.locks(),
+            staging.clone(),
+            volume.damaged(),
+        ] {
+            fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+        }
+        // A full set of directories may still be on a read-only mount.
+        atomic::Staged::new(&staging).map_err(failed("create a file in", &staging))?;
+        Ok(layout)
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.volume.dir
+    }
+
+    /// Whether [`ImageCache::begin`] can work.
+    pub fn is_writable(&self) -> bool {
+        self.layout.is_some()
+    }
+
+    /// Finds an image by the digest of its manifest, or of its index together with the platform wanted from it (H35,
+    /// H37).
+    ///
+    /// Any reason not to serve it is a [`Miss`]; nothing is written or moved. For a manifest digest the platform does
+    /// not matter: the digest decides, and whether the image fits is for the caller to say (C15).
+    pub fn lookup(&self, digest: &Digest, wanted: &Platform) -> Result<CachedImage, Miss> {
+        match self.lookup_own(digest, wanted) {
+            Ok(image) => Ok(image),
+            // What kaniko left is second best, and why it fails is only of interest when there is nothing else.
+            Err(own) => kaniko::lookup(&self.volume.dir, digest, wanted).map_err(|theirs| {
+                if own.is_absent() && !theirs.is_absent() {
+                    theirs
+                } else {
+                    own
+                }
+            }),
+        }
+    }
+
+    fn lookup_own(&self, digest: &Digest, wanted: &Platform) -> Result<CachedImage, Miss> {
+        match self.lookup_manifest(digest) {
+            Err(Miss::Absent { .. }) => {}
+            found => return found,
+        }
+        let manifest = Alias::resolve(&self.volume, digest, wanted)?;
+        match self.lookup_manifest(&manifest) {
+            // The one asked for is the index.
+            Err(Miss::Absent { .. }) => Err(Miss::Absent { digest: *digest }),
+            found => found,
+        }
+    }
+
+    fn lookup_manifest(&self, manifest: &Digest) -> Result<CachedImage, Miss> {
+        let (entry, stored_at) = Entry::read(&self.volume, manifest)?;
+        let image =
+            CachedImage::from_blobs(self.volume.blobs(), Origin::Volume, *manifest, stored_at)?;
+        Ok(CachedImage {
+            media_type: entry.manifest.media_type,
+            reference: entry.reference,
+            ..image
+        })
+    }
+
+    /// The file of a blob of any image stored by Kiln.
+    pub fn blob_path(&self, digest: &Digest) -> Option<PathBuf> {
+        let path = self.volume.blobs().join(digest.hex());
+        path.is_file().then_some(path)
+    }
+
+    /// Starts storing an image by its manifest digest: returns it when it is there, else waits for the right to write
+    /// it (H31, H32). What someone else stored meanwhile is there then.
+    pub fn begin(&self, manifest: &Digest) -> Result<Begun, CacheError> {
+        self.start(manifest, true, false)
+    }
+
+    /// Like [`ImageCache::begin`], but does not wait: [`Begun::Busy`] when someone else is storing it.
+    pub fn try_begin(&self, manifest: &Digest) -> Result<Begun, CacheError> {
+        self.start(manifest, false, false)
+    }
+
+    /// Like [`ImageCache::begin`], but the image is to be stored again although it is there (`--force`, or expired).
+    /// Until [`CacheWriter::commit`] the old one serves.
+    pub fn begin_again(&self, manifest: &Digest) -> Result<Begun, CacheError> {
+        self.start(manifest, true, true)
+    }
+
+    fn start(&self, manifest: &Digest, wait: bool, again: bool) -> Result<Begun, CacheError> {
+        let layout = self.writable()?;
+        if !again && let Ok(image) = self.lookup_manifest(manifest) {
+            return Ok(Begun::Present(Box::new(image)));
+        }
+        let lock = EntryLock::take(&self.held, &self.volume.locks(), manifest, wait)?;
+        let Some(lock) = lock else {
+            return Ok(Begun::Busy);
+        };
+        if !again {
+            match self.lookup_manifest(manifest) {
+                Ok(image) => return Ok(Begun::Present(Box::new(image))),
+                Err(miss) => self.repair(&miss)?,
+            }
+        }
+        CacheWriter::new(self.clone(), layout.clone(), *manifest, lock, again).map(Begun::Locked)
+    }
+
+    /// Moves away what a miss found broken; only ever called under the entry's lock.
+    fn repair(&self, miss: &Miss) -> Result<(), CacheError> {
+        match miss.broken_file() {
+            Some(path) => set_aside(&self.volume, path),
+            None => Ok(()),
+        }
+    }
+
+    /// Records which image an index means for a wanted platform; [`CacheWriter::commit`] does so itself for a new one.
+    pub fn add_alias(
+        &self,
+        index: &Digest,
+        wanted: &Platform,
+        manifest: &Digest,
+    ) -> Result<(), CacheError> {
+        self.writable()?;
+        let dir = self.volume.index(index);
+        fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+        let path = Alias::path(&self.volume, index, wanted);
+        let alias = crate::writer::json(&Alias::new(wanted, *manifest));
+        atomic::replace(&self.volume.all_staging(), &path, &alias).map_err(failed("create", &path))
+    }
+
+    /// Takes a blob out of the volume whose content turned out wrong when it was read in full; images that need it
+    /// are a miss from now on. Without effect when open for reading only.
+    pub fn set_aside_blob(&self, digest: &Digest) -> Result<(), CacheError> {
+        if !self.is_writable() {
+            return Ok(());
+        }
+        set_aside(&self.volume, &self.volume.blobs().join(digest.hex()))
+    }
+
+    /// Every image in the volume, by manifest digest, kaniko's included; broken ones too, with the reason.
+    pub fn list(&self) -> Result<Vec<Listed>, Miss> {
+        let mut digests = BTreeSet::new();
+        for name in names(&self.volume.images())? {
+            digests.extend(
+                name.strip_suffix(".json")
+                    .and_then(|hex| Digest::from_hex(hex).ok()),
+            );
+        }
+        for name in names(&self.volume.dir)? {
+            digests.extend(kaniko::digest_of_name(&name));
+        }
+        let listed = digests.into_iter().map(|digest| Listed {
+            digest,
+            image: self.lookup(&digest, &Platform::host()),
+        });
+        Ok(listed.collect())
+    }
+
+    /// Deletes unfinished files of writers that died, and returns how many entries they were for.
+    pub fn remove_leftovers(&self) -> Result<usize, CacheError> {
+        self.writable()?;
+        let staging = self.volume.all_staging();
+        let mut count = 0;
+        for entry in fs::read_dir(&staging).map_err(failed("read", &staging))? {
+            let path = entry.map_err(failed("read", &staging))?.path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            let Ok(digest) = Digest::from_hex(name) else {
+                continue;
+            };
+            let lock = EntryLock::take(&self.held, &self.volume.locks(), &digest, false)?;
+            if lock.is_some_and(|lock| lock.is_exclusive()) {
+                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    fn writable(&self) -> Result<&Layout, CacheError> {
+        self.layout.as_ref().ok_or_else(|| CacheError::ReadOnly {
+            dir: self.volume.dir.clone(),
+        })
+    }
+
+    pub(crate) fn volume(&self) -> &Volume {
+        &self.volume
+    }
+}

@@ -1,0 +1,116 @@
+//! One writer per manifest (H32).
+//!
+//! The lock is `flock` on a file that is never removed, so a holder that dies lets go of it. It keeps two warmers
+//! from downloading the same image; it does not protect the files, which are safe without it. Where the filesystem
+//! has no locks, work goes on without them.
+//!
+//! Within one process a set of digests comes first, because over NFS all threads of a process hold a file lock
+//! together.
+
+use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use kiln_oci::Digest;
+
+use crate::CacheError;
+use crate::error::failed;
+
+/// The digests locked by this process.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    digests: Mutex<BTreeSet<Digest>>,
+    released: Condvar,
+}
+
+/// The right to write one entry; given back on drop.
+#[derive(Debug)]
+pub(crate) struct EntryLock {
+    held: Arc<Held>,
+    digest: Digest,
+    /// `None` where the filesystem has no locks.
+    file: Option<File>,
+}
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        // The set stays whole whatever panics.
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EntryLock {
+    /// Takes the lock of `digest`; without `wait`, `None` when someone else has it.
+    pub(crate) fn take(
+        held: &Arc<Held>,
+        locks: &Path,
+        digest: &Digest,
+        wait: bool,
+    ) -> Result<Option<Self>, CacheError> {
+        let mut digests = held.lock();
+        while digests.contains(digest) {
+            if !wait {
+                return Ok(None);
+            }
+            digests = held
+                .released
+                .wait(digests)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        digests.insert(*digest);
+        drop(digests);
+        // From here on dropping `lock` takes the digest out of the set again.
+        let mut lock = Self {
+            held: Arc::clone(held),
+            digest: *digest,
+            file: None,
+        };
+        let path = locks.join(digest.hex());
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        match flock(&file, wait) {
+            Ok(()) => lock.file = Some(file),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+                tracing::warn!(path = %path.display(), "the image cache is on a filesystem without locks");
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+        }
+        Ok(Some(lock))
+    }
+
+    /// Whether no other process can be writing this entry.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.file.is_some()
+    }
+}
+
+fn flock(file: &File, wait: bool) -> Result<(), TryLockError> {
+    loop {
+        let result = if wait {
+            file.lock().map_err(TryLockError::Error)
+        } else {
+            file.try_lock()
+        };
+        match result {
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+impl Drop for EntryLock {
+    fn drop(&mut self) {
+        // The file first: another thread must find it free.
+        self.file = None;
+        self.held.lock().remove(&self.digest);
+        self.held.released.notify_all();
+    }
+}

@@ -1,0 +1,140 @@
+//! Where things are in the volume, and reading small ones.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use kiln_oci::{Digest, Mismatch};
+
+use crate::Miss;
+
+/// Manifests, configs and entries beyond this are not believed.
+const MAX_DOCUMENT: u64 = 16 << 20;
+
+/// Paths inside the volume.
+#[derive(Debug, Clone)]
+pub(crate) struct Volume {
+    pub(crate) dir: PathBuf,
+}
+
+impl Volume {
+    fn own(&self) -> PathBuf {
+        self.dir.join("kiln-v1")
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        blobs(&self.dir)
+    }
+
+    pub(crate) fn images(&self) -> PathBuf {
+        self.own().join("images")
+    }
+
+    pub(crate) fn image(&self, manifest: &Digest) -> PathBuf {
+        self.images().join(format!("{}.json", manifest.hex()))
+    }
+
+    pub(crate) fn indexes(&self) -> PathBuf {
+        self.own().join("indexes")
+    }
+
+    pub(crate) fn index(&self, index: &Digest) -> PathBuf {
+        self.indexes().join(index.hex())
+    }
+
+    pub(crate) fn locks(&self) -> PathBuf {
+        self.own().join("locks")
+    }
+
+    pub(crate) fn all_staging(&self) -> PathBuf {
+        self.own().join("staging")
+    }
+
+    pub(crate) fn staging(&self, manifest: &Digest) -> PathBuf {
+        self.all_staging().join(manifest.hex())
+    }
+
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.own().join("damaged")
+    }
+}
+
+/// The blobs of any OCI layout.
+pub(crate) fn blobs(layout: &Path) -> PathBuf {
+    layout.join("blobs").join("sha256")
+}
+
+/// Reads a small file; `None` when there is none.
+pub(crate) fn read_document(path: &Path) -> Result<Option<Vec<u8>>, Miss> {
+    let unreadable = |source| Miss::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if is_nothing_there(&error) => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    // A device or pipe might never end.
+    if !metadata.is_file() || metadata.len() > MAX_DOCUMENT {
+        return Err(Miss::Misplaced {
+            path: path.to_owned(),
+        });
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_DOCUMENT)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    Ok(Some(bytes))
+}
+
+/// Reads a manifest or config and makes sure it is the one.
+pub(crate) fn read_verified(path: &Path, expected: &Digest) -> Result<Vec<u8>, Miss> {
+    let bytes = read_document(path)?.ok_or_else(|| Miss::BlobMissing {
+        path: path.to_owned(),
+    })?;
+    verify(path, &bytes, expected)?;
+    Ok(bytes)
+}
+
+pub(crate) fn verify(path: &Path, bytes: &[u8], expected: &Digest) -> Result<(), Miss> {
+    let actual = Digest::of(bytes);
+    if actual == *expected {
+        return Ok(());
+    }
+    Err(Miss::Content {
+        path: path.to_owned(),
+        source: Mismatch::Digest {
+            expected: *expected,
+            actual,
+        },
+    })
+}
+
+/// Names in a directory, sorted; none when there is no such directory.
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Miss> {
+    let unreadable = |source| Miss::Unreadable {
+        path: dir.to_owned(),
+        source,
+    };
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if is_nothing_there(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        // A name that is not UTF-8 is none of ours.
+        if let Ok(name) = entry.map_err(unreadable)?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// No file, or no directory where one would have to be.
+pub(crate) fn is_nothing_there(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}

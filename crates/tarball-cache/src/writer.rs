@@ -1,0 +1,275 @@
+//! Storing one image.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use kiln_oci::atomic::{self, Staged};
+use kiln_oci::{
+    Descriptor, Digest, ImageConfig, Layout, Manifest, MediaType, Mismatch, Platform, Reference,
+    VerifyingReader,
+};
+use serde::Serialize;
+
+use crate::damaged::{make_way, set_aside};
+use crate::entry::Entry;
+use crate::error::failed;
+use crate::lock::EntryLock;
+use crate::volume::Volume;
+use crate::{CacheError, CachedImage, ImageCache};
+
+/// What beginning to store an image came to.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is there already; an alias for an index may still be wanted.
+    Present(Box<CachedImage>),
+    /// Someone else is storing it; only when not waiting.
+    Busy,
+    /// It is for the caller to store.
+    Locked(CacheWriter),
+}
+
+/// The right to store one image, given back on drop. Blobs may be put from several threads at once.
+#[derive(Debug)]
+pub struct CacheWriter {
+    cache: ImageCache,
+    layout: Layout,
+    digest: Digest,
+    /// What is there is not trusted: everything is stored anew.
+    again: bool,
+    put: Mutex<BTreeSet<Digest>>,
+    lock: EntryLock,
+}
+
+/// An image to be stored, as the registry sent it.
+#[derive(Debug, Clone)]
+pub struct NewImage<'a> {
+    /// The manifest.
+    pub manifest_bytes: &'a [u8],
+    /// Its media type.
+    pub media_type: MediaType,
+    /// The config.
+    pub config_bytes: &'a [u8],
+    /// The index it was chosen from, and for which wanted platform (H35, H37).
+    pub index: Option<(Digest, Platform)>,
+    /// The name it was asked for by.
+    pub reference: Option<Reference>,
+}
+
+impl<'a> NewImage<'a> {
+    /// An image without index and name.
+    pub fn new(manifest_bytes: &'a [u8], media_type: MediaType, config_bytes: &'a [u8]) -> Self {
+        Self {
+            manifest_bytes,
+            media_type,
+            config_bytes,
+            index: None,
+            reference: None,
+        }
+    }
+}
+
+impl CacheWriter {
+    pub(crate) fn new(
+        cache: ImageCache,
+        layout: Layout,
+        digest: Digest,
+        lock: EntryLock,
+        again: bool,
+    ) -> Result<Self, CacheError> {
+        let staging = cache.volume().staging(&digest);
+        // Whatever is in there belongs to a holder that died.
+        if lock.is_exclusive() && staging.exists() {
+            fs::remove_dir_all(&staging).map_err(failed("remove", &staging))?;
+        }
+        fs::create_dir_all(&staging).map_err(failed("create", &staging))?;
+        Ok(Self {
+            cache,
+            layout,
+            digest,
+            again,
+            put: Mutex::default(),
+            lock,
+        })
+    }
+
+    /// The manifest digest this is about.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// A directory on the volume's filesystem for unfinished downloads; gone when the writer is.
+    pub fn staging_dir(&self) -> PathBuf {
+        self.volume().staging(&self.digest)
+    }
+
+    /// Whether a blob has to be put: not when another image brought it, unless everything is stored anew.
+    pub fn needs_blob(&self, blob: &Descriptor) -> bool {
+        if self.again {
+            return !self.put().contains(&blob.digest);
+        }
+        !is_whole(&self.blob(&blob.digest), blob.size)
+    }
+
+    /// Stores what `reader` gives, verified on the way (I25); memory does not depend on its length (H41).
+    pub fn put_blob_from(&self, reader: impl Read, blob: &Descriptor) -> Result<(), CacheError> {
+        if !self.needs_blob(blob) {
+            return Ok(());
+        }
+        let staging = self.staging_dir();
+        let mut staged = Staged::new(&staging).map_err(failed("create a file in", &staging))?;
+        let mut reader = VerifyingReader::new(reader, blob.digest, Some(blob.size));
+        staged
+            .fill(&mut reader)
+            .map_err(|error| match Mismatch::from_io(&error) {
+                Some(mismatch) => CacheError::Blob {
+                    digest: blob.digest,
+                    source: mismatch.clone(),
+                },
+                None => failed("write", &self.blob(&blob.digest))(error),
+            })?;
+        self.publish(staged, blob)
+    }
+
+    /// Takes in a finished file by hard link, or where that is not possible by a verified copy. The caller has
+    /// verified its content while writing it, and must not change it afterwards.
+    pub fn adopt_blob(&self, path: &Path, blob: &Descriptor) -> Result<(), CacheError> {
+        if !self.needs_blob(blob) {
+            return Ok(());
+        }
+        let file = File::open(path).map_err(failed("open", path))?;
+        let actual = file.metadata().map_err(failed("read", path))?.len();
+        if actual != blob.size {
+            return Err(CacheError::Blob {
+                digest: blob.digest,
+                source: Mismatch::Size {
+                    digest: blob.digest,
+                    expected: blob.size,
+                    actual,
+                },
+            });
+        }
+        file.sync_data().map_err(failed("sync", path))?;
+        match Staged::link(&self.staging_dir(), path) {
+            Ok(staged) => self.publish(staged, blob),
+            Err(_) => self.put_blob_from(file, blob),
+        }
+    }
+
+    fn publish(&self, staged: Staged, blob: &Descriptor) -> Result<(), CacheError> {
+        let path = self.blob(&blob.digest);
+        make_way(self.volume(), &path, blob.size)?;
+        staged.publish(&path).map_err(failed("create", &path))?;
+        self.put().insert(blob.digest);
+        Ok(())
+    }
+
+    /// Makes the image visible, when manifest, config and all layers belong together and are there.
+    pub fn commit(self, image: &NewImage<'_>) -> Result<CachedImage, CacheError> {
+        let actual = Digest::of(image.manifest_bytes);
+        if actual != self.digest {
+            return Err(CacheError::WrongManifest {
+                expected: self.digest,
+                actual,
+            });
+        }
+        let unusable = |source| CacheError::Document {
+            digest: self.digest,
+            source,
+        };
+        let manifest = Manifest::parse(image.manifest_bytes).map_err(unusable)?;
+        let config = ImageConfig::parse(image.config_bytes).map_err(unusable)?;
+        let actual = Digest::of(image.config_bytes);
+        if actual != manifest.config.digest {
+            return Err(CacheError::WrongConfig {
+                expected: manifest.config.digest,
+                actual,
+            });
+        }
+        let is_missing = |layer: &&Descriptor| !is_whole(&self.blob(&layer.digest), layer.size);
+        if let Some(layer) = manifest.layers.iter().find(is_missing) {
+            return Err(CacheError::Incomplete {
+                manifest: self.digest,
+                layer: layer.digest,
+            });
+        }
+        let mut descriptor = Descriptor::of(image.media_type.clone(), image.manifest_bytes);
+        self.put_document(image.config_bytes, &manifest.config)?;
+        self.put_document(image.manifest_bytes, &descriptor)?;
+        descriptor.platform = Some(config.platform()).filter(|platform| !platform.is_empty());
+        self.publish_entry(&descriptor, image)?;
+        let cached = self.cache.lookup(&self.digest, &config.platform());
+        cached.map_err(|_| CacheError::Incomplete {
+            manifest: self.digest,
+            layer: self.digest,
+        })
+    }
+
+    /// Stores a manifest or config; a damaged one of the right length is not believed just because it is there.
+    fn put_document(&self, bytes: &[u8], blob: &Descriptor) -> Result<(), CacheError> {
+        let path = self.blob(&blob.digest);
+        if fs::read(&path).is_ok_and(|there| there != bytes) {
+            set_aside(self.volume(), &path)?;
+        }
+        self.put_blob_from(bytes, blob)
+    }
+
+    fn publish_entry(
+        &self,
+        descriptor: &Descriptor,
+        image: &NewImage<'_>,
+    ) -> Result<(), CacheError> {
+        let reference = image.reference.as_ref().map(ToString::to_string);
+        let entry = json(&Entry::new(descriptor.clone(), reference));
+        let path = self.volume().image(&self.digest);
+        make_way(self.volume(), &path, entry.len() as u64)?;
+        atomic::replace(&self.staging_dir(), &path, &entry).map_err(failed("create", &path))?;
+        if let Some((index, wanted)) = &image.index {
+            self.cache.add_alias(index, wanted, &self.digest)?;
+        }
+        self.layout
+            .add_manifest(descriptor)
+            .map_err(|source| CacheError::Layout {
+                dir: self.volume().dir.clone(),
+                source,
+            })
+    }
+
+    fn volume(&self) -> &Volume {
+        self.cache.volume()
+    }
+
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        self.volume().blobs().join(digest.hex())
+    }
+
+    fn put(&self) -> std::sync::MutexGuard<'_, BTreeSet<Digest>> {
+        self.put.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for CacheWriter {
+    fn drop(&mut self) {
+        let staging = self.staging_dir();
+        // Without a lock others may have files in there.
+        let result = if self.lock.is_exclusive() {
+            fs::remove_dir_all(&staging)
+        } else {
+            fs::remove_dir(&staging)
+        };
+        if let Err(error) = result {
+            tracing::debug!(path = %staging.display(), %error, "left unfinished files behind");
+        }
+    }
+}
+
+fn is_whole(path: &Path, size: u64) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == size)
+}
+
+/// The values written here have string keys only, so writing to memory cannot fail.
+pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
