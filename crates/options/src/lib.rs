@@ -23,6 +23,7 @@
 
 mod build;
 mod build_args;
+mod byte_size;
 mod cache;
 #[cfg(feature = "clap")]
 mod command_line;
@@ -50,6 +51,7 @@ mod warmer;
 mod work_dir;
 
 pub use build::{BuildOptions, Isolation, SnapshotMode};
+pub use byte_size::byte_size;
 pub use cache::{CacheOptions, CacheSettings, LayerCacheOptions};
 #[cfg(feature = "clap")]
 pub use command_line::{
