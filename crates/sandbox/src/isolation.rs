@@ -112,7 +112,7 @@ fn namespace(work_dir: &Path) -> Result<Result<Entered, String>, SandboxError> {
                 if !allowed.fresh_proc {
                     hide_memory()?;
                 }
-                return Ok(Ok(entered(way, allowed, work_dir)));
+                return Ok(Ok(entered(way, allowed, &refusals, work_dir)));
             }
             Err(why) if refusals.contains(&why) => {}
             Err(why) => refusals.push(why),
@@ -121,7 +121,7 @@ fn namespace(work_dir: &Path) -> Result<Result<Entered, String>, SandboxError> {
     Ok(Err(format!("{}{}", refusals.join(", "), known_obstacles())))
 }
 
-fn entered(way: Way, allowed: Allowed, work_dir: &Path) -> Entered {
+fn entered(way: Way, allowed: Allowed, refusals: &[String], work_dir: &Path) -> Entered {
     let (userns, ids, how) = match way {
         Way::Privileged => (
             false,
@@ -137,6 +137,9 @@ fn entered(way: Way, allowed: Allowed, work_dir: &Path) -> Entered {
         Way::User(IdMap::Single) => (true, IdMap::Single, "user namespace with a single id"),
     };
     let mut reason = format!("isolation: {how}");
+    if !refusals.is_empty() {
+        let _ = write!(reason, " ({})", refusals.join(", "));
+    }
     reason += if allowed.overlay {
         ", overlay roots"
     } else {

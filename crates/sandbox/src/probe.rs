@@ -77,10 +77,17 @@ pub(crate) fn try_way(way: Way, work_dir: &Path) -> Result<Allowed, String> {
     })?;
     in_child(|| {
         take(way)?;
-        let fresh_proc = try_sandbox(scratch.path())?;
+        let fresh_proc = try_sandbox(scratch.path());
+        let overlay = fresh_proc.is_ok() && overlay::try_overlay(scratch.path()).is_ok();
+        // Outside, nobody may have the rights to remove what a user namespace made.
+        let _ = fs::read_dir(scratch.path()).map(|entries| {
+            entries
+                .flatten()
+                .for_each(|entry| drop(fs::remove_dir_all(entry.path())));
+        });
         Ok(Allowed {
-            overlay: overlay::try_overlay(scratch.path()).is_ok(),
-            fresh_proc,
+            overlay,
+            fresh_proc: fresh_proc?,
         })
     })
 }

@@ -98,6 +98,8 @@ impl Helper {
         let mut child = Command::new(&path)
             .arg0(HELPER_NAME)
             .env_clear()
+            // Ctrl-C on a terminal is for the executor, which then ends the command in its own way.
+            .process_group(0)
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

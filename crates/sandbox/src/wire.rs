@@ -7,6 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -194,14 +195,12 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: &OwnedFd) -> io::Result<Optio
 fn receive_exact(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<bool> {
     let mut filled = 0;
     while filled < buffer.len() {
-        let rest = &mut buffer[filled..];
-        match rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&socket, &mut *rest, RecvFlags::empty())
-        })?
-        .0
-        {
-            0 => return Ok(false),
-            count => filled += count,
+        match rustix::net::recv(&socket, &mut buffer[filled..], RecvFlags::empty()) {
+            // A reset means that the other side ended without reading our last word.
+            Ok((_, 0)) | Err(Errno::CONNRESET) => return Ok(false),
+            Ok((_, count)) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(true)

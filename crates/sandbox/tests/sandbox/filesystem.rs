@@ -108,8 +108,10 @@ proc read-only
 ";
     let (fixed, processes) = said.split_at(expected.len().min(said.len()));
     assert_eq!(fixed, expected);
-    // The init, the shell, and the substitution with its two commands.
-    assert!(matches!(processes, "2 5\n" | "2 4\n"), "{processes:?}");
+    if fixture.way != Way::MaskedProc {
+        // The init, the shell, and the substitution with its two commands.
+        assert!(matches!(processes, "2 5\n" | "2 4\n"), "{processes:?}");
+    }
     let after = tree(&fixture.root);
     assert!(!after.contains_key(&fixture.root.join("etc/hosts")));
     assert!(!after.contains_key(&fixture.root.join("etc/resolv.conf")));
@@ -117,17 +119,18 @@ proc read-only
 
 // conformance: D41
 fn nothing_of_the_host(fixture: &Fixture) {
-    let work = fixture.work.display();
+    let (work, own) = (fixture.work.display(), std::process::id());
     let script = format!(
-        "ls -d {work} 2>/dev/null; ls -A / | tr '\\n' ' '
-        cat /proc/1/environ 2>/dev/null; (: >>/proc/1/exe) 2>/dev/null; ls /proc/1/root 2>/dev/null
-        grep -c ' / / ' /proc/self/mountinfo; grep -c {work} /proc/self/mounts; true"
+        "exec 2>/dev/null; ls -A / | tr '\\n' ' '; ls -d {work}
+        for pid in 1 {own}; do
+            cat /proc/$pid/environ; ls /proc/$pid/root/ /proc/$pid/cwd/
+            for fd in /proc/$pid/fd/*; do readlink $fd; done
+        done; true"
     );
-    let said = fixture.output_of(&script);
+    // In the pid namespace of a command, our number may be that of one of its own.
     assert_eq!(
-        said.lines().next(),
-        Some("bin dev etc proc run sys tmp usr 0"),
-        "{said}"
+        fixture.output_of(&script),
+        "bin dev etc proc run sys tmp usr "
     );
 }
 

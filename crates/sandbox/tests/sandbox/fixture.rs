@@ -65,6 +65,14 @@ impl Fixture {
             println!("{}", entered.reason);
             return None;
         }
+        let left: Vec<PathBuf> = fs::read_dir(&work)
+            .expect("work")
+            .map(|entry| entry.expect("entry").path())
+            .collect();
+        assert!(
+            left.iter().all(|path| path.ends_with("subids")),
+            "left by enter: {left:?}"
+        );
         let root = work.join("root");
         if way != Way::InPlace {
             make_root(&root);

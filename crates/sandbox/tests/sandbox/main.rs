@@ -29,9 +29,10 @@ mod way;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fixture::Fixture;
-use way::Way;
+use way::{Finished, Outcome, Way};
 
 /// A test: in which ways it is run, its name, and what it does in the process made for it.
 struct Test {
@@ -112,44 +113,68 @@ fn run_all(tests: &[&Test], arguments: &[String]) -> ExitCode {
             filters.push(word);
         }
     }
-    let (mut failed, mut passed) = (0, 0);
-    for (test, way) in tests
-        .iter()
-        .flat_map(|test| test.ways.iter().map(move |way| (test, *way)))
-    {
-        let name = format!("{}::{}", test.name, way.name());
-        let chosen = |filter: &&String| {
+    let chosen = |name: &str| {
+        let matches = |filter: &&String| {
             if has("--exact") {
-                **filter == name
+                filter.as_str() == name
             } else {
                 name.contains(filter.as_str())
             }
         };
-        if has("--ignored") || !(filters.is_empty() || filters.iter().any(chosen)) {
-            continue;
+        !has("--ignored") && (filters.is_empty() || filters.iter().any(matches))
+    };
+    let mut jobs: Vec<(String, &Test, Way)> = Vec::new();
+    for (test, way) in tests
+        .iter()
+        .flat_map(|test| test.ways.iter().map(move |way| (*test, *way)))
+    {
+        let name = format!("{}::{}", test.name, way.name());
+        if chosen(&name) {
+            jobs.push((name, test, way));
         }
-        if has("--list") {
+    }
+    if has("--list") {
+        for (name, ..) in jobs {
             println!("{name}: test");
-            continue;
         }
-        match way.run(test.name) {
-            Ok(None) => passed += 1,
-            Ok(Some(reason)) => {
-                passed += 1;
-                println!("test {name} ... skipped: {reason}");
-            }
-            Err(output) => {
-                failed += 1;
-                println!("test {name} ... FAILED\n{output}");
-            }
-        }
+        return ExitCode::SUCCESS;
     }
-    if !has("--list") {
-        println!("test result: {passed} passed; {failed} failed");
-    }
+    let failed = run_jobs(&jobs, has("--nocapture"));
+    println!(
+        "test result: {} passed; {failed} failed",
+        jobs.len() - failed
+    );
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Runs tests side by side and returns how many failed.
+fn run_jobs(jobs: &[(String, &Test, Way)], print_all: bool) -> usize {
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let threads = std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .min(8);
+    let work = || {
+        while let Some((name, test, way)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let Finished { outcome, text } = way.run(test.name);
+            match outcome {
+                Outcome::Passed if print_all => println!("test {name} ... ok\n{text}"),
+                Outcome::Passed => {}
+                Outcome::Skipped => println!("test {name} ... skipped: {}", text.trim()),
+                Outcome::Failed => {
+                    failed.fetch_add(1, Ordering::Relaxed);
+                    println!("test {name} ... FAILED\n{text}");
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    failed.into_inner()
 }

@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
             Way::Container,
             Way::User,
             Way::SubIds,
+            Way::MaskedProc,
             Way::NoCapabilities,
             Way::InPlace,
         ],
@@ -39,6 +40,10 @@ fn mode(fixture: &Fixture) {
                 Way::Plain if fixture.is_root_of_machine() => (false, IdMap::Full),
                 Way::Container => (true, IdMap::Full),
                 Way::SubIds => (true, IdMap::SubIds),
+                Way::MaskedProc => {
+                    assert!(reason.contains("/proc of the container"), "{reason}");
+                    (true, IdMap::Single)
+                }
                 _ => (true, *ids),
             };
             assert_eq!((*userns, *ids), expected, "{reason}");

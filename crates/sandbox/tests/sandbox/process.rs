@@ -55,12 +55,13 @@ fn surroundings(fixture: &Fixture) {
     );
     let signals = fixture.output_of("grep -E 'Sig(Ign|Blk)' /proc/self/status | cut -f2");
     assert_eq!(signals, "0000000000000000\n0000000000000000\n");
-    assert_eq!(
-        fixture.output_of(
-            "kill -l >/dev/null; set -- $(cut -d' ' -f6 /proc/$$/stat); echo $(($1 == $$))"
-        ),
-        "1\n"
-    );
+    if fixture.way != Way::MaskedProc {
+        // A session of its own; with the container's /proc the numbers there are not the shell's.
+        assert_eq!(
+            fixture.output_of("test $(cut -d' ' -f6 /proc/$$/stat) = $$ && echo leader"),
+            "leader\n"
+        );
+    }
 }
 
 // conformance: D5
@@ -148,7 +149,7 @@ fn capabilities(fixture: &Fixture) {
         fixture.output_of(show),
         format!("{none} {docker} {docker} {docker} {none} ")
     );
-    if fixture.way != Way::User {
+    if !matches!(fixture.way, Way::User | Way::MaskedProc) {
         let mut spec = fixture.sh(show);
         spec.user = User {
             uid: 1234,

@@ -1,6 +1,8 @@
 //! The rights a test process gets.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,6 +23,8 @@ pub(crate) enum Way {
     User,
     /// As uid 1000 with a range in /etc/subuid.
     SubIds,
+    /// As uid 1000, with a part of /proc covered as container runtimes do, so that no new /proc can be mounted.
+    MaskedProc,
     /// As root without any capability.
     NoCapabilities,
     /// As root of a throw-away root directory, without namespaces for commands.
@@ -28,10 +32,30 @@ pub(crate) enum Way {
 }
 
 /// All that can run commands in a directory.
-pub(crate) const NAMESPACES: &[Way] = &[Way::Plain, Way::Container, Way::User, Way::SubIds];
+pub(crate) const NAMESPACES: &[Way] = &[
+    Way::Plain,
+    Way::Container,
+    Way::User,
+    Way::SubIds,
+    Way::MaskedProc,
+];
 
 /// Those in which a command can be someone else than root.
 pub(crate) const MANY_IDS: &[Way] = &[Way::Plain, Way::Container, Way::SubIds];
+
+/// What came of a test.
+pub(crate) struct Finished {
+    pub(crate) outcome: Outcome,
+    /// What it printed, or why it was skipped.
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    Skipped,
+    Failed,
+}
 
 impl Way {
     pub(crate) const ALL: &[Self] = &[
@@ -39,6 +63,7 @@ impl Way {
         Self::Container,
         Self::User,
         Self::SubIds,
+        Self::MaskedProc,
         Self::NoCapabilities,
         Self::InPlace,
     ];
@@ -49,53 +74,61 @@ impl Way {
             Self::Container => "container",
             Self::User => "user",
             Self::SubIds => "subids",
+            Self::MaskedProc => "masked_proc",
             Self::NoCapabilities => "no_capabilities",
             Self::InPlace => "in_place",
         }
     }
 
-    /// Runs a test this way: `Ok` with a reason if it was skipped, else what it printed.
-    pub(crate) fn run(self, test: &str) -> Result<Option<String>, String> {
+    /// Runs a test this way.
+    pub(crate) fn run(self, test: &str) -> Finished {
         let is_root = rustix::process::geteuid().is_root();
         if !is_root && !matches!(self, Self::Plain | Self::User) {
-            return Ok(Some("needs root".to_owned()));
+            return Finished {
+                outcome: Outcome::Skipped,
+                text: "needs root".to_owned(),
+            };
         }
+        match self.try_run(test, is_root) {
+            Ok(finished) => finished,
+            Err(error) => Finished {
+                outcome: Outcome::Failed,
+                text: error.to_string(),
+            },
+        }
+    }
+
+    fn try_run(self, test: &str, is_root: bool) -> io::Result<Finished> {
         let home = tempfile::Builder::new()
             .prefix("kiln-sandbox-test-")
-            .tempdir()
-            .map_err(|e| e.to_string())?;
-        open_to_all(home.path());
+            .tempdir()?;
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
         // A copy, because the build directory may be closed to other users.
         let executable = home.path().join("test");
-        let own = std::env::current_exe().map_err(|error| error.to_string())?;
-        fs::copy(own, &executable).map_err(|error| error.to_string())?;
+        fs::copy(std::env::current_exe()?, &executable)?;
         let work = home.path().join("work");
-        fs::create_dir(&work).map_err(|error| error.to_string())?;
-        if is_root && matches!(self, Self::User | Self::SubIds) {
-            std::os::unix::fs::chown(&work, Some(1000), Some(1000))
-                .map_err(|error| error.to_string())?;
+        fs::create_dir(&work)?;
+        if is_root && matches!(self, Self::User | Self::SubIds | Self::MaskedProc) {
+            chown(&work, Some(1000), Some(1000))?;
         }
         let mut command = self.command(&executable, &work, is_root);
         command
             .args([INSIDE, test, self.name()])
             .env("KILN_TEST_WORK", &work)
             .current_dir("/");
-        let output = command
-            .output()
-            .map_err(|error| format!("start: {error}"))?;
-        let text = format!(
-            "{}\n{}{}",
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        // Nothing is left: not even a file that an id of a user namespace owned.
-        fs::remove_dir_all(&work).map_err(|error| format!("remove {}: {error}", work.display()))?;
-        match output.status.code() {
-            Some(0) => Ok(None),
-            Some(code) if code == i32::from(SKIPPED) => Ok(Some(text)),
-            _ => Err(text),
-        }
+        let output = command.output()?;
+        // Files of ids that a user namespace gave away can be removed by root only, which is who made such a test.
+        fs::remove_dir_all(&work)?;
+        let outcome = match output.status.code() {
+            Some(0) => Outcome::Passed,
+            Some(code) if code == i32::from(SKIPPED) => Outcome::Skipped,
+            _ => Outcome::Failed,
+        };
+        let said = [output.stdout, output.stderr].concat();
+        Ok(Finished {
+            outcome,
+            text: String::from_utf8_lossy(&said).into_owned(),
+        })
     }
 
     fn command(self, executable: &Path, work: &Path, is_root: bool) -> Command {
@@ -122,6 +155,12 @@ impl Way {
                 let script = "mount --bind \"$0\" /etc/subuid && mount --bind \"$0\" /etc/subgid && exec \"$@\"";
                 let ranges = ranges.to_string_lossy().into_owned();
                 let mut words = vec!["unshare", "-m", "sh", "-c", script, &ranges];
+                words.extend(user);
+                wrapped(&words)
+            }
+            Self::MaskedProc => {
+                let script = "mount --bind /dev/null /proc/version && exec \"$@\"";
+                let mut words = vec!["unshare", "-m", "sh", "-c", script, "sh"];
                 words.extend(user);
                 wrapped(&words)
             }
@@ -156,9 +195,4 @@ fn throw_away_root(executable: &Path, work: &Path) -> PathBuf {
         fs::copy(word, copy).expect("library");
     }
     root
-}
-
-fn open_to_all(directory: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("permissions");
 }
