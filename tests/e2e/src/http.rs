@@ -162,7 +162,10 @@ pub(crate) fn read_head(
             return Ok(Some((first.trim_end().to_owned(), headers)));
         }
         if let Some((name, value)) = line.split_once(':') {
-            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+            // A header that comes several times is one with a list.
+            let known: &mut String = headers.entry(name.to_ascii_lowercase()).or_default();
+            known.push_str(if known.is_empty() { "" } else { ", " });
+            known.push_str(value.trim());
         }
     }
 }

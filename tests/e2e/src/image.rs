@@ -166,6 +166,7 @@ impl Image {
 
     /// Unpacks the image with `umoci` into a bundle below `dir`, as root, and gives the path of its root.
     pub fn unpack(&self, dir: &Path) -> PathBuf {
+        fs::create_dir_all(dir).expect("a folder");
         let layout = dir.join("layout");
         output(
             skopeo(["copy", "--quiet", "--src-tls-verify=false"])

@@ -97,12 +97,17 @@ pub struct Throwaway {
 impl Throwaway {
     /// A root with kaniko's layout in the case's folder; `context` becomes `/workspace`.
     pub fn new(case: &Case, context: &Path) -> Self {
+        Self::new_with(case, context, &tool::executor())
+    }
+
+    /// As [`Throwaway::new`], with another program in `/kaniko`.
+    pub fn new_with(case: &Case, context: &Path, program: &Path) -> Self {
         let root = case.path("throwaway");
         for dir in ["kaniko/.docker", "proc", "dev", "etc", "tmp", "workspace"] {
             fs::create_dir_all(root.join(dir)).expect("a folder");
         }
         open_up(&root);
-        place(&tool::executor(), &root.join("kaniko"));
+        place(program, &root.join("kaniko"));
         let copied = Command::new("cp")
             .arg("-a")
             .arg(context.join("."))

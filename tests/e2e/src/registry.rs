@@ -21,7 +21,6 @@ pub struct Registry {
     host: String,
     dir: PathBuf,
     bases: Mutex<BTreeMap<Base, String>>,
-    tls: bool,
     login: bool,
     _server: Guarded,
 }
@@ -93,7 +92,6 @@ impl Registry {
             host,
             dir,
             bases: Mutex::default(),
-            tls: tls.is_some(),
             login,
             _server: server,
         }
@@ -171,7 +169,7 @@ impl Registry {
         found
     }
 
-    /// Names of repositories that have any link to the blob.
+    /// Whether anything was pushed to a repository.
     pub fn has_repository(&self, name: &str) -> bool {
         self.dir
             .join("storage/docker/registry/v2/repositories")
@@ -180,9 +178,9 @@ impl Registry {
             .exists()
     }
 
-    /// Whether this registry speaks TLS.
-    pub fn is_tls(&self) -> bool {
-        self.tls
+    /// The folder with all that the registry has on disk.
+    pub fn storage(&self) -> &Path {
+        &self.dir
     }
 }
 
