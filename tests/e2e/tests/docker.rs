@@ -110,7 +110,7 @@ const IN_PLACE: &str = "FROM BASE AS one\nRUN echo 1 > /one\nFROM BASE\nCOPY fil
 fn own_image_with_dockers_defaults_builds_in_place() {
     kiln_only!();
     needs_root!();
-    own_image(&[], IN_PLACE, &["in-place"]);
+    own_image(&[], IN_PLACE, &["isolation: in place"]);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn own_image_without_seccomp_builds_in_a_namespace() {
     own_image(
         &["--security-opt=seccomp=unconfined"],
         WITH_RUN,
-        &["namespace"],
+        &["isolation: namespace"],
     );
 }
 
@@ -191,4 +191,34 @@ fn the_debug_image_has_a_shell() {
     }
     let volumes = Docker::shared().inspect(ExecutorImage::DEBUG, "{{json .Config.Volumes}}");
     assert_eq!(volumes.trim(), r#"{"/busybox":{}}"#);
+}
+
+/// The daemon itself, with an image that no builder of ours made.
+#[test]
+fn the_private_daemon_runs_containers() {
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Docker);
+    let docker = Docker::shared();
+    let ran = docker.run([base.as_str(), "cat", "/etc/motd"]);
+    assert_eq!(ran.stdout, "second layer\n", "{}", ran.stderr);
+    let ran = docker.run([
+        "--cap-drop=ALL",
+        "--user=1000",
+        &base,
+        "grep",
+        "CapEff",
+        "/proc/self/status",
+    ]);
+    assert_eq!(ran.stdout, "CapEff:\t0000000000000000\n", "{}", ran.stderr);
+    let words = [
+        "--security-opt=seccomp=unconfined",
+        &base,
+        "unshare",
+        "-U",
+        "-r",
+        "-m",
+        "true",
+    ];
+    assert_eq!(docker.run(words).code, Some(0));
 }
