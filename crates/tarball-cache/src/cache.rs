@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use kiln_oci::{Digest, Layout, Platform, atomic};
 
-use crate::damaged::set_aside;
+use crate::damaged::{make_way, set_aside};
 use crate::entry::{Alias, Entry};
 use crate::error::failed;
 use crate::image::Origin;
@@ -109,7 +109,7 @@ impl ImageCache {
             Ok(image) => Ok(image),
             // What kaniko left is second best, and why it fails is only of interest when there is nothing else.
             Err(own) => kaniko::lookup(&self.volume.dir, digest, wanted).map_err(|theirs| {
-                if own.is_absent() && !theirs.is_absent() {
+                if own.is_absent() && !matches!(theirs, Miss::Absent { .. }) {
                     theirs
                 } else {
                     own
@@ -203,6 +203,7 @@ impl ImageCache {
         fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
         let path = Alias::path(&self.volume, index, wanted);
         let alias = crate::writer::json(&Alias::new(wanted, *manifest));
+        make_way(&self.volume, &path, None)?;
         atomic::replace(&self.volume.all_staging(), &path, &alias).map_err(failed("create", &path))
     }
 

@@ -1,6 +1,7 @@
 //! Moving broken files out of the way.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::CacheError;
@@ -13,25 +14,33 @@ pub(crate) fn set_aside(volume: &Volume, path: &Path) -> Result<(), CacheError> 
     let Some(name) = path.file_name() else {
         return Ok(());
     };
-    let to = volume.damaged().join(name);
-    let result = match fs::rename(path, &to) {
+    match fs::symlink_metadata(path) {
         Err(error) if is_nothing_there(&error) => return Ok(()),
-        // Files and directories do not replace one another.
+        _ => {}
+    }
+    let to = volume.damaged().join(name);
+    // Files and directories do not replace one another.
+    let result = match fs::rename(path, &to) {
         Err(_) if to.is_dir() => fs::remove_dir_all(&to).and_then(|()| fs::rename(path, &to)),
         Err(_) if to.exists() => fs::remove_file(&to).and_then(|()| fs::rename(path, &to)),
         other => other,
     };
-    result.map_err(failed("set aside", path))?;
+    match result {
+        // Someone else was faster.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(failed("set aside", path))?,
+    }
     tracing::warn!(from = %path.display(), to = %to.display(), "set aside a damaged file of the image cache");
     Ok(())
 }
 
-/// Makes sure nothing but a regular file of `size` bytes is at `path`; says whether one is.
-pub(crate) fn make_way(volume: &Volume, path: &Path, size: u64) -> Result<bool, CacheError> {
+/// Makes sure that a rename to `path` can work and that what it would replace is not lost when it is broken: sets
+/// aside anything but a regular file, and one of another length than `size`, when that is known.
+pub(crate) fn make_way(volume: &Volume, path: &Path, size: Option<u64>) -> Result<(), CacheError> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() && found.len() == size => Ok(true),
-        Ok(_) => set_aside(volume, path).map(|()| false),
-        Err(error) if is_nothing_there(&error) => Ok(false),
+        Ok(found) if found.is_file() && size.is_none_or(|size| size == found.len()) => Ok(()),
+        Ok(_) => set_aside(volume, path),
+        Err(error) if is_nothing_there(&error) => Ok(()),
         Err(error) => Err(failed("read", path)(error)),
     }
 }

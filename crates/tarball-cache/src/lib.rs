@@ -10,7 +10,7 @@
 //! oci-layout, index.json              the volume is an OCI image layout that other tools can read
 //! blobs/sha256/<hex>                  layers, configs and manifests of all images together
 //! kiln-v1/images/<hex>.json           an image that is complete, by manifest digest; written last
-//! kiln-v1/indexes/<hex>/<os-arch>     which image an index means for one wanted platform
+//! kiln-v1/indexes/<hex>/<os-arch>.json which image an index means for one wanted platform
 //! kiln-v1/locks/<hex>                 locked (flock) by whoever is fetching that manifest
 //! kiln-v1/staging/<hex>/              unfinished files of that lock's holder
 //! kiln-v1/damaged/<name>              what was found broken and moved out of the way

@@ -160,7 +160,7 @@ impl CacheWriter {
 
     fn publish(&self, staged: Staged, blob: &Descriptor) -> Result<(), CacheError> {
         let path = self.blob(&blob.digest);
-        make_way(self.volume(), &path, blob.size)?;
+        make_way(self.volume(), &path, Some(blob.size))?;
         staged.publish(&path).map_err(failed("create", &path))?;
         self.put().insert(blob.digest);
         Ok(())
@@ -224,7 +224,7 @@ impl CacheWriter {
         let reference = image.reference.as_ref().map(ToString::to_string);
         let entry = json(&Entry::new(descriptor.clone(), reference));
         let path = self.volume().image(&self.digest);
-        make_way(self.volume(), &path, entry.len() as u64)?;
+        make_way(self.volume(), &path, None)?;
         atomic::replace(&self.staging_dir(), &path, &entry).map_err(failed("create", &path))?;
         if let Some((index, wanted)) = &image.index {
             self.cache.add_alias(index, wanted, &self.digest)?;
