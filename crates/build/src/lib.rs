@@ -1,1 +1,77 @@
-//! Plan, execution, image and outputs: the library face for embedders
+//! Builds a container image from a Dockerfile: plan, bases, steps, layers, outputs.
+//!
+//! In go [`BuildSettings`]; out comes a [`BuildReport`], and the image where the settings say. The crate
+//! knows no command line and no terminal: what happens is told to an [`EventSink`].
+//!
+//! A program calls [`init`] first thing in `main`, because commands are started by a second process made
+//! from the same executable; then [`enter`], before it starts threads; then [`build`] on a tokio runtime.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use kiln_build::{BuildSettings, Cancel, Silent, build, enter, init};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     init();
+//!     let settings = BuildSettings {
+//!         context_dir: "examples/hello".into(),
+//!         no_push: true,
+//!         tar_path: Some("hello.tar".into()),
+//!         ..BuildSettings::default()
+//!     };
+//!     let entered = enter(&settings)?;
+//!     let runtime = tokio::runtime::Runtime::new()?;
+//!     let report = runtime.block_on(build(settings, entered, Arc::new(Silent), Cancel::new()))?;
+//!     println!("{}", report.digest);
+//!     Ok(())
+//! }
+//! ```
+
+mod base;
+mod blobs;
+mod clock;
+mod copy;
+mod driver;
+mod error;
+mod event;
+mod fetch;
+mod history;
+mod image;
+mod image_view;
+mod layers;
+mod node;
+mod output;
+mod pack;
+mod plan;
+mod promise;
+mod report;
+mod roots;
+mod scope;
+mod settings;
+mod shop;
+mod spool;
+mod squash;
+mod stage;
+mod step;
+mod user;
+mod warm;
+mod work;
+
+pub use base::BaseError;
+pub use blobs::BlobError;
+pub use copy::CopyError;
+pub use driver::{Entered, build, enter};
+pub use error::{BuildError, Location};
+pub use event::{Event, EventSink, Silent};
+pub use fetch::{ClientError, FetchError};
+pub use kiln_sandbox::{Cancel, init};
+pub use output::OutputError;
+pub use pack::PackError;
+pub use plan::PlanError;
+pub use report::{BuildReport, with_causes};
+pub use roots::RootError;
+pub use settings::*;
+pub use stage::ViewUnavailable;
+pub use step::StepError;
+pub use user::UserError;
+pub use warm::{WarmError, WarmImageError, WarmReport, Warmed, WarmedImage, warm};

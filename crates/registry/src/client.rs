@@ -88,3 +88,35 @@ impl fmt::Debug for Client {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use kiln_oci::{Descriptor, MediaType, Platform, Reference};
+
+    use super::*;
+    use crate::push::BlobSource;
+
+    /// Every future can be spawned; this fails to compile if one cannot.
+    #[expect(dead_code, reason = "only its types matter")]
+    fn futures_are_send(
+        c: &Client,
+        r: &Reference,
+        repo: &Repository,
+        d: &Descriptor,
+        source: BlobSource,
+    ) {
+        fn send(_: impl Send) {}
+        send(c.manifest(r));
+        send(c.head_manifest(r));
+        send(c.image(r, &Platform::host()));
+        send(c.blob_to_file(repo, d, Path::new("x"), &|_| ()));
+        send(c.blob_bytes(repo, d, 1));
+        send(c.has_blob(repo, &d.digest));
+        send(c.push_blob(repo, d, source, &[]));
+        send(c.push_manifest(r, Bytes::new(), &MediaType::OciManifest));
+        send(c.check_push(repo));
+    }
+}

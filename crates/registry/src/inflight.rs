@@ -22,22 +22,29 @@ impl<K, V> Default for Inflight<K, V> {
 
 impl<K: Eq + Hash, V: Clone> Inflight<K, V> {
     /// The result for `key`, from `job` unless it is known or being made; `true` if `job` made it.
-    pub(crate) async fn run<E, F>(&self, key: K, job: F) -> Result<(V, bool), E>
-    where
-        F: AsyncFnOnce() -> Result<V, E>,
-    {
+    pub(crate) async fn run<E>(
+        &self,
+        key: K,
+        job: impl Future<Output = Result<V, E>>,
+    ) -> Result<(V, bool), E> {
         let cell = {
             let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(cells.entry(key).or_default())
         };
         let mut made = false;
         let value = cell
-            .get_or_try_init(async || {
+            .get_or_try_init(|| async {
                 made = true;
-                job().await
+                job.await
             })
             .await?;
         Ok((value.clone(), made))
+    }
+
+    /// The result for `key`, if there is one already.
+    pub(crate) fn known(&self, key: &K) -> Option<V> {
+        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.get(key).and_then(|cell| cell.get().cloned())
     }
 
     /// Drops what is known about `key`; a job under way is not disturbed.

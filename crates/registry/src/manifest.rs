@@ -44,9 +44,7 @@ impl Client {
     pub async fn manifest(&self, r: &Reference) -> Result<Fetched, RegistryError> {
         let origin = r.repo();
         let fetched = self
-            .ask_sources(r, async |repo, waits| {
-                self.fetch_manifest(&repo, r, waits).await
-            })
+            .ask_sources(r, |repo, waits| self.fetch_manifest(repo, r, waits))
             .await?;
         self.inner.sources.remember(&fetched.from, &origin);
         Ok(fetched)
@@ -57,7 +55,7 @@ impl Client {
     /// Reads it after all if the registry does not tell its digest.
     pub async fn head_manifest(&self, r: &Reference) -> Result<Option<Descriptor>, RegistryError> {
         let head = self
-            .ask_sources(r, async |repo, waits| self.head(&repo, r, waits).await)
+            .ask_sources(r, |repo, waits| self.head(repo, r, waits))
             .await;
         match head {
             Ok(Some(descriptor)) => Ok(Some(descriptor)),
@@ -71,55 +69,66 @@ impl Client {
     }
 
     /// Asks the sources of `r` in turn; only the last one is given time (I19-I21).
-    async fn ask_sources<T>(
+    async fn ask_sources<T, F>(
         &self,
         r: &Reference,
-        ask: impl AsyncFn(Repository, Waits) -> Result<T, RegistryError>,
-    ) -> Result<T, RegistryError> {
+        ask: impl Fn(Repository, Waits) -> F,
+    ) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, RegistryError>>,
+    {
         let origin = r.repo();
         let sources = if self.mirrored {
             self.inner.sources.of(&origin)
         } else {
             vec![origin]
         };
-        let retries = &self.inner.settings.retries;
-        repeat(
-            Waits::download(retries),
-            RegistryError::is_retryable,
-            async || {
-                let mut errors = Vec::new();
-                for (at, repo) in sources.iter().enumerate() {
-                    let last = at + 1 == sources.len();
-                    let waits = if last {
-                        Waits::request(retries)
-                    } else {
-                        Waits::none()
-                    };
-                    match ask(repo.clone(), waits).await {
-                        Ok(value) => return Ok(value),
-                        Err(error) if sources.len() == 1 => return Err(error),
-                        Err(error) => {
-                            if !last {
-                                tracing::warn!(
-                                    "`{}` was not served by `{repo}`: {}",
-                                    r.familiar(),
-                                    error.full()
-                                );
-                            }
-                            errors.push(Try {
-                                source: repo.to_string(),
-                                error: Box::new(error),
-                            });
-                        }
-                    }
-                }
-                Err(RegistryError::AllSourcesFailed {
-                    reference: r.familiar(),
-                    errors,
-                })
-            },
-        )
+        let waits = Waits::download(&self.inner.settings.retries);
+        repeat(waits, RegistryError::is_retryable, || {
+            self.ask_each(r, &sources, &ask)
+        })
         .await
+    }
+
+    async fn ask_each<T, F>(
+        &self,
+        r: &Reference,
+        sources: &[Repository],
+        ask: &impl Fn(Repository, Waits) -> F,
+    ) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, RegistryError>>,
+    {
+        let mut errors = Vec::new();
+        for (at, repo) in sources.iter().enumerate() {
+            let last = at + 1 == sources.len();
+            let waits = if last {
+                Waits::request(&self.inner.settings.retries)
+            } else {
+                Waits::none()
+            };
+            match ask(repo.clone(), waits).await {
+                Ok(value) => return Ok(value),
+                Err(error) if sources.len() == 1 => return Err(error),
+                Err(error) => {
+                    if !last {
+                        tracing::warn!(
+                            "`{}` was not served by `{repo}`: {}",
+                            r.familiar(),
+                            error.full()
+                        );
+                    }
+                    errors.push(Try {
+                        source: repo.to_string(),
+                        error: Box::new(error),
+                    });
+                }
+            }
+        }
+        Err(RegistryError::AllSourcesFailed {
+            reference: r.familiar(),
+            errors,
+        })
     }
 
     fn manifest_call(
@@ -141,11 +150,11 @@ impl Client {
 
     async fn head(
         &self,
-        repo: &Repository,
+        repo: Repository,
         r: &Reference,
         waits: Waits,
     ) -> Result<Option<Descriptor>, RegistryError> {
-        let call = self.manifest_call(repo, r, Method::HEAD, waits);
+        let call = self.manifest_call(&repo, r, Method::HEAD, waits);
         let _permit = self.inner.requests.acquire().await;
         let answer = self.send(&call).await?;
         let media_type = answer.header("content-type").map(document::header_type);
@@ -172,11 +181,11 @@ impl Client {
 
     async fn fetch_manifest(
         &self,
-        repo: &Repository,
+        repo: Repository,
         r: &Reference,
         waits: Waits,
     ) -> Result<Fetched, RegistryError> {
-        let call = self.manifest_call(repo, r, Method::GET, waits);
+        let call = self.manifest_call(&repo, r, Method::GET, waits);
         let (headers, bytes) = self.send_and_read(&call, DOCUMENT_LIMIT).await?;
         let media_type = document::media_type(&call.ask, &r.familiar(), &headers, &bytes)?;
         let digest = Digest::of(&bytes);
@@ -195,7 +204,7 @@ impl Client {
             bytes,
             media_type,
             digest,
-            from: repo.clone(),
+            from: repo,
         })
     }
 }

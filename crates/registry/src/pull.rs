@@ -30,14 +30,11 @@ impl Client {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), RegistryError> {
         let key = to.to_owned();
-        let fetch = async || {
+        let fetch = async {
             let _permit = self.inner.transfers.acquire().await;
             let waits = Waits::download(&self.inner.settings.retries);
-            repeat(waits, RegistryError::is_retryable, async || {
-                self.get_anywhere(repo, d, async |origin| {
-                    self.transfer(origin, d, to, progress).await
-                })
-                .await
+            repeat(waits, RegistryError::is_retryable, || {
+                self.get_anywhere(repo, d, |origin| self.transfer(origin, d, to, progress))
             })
             .await
         };
@@ -54,9 +51,8 @@ impl Client {
         limit: u64,
     ) -> Result<Bytes, RegistryError> {
         let waits = Waits::download(&self.inner.settings.retries);
-        repeat(waits, RegistryError::is_retryable, async || {
-            self.get_anywhere(repo, d, async |origin| self.read(origin, d, limit).await)
-                .await
+        repeat(waits, RegistryError::is_retryable, || {
+            self.get_anywhere(repo, d, |origin| self.read(origin, d, limit))
         })
         .await
     }
@@ -88,12 +84,15 @@ impl Client {
     }
 
     /// Tries `repo`, the sources its images were mirrored for, and the URLs of a foreign layer (I21, I26).
-    async fn get_anywhere<T>(
+    async fn get_anywhere<T, F>(
         &self,
         repo: &Repository,
         d: &Descriptor,
-        get: impl AsyncFn(Origin<'_>) -> Result<T, RegistryError>,
-    ) -> Result<T, RegistryError> {
+        get: impl Fn(Origin) -> F,
+    ) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, RegistryError>>,
+    {
         let repos = if self.mirrored {
             self.inner.sources.of_content(repo)
         } else {
@@ -104,8 +103,15 @@ impl Client {
         } else {
             &[]
         };
-        let origins = repos.iter().map(Origin::Repository);
-        let origins = origins.chain(urls.iter().map(|url| Origin::Url { repo, url }));
+        let urls = urls.iter().map(|url| Origin::Url {
+            repo: repo.clone(),
+            url: url.clone(),
+        });
+        let origins: Vec<Origin> = repos
+            .into_iter()
+            .map(Origin::Repository)
+            .chain(urls)
+            .collect();
         let mut first = None;
         for origin in origins {
             match get(origin).await {
@@ -123,11 +129,11 @@ impl Client {
 
     async fn read(
         &self,
-        origin: Origin<'_>,
+        origin: Origin,
         d: &Descriptor,
         limit: u64,
     ) -> Result<Bytes, RegistryError> {
-        let call = self.content_call(origin, d)?;
+        let call = self.content_call(&origin, d)?;
         if d.size > limit {
             return Err(RegistryError::Unusable {
                 reference: call.repo.at_digest(d.digest).familiar(),
@@ -137,22 +143,10 @@ impl Client {
                 ),
             });
         }
-        let bytes = repeat(
-            call.waits.clone(),
-            RegistryError::is_transient,
-            async || {
-                let _permit = self.inner.requests.acquire().await;
-                let mut answer = self.attempt(&call).await?;
-                let mut body = BytesMut::new();
-                while let Some(chunk) = answer.chunk().await? {
-                    body.extend_from_slice(&chunk);
-                    if body.len() as u64 > d.size {
-                        break;
-                    }
-                }
-                Ok(body.freeze())
-            },
-        )
+        let waits = call.waits.clone();
+        let bytes = repeat(waits, RegistryError::is_transient, || {
+            self.read_once(&call, d.size)
+        })
         .await?;
         if bytes.len() as u64 != d.size {
             return Err(wrong_size(&call.ask, d.size, bytes.len() as u64));
@@ -164,16 +158,29 @@ impl Client {
             Err(wrong_digest(&call.ask, d.digest, actual))
         }
     }
+
+    async fn read_once(&self, call: &Call, size: u64) -> Result<Bytes, RegistryError> {
+        let _permit = self.inner.requests.acquire().await;
+        let mut answer = self.attempt(call).await?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = answer.chunk().await? {
+            body.extend_from_slice(&chunk);
+            // What is too long is wrong already.
+            if body.len() as u64 > size {
+                break;
+            }
+        }
+        Ok(body.freeze())
+    }
 }
 
 /// One place a blob may be.
-#[derive(Clone, Copy)]
-enum Origin<'a> {
-    Repository(&'a Repository),
+enum Origin {
+    Repository(Repository),
     /// Of a foreign layer; the repository is for messages.
     Url {
-        repo: &'a Repository,
-        url: &'a str,
+        repo: Repository,
+        url: String,
     },
 }
 

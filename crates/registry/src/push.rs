@@ -49,10 +49,11 @@ impl Client {
         source: BlobSource,
         mount_from: &[Repository],
     ) -> Result<Pushed, RegistryError> {
-        let push = async || {
+        let source = &source;
+        let push = async {
             let waits = Waits::push(&self.inner.settings.retries);
-            repeat(waits, RegistryError::is_retryable, async || {
-                self.place_blob(repo, d, &source, mount_from).await
+            repeat(waits, RegistryError::is_retryable, || {
+                self.place_blob(repo, d, source, mount_from)
             })
             .await
         };
@@ -62,6 +63,30 @@ impl Client {
             .run((repo.clone(), d.digest), push)
             .await?;
         Ok(if made { pushed } else { Pushed::Existed })
+    }
+
+    /// Has `repo` take the blob without sending it: it is there already, or the registry mounts it from one
+    /// of `mount_from` (I31). `None` when its bytes have to be sent, with [`push_blob`](Self::push_blob).
+    pub async fn claim_blob(
+        &self,
+        repo: &Repository,
+        d: &Descriptor,
+        mount_from: &[Repository],
+    ) -> Result<Option<Pushed>, RegistryError> {
+        let key = (repo.clone(), d.digest);
+        if self.inner.pushed.known(&key).is_some() {
+            return Ok(Some(Pushed::Existed));
+        }
+        let waits = Waits::push(&self.inner.settings.retries);
+        let claimed = repeat(waits, RegistryError::is_retryable, || {
+            self.place_without_bytes(repo, d, mount_from)
+        })
+        .await?;
+        if let Some(pushed) = claimed {
+            let known = async { Ok::<_, RegistryError>(pushed) };
+            self.inner.pushed.run(key, known).await?;
+        }
+        Ok(claimed)
     }
 
     /// Stores a manifest or index under the tag or digest of `r`; its blobs must be there before.
@@ -76,8 +101,8 @@ impl Client {
     ) -> Result<Digest, RegistryError> {
         let digest = Digest::of(&bytes);
         let waits = Waits::push(&self.inner.settings.retries);
-        let stored = repeat(waits, RegistryError::is_retryable, async || {
-            self.put_manifest(r, bytes.clone(), mt, digest).await
+        let stored = repeat(waits, RegistryError::is_retryable, || {
+            self.put_manifest(r, bytes.clone(), mt, digest)
         })
         .await;
         for mirrored in [true, false] {

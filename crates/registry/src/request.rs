@@ -99,11 +99,9 @@ impl Client {
 
     /// Sends until there is an answer of the 2xx kind or an error that stays (I15).
     pub(crate) async fn send(&self, call: &Call) -> Result<Answer, RegistryError> {
-        repeat(
-            call.waits.clone(),
-            RegistryError::is_transient,
-            async || self.attempt(call).await,
-        )
+        repeat(call.waits.clone(), RegistryError::is_transient, || {
+            self.attempt(call)
+        })
         .await
     }
 
@@ -116,7 +114,7 @@ impl Client {
         repeat(
             call.waits.clone(),
             RegistryError::is_transient,
-            async || {
+            || async move {
                 let _permit = self.inner.requests.acquire().await;
                 let mut answer = self.attempt(call).await?;
                 let headers = std::mem::take(answer.response.headers_mut());
@@ -129,6 +127,11 @@ impl Client {
 
     /// One try, with one more if the registry wants to know who we are (I8, I9).
     pub(crate) async fn attempt(&self, call: &Call) -> Result<Answer, RegistryError> {
+        // Boxed, or every future above would carry these 10 KiB several times.
+        Box::pin(self.attempt_unboxed(call)).await
+    }
+
+    async fn attempt_unboxed(&self, call: &Call) -> Result<Answer, RegistryError> {
         let scheme = self.scheme(&call.host).await?;
         self.greet(call).await;
         let url = match &call.target {

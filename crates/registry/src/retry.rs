@@ -43,6 +43,25 @@ impl Waits {
         }
     }
 
+    /// Sleeps before the next try; gives the error back if there is none, or if it is not `worth` one.
+    pub(crate) async fn pause(
+        &mut self,
+        error: RegistryError,
+        worth: impl Fn(&RegistryError) -> bool,
+    ) -> Result<(), RegistryError> {
+        let wait = if worth(&error) {
+            self.after(&error)
+        } else {
+            None
+        };
+        let Some(wait) = wait else {
+            return Err(error);
+        };
+        tracing::debug!("{}; trying again in {} ms", error.full(), wait.as_millis());
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
     fn new(left: u32, next: Duration, retries: &Retries) -> Self {
         Self {
             left,
@@ -65,24 +84,22 @@ impl Waits {
 }
 
 /// Runs `job` until it succeeds, fails in a way that is not `worth` another try, or the waits are used up.
-pub(crate) async fn repeat<T>(
+///
+/// `job` makes plain futures rather than being an async closure: those of today lose `Send`.
+pub(crate) async fn repeat<T, F>(
     mut waits: Waits,
     worth: impl Fn(&RegistryError) -> bool,
-    mut job: impl AsyncFnMut() -> Result<T, RegistryError>,
-) -> Result<T, RegistryError> {
+    mut job: impl FnMut() -> F,
+) -> Result<T, RegistryError>
+where
+    F: Future<Output = Result<T, RegistryError>>,
+{
     loop {
         let error = match job().await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let Some(wait) = Some(&error)
-            .filter(|error| worth(error))
-            .and_then(|error| waits.after(error))
-        else {
-            return Err(error);
-        };
-        tracing::debug!("{error}; trying again in {} ms", wait.as_millis());
-        tokio::time::sleep(wait).await;
+        waits.pause(error, &worth).await?;
     }
 }
 

@@ -114,7 +114,7 @@ impl Tokens {
     /// The credential for a repository; helpers are asked once.
     pub(crate) async fn credential(&self, repo: &Repository) -> Found {
         let key = (repo.registry.clone(), repo.path.clone());
-        let find = async || {
+        let find = async {
             Ok::<_, std::convert::Infallible>(self.auth.find(&repo.registry, &repo.path).await)
         };
         match self.credentials.run(key, find).await {

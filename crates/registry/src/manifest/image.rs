@@ -37,11 +37,7 @@ impl Client {
     /// The image behind `r` for platform `p`; a tag is looked up once per client (C13-C15, C24, I24).
     pub async fn image(&self, r: &Reference, p: &Platform) -> Result<RemoteImage, RegistryError> {
         let key = (r.to_string(), self.mirrored);
-        let (top, _) = self
-            .inner
-            .resolved
-            .run(key, async || self.manifest(r).await)
-            .await?;
+        let (top, _) = self.inner.resolved.run(key, self.manifest(r)).await?;
         if !top.media_type.is_index() {
             let mut image = self.single(r, top).await?;
             let candidate = image.config.platform();

@@ -19,7 +19,7 @@ impl Client {
     /// The request for a blob's content.
     pub(super) fn content_call(
         &self,
-        origin: Origin<'_>,
+        origin: &Origin,
         d: &Descriptor,
     ) -> Result<Call, RegistryError> {
         match origin {
@@ -48,12 +48,12 @@ impl Client {
     /// Fetches, verifies and names the file.
     pub(super) async fn transfer(
         &self,
-        origin: Origin<'_>,
+        origin: Origin,
         d: &Descriptor,
         to: &Path,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), RegistryError> {
-        let mut call = self.content_call(origin, d)?;
+        let mut call = self.content_call(&origin, d)?;
         let mut sink = Sink::new(to).await?;
         let mut waits = Waits::request(&self.inner.settings.retries);
         loop {
@@ -66,19 +66,7 @@ impl Client {
                 // It moved: the next failure is a new one.
                 waits = Waits::request(&self.inner.settings.retries);
             }
-            let Some(wait) = Some(&error)
-                .filter(|error| error.is_transient())
-                .and_then(|error| waits.after(error))
-            else {
-                return Err(error);
-            };
-            tracing::debug!(
-                "{}; going on at byte {} in {} ms",
-                error.full(),
-                sink.taken(),
-                wait.as_millis()
-            );
-            tokio::time::sleep(wait).await;
+            waits.pause(error, RegistryError::is_transient).await?;
         }
         let taken = sink.taken();
         let (actual, file) = sink.finish().await?;

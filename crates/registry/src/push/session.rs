@@ -10,7 +10,7 @@ use crate::auth::Scope;
 use crate::client::Client;
 use crate::error::RegistryError;
 use crate::request::{Call, ERROR_BODY_LIMIT, Payload, Target};
-use crate::retry::{Waits, repeat};
+use crate::retry::Waits;
 use crate::transport::{Direction, authority};
 
 /// More mount sources than this are not worth their round trips.
@@ -58,37 +58,68 @@ impl Client {
             error.is_transient() || matches!(error.status(), Some(404 | 416))
         };
         let ask = Ask::blob_push(repo, &d.digest);
+        let mut waits = Waits::request(&self.inner.settings.retries);
         let mut chunked = false;
-        let mut broken = false;
-        repeat(
-            Waits::request(&self.inner.settings.retries),
-            worth,
-            async || {
-                // The answer to a complete upload may be what was lost.
-                if broken && self.is_there(repo, &d.digest).await.unwrap_or(false) {
-                    return Ok(());
+        loop {
+            let sent = self
+                .send_blob(repo, &ask, d, source, session.take(), chunked)
+                .await;
+            let error = match sent {
+                Ok(()) => return Ok(Pushed::Uploaded),
+                // A proxy in between has a limit; smaller pieces may pass.
+                Err(error) if error.status() == Some(413) && d.size > CHUNK && !chunked => {
+                    chunked = true;
+                    continue;
                 }
-                broken = true;
-                let open = match session.take() {
-                    Some(session) => session,
-                    None => self.start_upload(repo, &ask).await?,
-                };
-                if !chunked {
-                    match self.put_blob(repo, &ask, d, source, &open).await {
-                        // A proxy in between has a limit; smaller pieces may pass.
-                        Err(error) if error.status() == Some(413) && d.size > CHUNK => {
-                            chunked = true;
-                        }
-                        done => return done,
-                    }
-                    let open = self.start_upload(repo, &ask).await?;
-                    return self.put_chunks(repo, &ask, d, source, open).await;
-                }
-                self.put_chunks(repo, &ask, d, source, open).await
-            },
-        )
-        .await?;
-        Ok(Pushed::Uploaded)
+                Err(error) => error,
+            };
+            waits.pause(error, worth).await?;
+            // The answer to a complete upload may be what was lost.
+            if self.is_there(repo, &d.digest).await.unwrap_or(false) {
+                return Ok(Pushed::Uploaded);
+            }
+        }
+    }
+
+    /// One upload from beginning to end.
+    async fn send_blob(
+        &self,
+        repo: &Repository,
+        ask: &Ask,
+        d: &Descriptor,
+        source: &BlobSource,
+        session: Option<Session>,
+        chunked: bool,
+    ) -> Result<(), RegistryError> {
+        let session = match session {
+            Some(session) => session,
+            None => self.start_upload(repo, ask).await?,
+        };
+        if chunked {
+            self.put_chunks(repo, ask, d, source, session).await
+        } else {
+            self.put_blob(repo, ask, d, source, &session).await
+        }
+    }
+
+    /// HEAD and mount only; `None` if neither places the blob.
+    pub(super) async fn place_without_bytes(
+        &self,
+        repo: &Repository,
+        d: &Descriptor,
+        mount_from: &[Repository],
+    ) -> Result<Option<Pushed>, RegistryError> {
+        if self.is_there(repo, &d.digest).await? {
+            return Ok(Some(Pushed::Existed));
+        }
+        match self.mount(repo, &d.digest, mount_from).await? {
+            Mount::Done => Ok(Some(Pushed::Mounted)),
+            Mount::Started(session) => {
+                self.cancel_upload(repo, &session).await;
+                Ok(None)
+            }
+            Mount::Refused => Ok(None),
+        }
     }
 
     /// HEAD with push rights; whatever else than yes or no comes back is left for the upload to find out.
@@ -142,11 +173,7 @@ impl Client {
         digest: &Digest,
         from: &Repository,
     ) -> Result<Mount, RegistryError> {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query
-            .append_pair("mount", &digest.to_string())
-            .append_pair("from", &from.path);
-        let path = format!("/v2/{}/blobs/uploads/?{}", repo.path, query.finish());
+        let path = mount_path(repo, digest, from);
         let mut call = self.call(
             Ask::blob_push(repo, digest),
             repo,
@@ -302,6 +329,14 @@ fn session_after(
         location,
         chunk_min,
     })
+}
+
+fn mount_path(repo: &Repository, digest: &Digest, from: &Repository) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query
+        .append_pair("mount", &digest.to_string())
+        .append_pair("from", &from.path);
+    format!("/v2/{}/blobs/uploads/?{}", repo.path, query.finish())
 }
 
 fn complete(location: &Url, digest: &Digest) -> Url {

@@ -163,7 +163,7 @@ impl Client {
             .collect();
         scopes.extend(extra);
         let waits = Waits::request(&self.inner.settings.retries);
-        repeat(waits, RegistryError::is_transient, async || {
+        repeat(waits, RegistryError::is_transient, || {
             let request = token_request(
                 &call.host.http,
                 url.clone(),
@@ -171,7 +171,7 @@ impl Client {
                 service,
                 &scopes,
             );
-            self.ask_for_token(&ask, found, request).await
+            self.ask_for_token(&ask, found, request)
         })
         .await
     }

@@ -19,7 +19,7 @@ impl Client {
     /// The scheme of the host, found out once.
     pub(super) async fn scheme(&self, host: &Host) -> Result<Scheme, RegistryError> {
         host.scheme
-            .get_or_try_init(async || self.probe(host).await)
+            .get_or_try_init(|| self.probe(host))
             .await
             .copied()
     }
@@ -35,7 +35,7 @@ impl Client {
             return;
         }
         host.greeted
-            .get_or_init(async || {
+            .get_or_init(|| async {
                 // What is wrong with the host will show in the request itself.
                 if let Err(error) = self.ping(host, Scheme::Https).await {
                     tracing::debug!("{error}");

@@ -40,7 +40,7 @@ impl Resolver {
         if !known.is_empty() {
             return Ok(known);
         }
-        let servers = self.servers.get_or_try_init(async || {
+        let servers = self.servers.get_or_try_init(|| async {
             let text = tokio::fs::read(RESOLV_CONF).await.unwrap_or_default();
             resolver(&String::from_utf8_lossy(&text))
         });

@@ -1,0 +1,255 @@
+//! Base images: from the local cache, a registry or an OCI layout to configuration and layers
+//! (conformance C1, C13-C15, C24).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiln_oci::{
+    Digest, DocumentError, Family, ImageConfig, Layout, LayoutError, Manifest, Platform, Reference,
+};
+use kiln_registry::{Client, RegistryError};
+use kiln_tarball_cache::{CachedImage, ImageCache};
+
+use crate::blobs::Origin;
+use crate::event::{Event, EventSink};
+use crate::layers::Layer;
+use crate::plan::ImageSource;
+use crate::report::with_causes;
+use crate::stage::State;
+
+/// Why a base image cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BaseError {
+    /// The registry did not give it.
+    #[error("cannot pull `{reference}`")]
+    Registry {
+        /// The image.
+        reference: String,
+        /// Why not.
+        #[source]
+        source: RegistryError,
+    },
+    /// The layout does not hold it.
+    #[error("cannot read the image from the OCI layout `{dir}`")]
+    Layout {
+        /// The layout's directory.
+        dir: PathBuf,
+        /// Why not.
+        #[source]
+        source: LayoutError,
+    },
+    /// A document of the layout is broken.
+    #[error("the OCI layout `{dir}` holds a broken document")]
+    LayoutDocument {
+        /// The layout's directory.
+        dir: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: DocumentError,
+    },
+    /// The layout has no image of that name.
+    #[error("the OCI layout `{dir}` holds no image named `{name}`")]
+    NotInLayout {
+        /// The layout's directory.
+        dir: PathBuf,
+        /// The name asked for.
+        name: String,
+    },
+    /// Manifest and config disagree.
+    #[error("`{reference}` has {layers} layers in its manifest and {diff_ids} in its config")]
+    LayerCount {
+        /// The image.
+        reference: String,
+        /// Layers in the manifest.
+        layers: usize,
+        /// Diff-ids in the config.
+        diff_ids: usize,
+    },
+    /// The trigger of a base is no instruction (conformance C17).
+    #[error("the ONBUILD trigger `{trigger}` of `{reference}` cannot be parsed")]
+    Trigger {
+        /// The image.
+        reference: String,
+        /// The trigger's text.
+        trigger: String,
+        /// What is wrong with it.
+        #[source]
+        source: kiln_dockerfile::ParseError,
+    },
+}
+
+/// An image that was looked up: nothing of its layers is here yet.
+#[derive(Debug, Clone)]
+pub(crate) struct BaseImage {
+    pub(crate) config: ImageConfig,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) family: Family,
+}
+
+impl BaseImage {
+    /// The state of a stage that starts here.
+    pub(crate) fn state(&self) -> State {
+        State::on_image(self.config.clone(), self.layers.clone(), Some(self.family))
+    }
+
+    fn new(
+        reference: &str,
+        manifest: &Manifest,
+        config: ImageConfig,
+        mut origin: impl FnMut(&Digest) -> Origin,
+    ) -> Result<BaseImage, BaseError> {
+        let diff_ids = &config.rootfs.diff_ids;
+        if diff_ids.len() != manifest.layers.len() {
+            return Err(BaseError::LayerCount {
+                reference: reference.to_owned(),
+                layers: manifest.layers.len(),
+                diff_ids: diff_ids.len(),
+            });
+        }
+        let layers = manifest
+            .layers
+            .iter()
+            .zip(diff_ids)
+            .map(|(descriptor, diff_id)| {
+                let origin = origin(&descriptor.digest);
+                Layer::base(descriptor.clone(), *diff_id, origin)
+            })
+            .collect();
+        Ok(BaseImage {
+            family: manifest.family(),
+            layers,
+            config,
+        })
+    }
+}
+
+/// Looks images up.
+pub(crate) struct Bases<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) cache: Option<&'a ImageCache>,
+    pub(crate) events: &'a dyn EventSink,
+}
+
+impl Bases<'_> {
+    /// Manifest and config of an image for a platform.
+    pub(crate) async fn find(
+        &self,
+        source: &ImageSource,
+        platform: &Platform,
+    ) -> Result<BaseImage, BaseError> {
+        match source {
+            ImageSource::Registry(reference) => self.from_registry(reference, platform).await,
+            ImageSource::Layout { dir, name } => from_layout(dir, name.as_deref(), platform),
+        }
+    }
+
+    async fn from_registry(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<BaseImage, BaseError> {
+        if let Some(cached) = self.from_cache(reference, platform).await {
+            return cached;
+        }
+        let shown = reference.familiar();
+        let image = self
+            .client
+            .image(reference, platform)
+            .await
+            .map_err(|source| BaseError::Registry {
+                reference: shown.clone(),
+                source,
+            })?;
+        for warning in &image.warnings {
+            self.events.event(Event::Warning(warning.clone()));
+        }
+        let from = image.from.clone();
+        BaseImage::new(&shown, &image.manifest, image.config, |_| {
+            Origin::Registry(from.clone())
+        })
+    }
+
+    /// The image from the local volume, if its digest is known and there; a miss is information, never
+    /// an error (conformance H22).
+    async fn from_cache(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Option<Result<BaseImage, BaseError>> {
+        let cache = self.cache?;
+        let digest = match reference.digest() {
+            Some(digest) => digest,
+            None => match self.client.head_manifest(reference).await {
+                Ok(Some(descriptor)) => descriptor.digest,
+                Ok(None) => return None,
+                Err(error) => {
+                    tracing::debug!(%error, "no digest for the cache");
+                    return None;
+                }
+            },
+        };
+        let shown = reference.familiar();
+        let dir = cache.dir().display();
+        match cache.lookup(&digest, platform) {
+            Ok(cached) => {
+                let text = format!("{shown} ({digest}) is taken from the cache at {dir}");
+                self.events.event(Event::Info(text));
+                Some(cached_image(&shown, cached, reference))
+            }
+            Err(miss) if miss.is_absent() => {
+                let text = format!("{shown} ({digest}) is not in the cache at {dir}: pulling it");
+                self.events.event(Event::Info(text));
+                None
+            }
+            Err(miss) => {
+                let why = with_causes(&miss);
+                let text = format!(
+                    "{shown} ({digest}) in the cache at {dir} is unusable: {why}; pulling it"
+                );
+                self.events.event(Event::Warning(text));
+                None
+            }
+        }
+    }
+}
+
+fn cached_image(
+    shown: &str,
+    cached: CachedImage,
+    reference: &Reference,
+) -> Result<BaseImage, BaseError> {
+    let cached = Arc::new(cached);
+    BaseImage::new(shown, &cached.manifest, cached.config.clone(), |_| {
+        Origin::Cached(Arc::clone(&cached), reference.repo())
+    })
+}
+
+fn from_layout(
+    dir: &std::path::Path,
+    name: Option<&str>,
+    platform: &Platform,
+) -> Result<BaseImage, BaseError> {
+    let broken = |source| BaseError::Layout {
+        dir: dir.to_owned(),
+        source,
+    };
+    let document = |source| BaseError::LayoutDocument {
+        dir: dir.to_owned(),
+        source,
+    };
+    let layout = Layout::open(dir).map_err(broken)?;
+    let found = layout.find(name, platform).map_err(broken)?;
+    let descriptor = found.ok_or_else(|| BaseError::NotInLayout {
+        dir: dir.to_owned(),
+        name: name.unwrap_or_default().to_owned(),
+    })?;
+    let bytes = layout.read_blob(&descriptor.digest).map_err(broken)?;
+    let manifest = Manifest::parse(&bytes).map_err(document)?;
+    let bytes = layout.read_blob(&manifest.config.digest).map_err(broken)?;
+    let config = ImageConfig::parse(&bytes).map_err(document)?;
+    let shown = format!("oci-layout://{}", dir.display());
+    BaseImage::new(&shown, &manifest, config, |digest| {
+        Origin::File(layout.blob_path(digest))
+    })
+}

@@ -1,0 +1,294 @@
+//! The blobs of a build: fetched at most once each, checked while they are written, kept in the work
+//! folder until the build ends. Blobs of the local cache and of layouts are used where they lie.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_layer::{Entry, LayerError, LayerReader, extract_contents, read_listing};
+use kiln_oci::{Descriptor, Digest, Repository};
+use kiln_registry::{Client, RegistryError};
+use kiln_tarball_cache::CachedImage;
+use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
+
+use crate::event::{Event, EventSink};
+use crate::layers::{Described, Layer};
+use crate::pack::{PackError, blob_path};
+
+/// Where the blob of a base layer is.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    /// In this repository of a registry.
+    Registry(Repository),
+    /// In a file of this machine.
+    File(PathBuf),
+    /// In the local cache; with the repository that holds it as well, so that a push can mount it.
+    Cached(Arc<CachedImage>, Repository),
+}
+
+impl Origin {
+    /// The repository that is known to hold the blob.
+    pub(crate) fn repository(&self) -> Option<&Repository> {
+        match self {
+            Origin::Registry(repository) | Origin::Cached(_, repository) => Some(repository),
+            Origin::File(_) => None,
+        }
+    }
+}
+
+/// Why a blob cannot be had or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlobError {
+    /// The registry did not give it.
+    #[error("cannot fetch layer {digest}")]
+    Fetch {
+        /// The blob.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: Arc<RegistryError>,
+    },
+    /// The local cache holds it and does not give it.
+    #[error("cannot read layer {digest} from the local cache")]
+    Cache {
+        /// The blob.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: kiln_tarball_cache::CacheError,
+    },
+    /// A layer of our own was not packed.
+    #[error("a layer of an earlier step is missing")]
+    Packed(#[source] Arc<PackError>),
+    /// The blob is there but is no layer.
+    #[error("layer {digest} cannot be read")]
+    Read {
+        /// The blob.
+        digest: Digest,
+        /// What is wrong with it.
+        #[source]
+        source: Box<LayerError>,
+    },
+    /// The layer is not the one that the image's config promises.
+    #[error("layer {digest} unpacks to {actual}, but the image's config says {expected}")]
+    DiffId {
+        /// The blob.
+        digest: Digest,
+        /// What the config says.
+        expected: kiln_oci::DiffId,
+        /// What it is.
+        actual: kiln_oci::DiffId,
+    },
+    /// The layer does not fit on the layers below it.
+    #[error("layer number {number} does not fit on the layers below")]
+    Tree {
+        /// Its position in the image, from 0.
+        number: u32,
+        /// What is wrong with it.
+        #[source]
+        source: Box<LayerError>,
+    },
+    /// The file of the blob cannot be opened.
+    #[error("cannot open `{path}`")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+type Fetch = Arc<OnceCell<PathBuf>>;
+
+/// The blobs of one build.
+pub(crate) struct Blobs {
+    dir: PathBuf,
+    client: Client,
+    runtime: Handle,
+    events: Arc<dyn EventSink>,
+    fetches: Mutex<HashMap<Digest, Fetch>>,
+}
+
+impl std::fmt::Debug for Blobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blobs")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Blobs {
+    pub(crate) fn new(
+        dir: PathBuf,
+        client: Client,
+        runtime: Handle,
+        events: Arc<dyn EventSink>,
+    ) -> Blobs {
+        Blobs {
+            dir,
+            client,
+            runtime,
+            events,
+            fetches: Mutex::default(),
+        }
+    }
+
+    /// The file of a base layer's blob, fetched if it is not here yet; callers that want the same blob
+    /// at once share one transfer.
+    pub(crate) async fn fetch(
+        &self,
+        descriptor: &Descriptor,
+        origin: &Origin,
+    ) -> Result<PathBuf, BlobError> {
+        if let Origin::File(path) = origin {
+            return Ok(path.clone());
+        }
+        if let Origin::Cached(image, _) = origin
+            && let Some(path) = image.blob_path(&descriptor.digest)
+        {
+            return Ok(path);
+        }
+        let cell = {
+            let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(fetches.entry(descriptor.digest).or_default())
+        };
+        let fetched = cell
+            .get_or_try_init(|| async {
+                match origin {
+                    Origin::Registry(repository) => self.download(descriptor, repository).await,
+                    Origin::Cached(image, _) => self.copy_out(descriptor, image),
+                    Origin::File(path) => Ok(path.clone()),
+                }
+            })
+            .await?;
+        Ok(fetched.clone())
+    }
+
+    /// Takes a layer out of an archive of the cache; checked on the way.
+    fn copy_out(&self, descriptor: &Descriptor, image: &CachedImage) -> Result<PathBuf, BlobError> {
+        let path = blob_path(&self.dir, &descriptor.digest);
+        let failed = |source| BlobError::Open {
+            path: path.clone(),
+            source,
+        };
+        let mut layer = image
+            .open_layer(descriptor)
+            .map_err(|source| BlobError::Cache {
+                digest: descriptor.digest,
+                source,
+            })?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir).map_err(failed)?;
+        io::copy(&mut layer, &mut file).map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(path)
+    }
+
+    async fn download(
+        &self,
+        descriptor: &Descriptor,
+        repository: &Repository,
+    ) -> Result<PathBuf, BlobError> {
+        let path = blob_path(&self.dir, &descriptor.digest);
+        self.client
+            .blob_to_file(repository, descriptor, &path, &|_| {})
+            .await
+            .map_err(|source| BlobError::Fetch {
+                digest: descriptor.digest,
+                source: Arc::new(source),
+            })?;
+        self.events.event(Event::BlobFetched {
+            digest: descriptor.digest,
+            size: descriptor.size,
+        });
+        Ok(path)
+    }
+
+    /// Begins to fetch the blobs of these layers at once. A failure shows when one is used.
+    pub(crate) fn prefetch(self: &Arc<Self>, layers: &[Layer]) {
+        for layer in layers {
+            if let Some((descriptor, _, origin)) = layer.origin() {
+                let (blobs, descriptor, origin) =
+                    (Arc::clone(self), descriptor.clone(), origin.clone());
+                let fetch = move || {
+                    let fetched = blobs.runtime.block_on(blobs.fetch(&descriptor, &origin));
+                    if let Err(error) = fetched {
+                        tracing::debug!(%error, "prefetch failed");
+                    }
+                };
+                // Without a thread the blob is fetched when it is used.
+                let spawned = std::thread::Builder::new().spawn(fetch);
+                if let Err(error) = spawned {
+                    tracing::debug!(%error, "no thread to prefetch");
+                }
+            }
+        }
+    }
+
+    /// The blob of any layer as a file. Blocks; not for async code.
+    pub(crate) fn file(&self, layer: &Layer) -> Result<(PathBuf, Digest), BlobError> {
+        match layer.describe().map_err(BlobError::Packed)? {
+            Described::Own(packed) => Ok((packed.path, packed.info.digest)),
+            Described::Base(descriptor, _, origin) => {
+                let path = self.runtime.block_on(self.fetch(&descriptor, &origin))?;
+                Ok((path, descriptor.digest))
+            }
+        }
+    }
+
+    /// Opens a layer's tar stream. Blocks; not for async code.
+    pub(crate) fn reader(&self, layer: &Layer) -> Result<(LayerReader<File>, Digest), BlobError> {
+        let (path, digest) = self.file(layer)?;
+        let file = File::open(&path).map_err(|source| BlobError::Open { path, source })?;
+        Ok((LayerReader::new(file), digest))
+    }
+
+    /// The entries of a layer, its diff-id checked. Blocks; not for async code.
+    pub(crate) fn listing(&self, layer: &Layer) -> Result<Vec<Entry>, BlobError> {
+        let (reader, digest) = self.reader(layer)?;
+        let (entries, diff_id) =
+            read_listing(reader).map_err(|source| unreadable(digest, source))?;
+        check_diff_id(layer, digest, diff_id)?;
+        Ok(entries)
+    }
+
+    /// Hands the content of wanted files to `take`, in one pass over the layer. Blocks; not for async
+    /// code.
+    pub(crate) fn contents(
+        &self,
+        layer: &Layer,
+        wanted: &mut dyn FnMut(&Entry) -> bool,
+        take: &mut dyn FnMut(&Entry, &mut dyn Read) -> io::Result<()>,
+    ) -> Result<(), BlobError> {
+        let (reader, digest) = self.reader(layer)?;
+        extract_contents(reader, wanted, take).map_err(|source| unreadable(digest, source))?;
+        Ok(())
+    }
+}
+
+fn unreadable(digest: Digest, source: LayerError) -> BlobError {
+    BlobError::Read {
+        digest,
+        source: Box::new(source),
+    }
+}
+
+/// A base whose layer is not what its config says is refused (conformance I25).
+pub(crate) fn check_diff_id(
+    layer: &Layer,
+    digest: Digest,
+    actual: kiln_oci::DiffId,
+) -> Result<(), BlobError> {
+    match layer.base_diff_id() {
+        Some(expected) if expected != actual => Err(BlobError::DiffId {
+            digest,
+            expected,
+            actual,
+        }),
+        _ => Ok(()),
+    }
+}

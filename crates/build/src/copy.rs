@@ -1,0 +1,151 @@
+//! COPY and ADD: from sources in a file view to the entries of one layer.
+//!
+//! Nothing here touches a filesystem of the image: the destination is looked up in the stage's tree
+//! index, and the result is a sorted list of entries with the place their content comes from. Packing
+//! the list is another step ([`crate::pack`]).
+
+mod items;
+mod place;
+mod source;
+mod unpack;
+
+use std::sync::Arc;
+
+use kiln_context::{FileView, ViewError};
+use kiln_dockerfile::{Chmod, PatternSet};
+use kiln_layer::{ImagePath, LayerError, TreeError, TreeIndex};
+
+pub(crate) use items::{Content, Item, Items};
+
+use crate::spool::{Piece, Spool};
+use place::Placer;
+
+/// One source of a COPY or ADD, its words expanded.
+#[derive(Debug, Clone)]
+pub(crate) enum CopySource {
+    /// A path or wildcard in the view.
+    Path(Vec<u8>),
+    /// A heredoc: a file of this name and text (conformance E49).
+    Inline {
+        /// Name of the file when the destination is a directory.
+        name: Vec<u8>,
+        /// Its content.
+        content: Vec<u8>,
+    },
+    /// A file fetched from elsewhere (conformance E43).
+    Fetched {
+        /// Name of the file when the destination is a directory.
+        name: Vec<u8>,
+        /// Its content.
+        content: Piece,
+        /// Length of the content in bytes.
+        size: u64,
+        /// Modification time in seconds since the epoch.
+        mtime: i64,
+    },
+}
+
+/// A COPY or ADD with everything that its result depends on.
+#[derive(Debug)]
+pub(crate) struct CopyRequest<'a> {
+    /// What the path sources are looked up in.
+    pub(crate) view: &'a Arc<dyn FileView>,
+    /// The sources in the order they are written.
+    pub(crate) sources: &'a [CopySource],
+    /// The destination as written, expanded.
+    pub(crate) destination: &'a [u8],
+    /// The stage's working directory.
+    pub(crate) workdir: &'a [u8],
+    /// `--chown`, resolved to ids.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// Keep the source's uid and gid: from stages and images, not from the context (E22).
+    pub(crate) keep_owner: bool,
+    /// `--chmod`.
+    pub(crate) chmod: Option<&'a Chmod>,
+    /// `--exclude`.
+    pub(crate) excludes: &'a PatternSet,
+    /// `--parents`.
+    pub(crate) parents: bool,
+    /// Unpack local archives: ADD without `--unpack=false` (E37).
+    pub(crate) unpack_local: bool,
+    /// Unpack fetched archives: `ADD --unpack=true` (E43).
+    pub(crate) unpack_fetched: bool,
+    /// Time of directories that the copy has to make up, in seconds since the epoch.
+    pub(crate) now: i64,
+    /// Where content without a file of its own is kept until it is packed.
+    pub(crate) spool: &'a Spool,
+}
+
+/// Why a COPY or ADD cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// A source is missing, excluded or unreadable.
+    #[error("cannot read the source")]
+    Source(#[from] ViewError),
+    /// Several sources need a destination that is a directory (conformance E14).
+    #[error("several sources need a destination that is a directory: write `{destination}/`")]
+    NeedsDirectory {
+        /// The destination as written.
+        destination: String,
+    },
+    /// A directory meets something else (conformance E16, E17).
+    #[error("cannot copy to non-directory: /{path}")]
+    NotADirectory {
+        /// Path in the image.
+        path: String,
+    },
+    /// A file meets a directory of its name (conformance E16).
+    #[error("cannot replace to directory /{path} with file")]
+    ReplaceDirectory {
+        /// Path in the image.
+        path: String,
+    },
+    /// The destination's path cannot be resolved in the image.
+    #[error("cannot resolve `{path}` in the image")]
+    Destination {
+        /// The destination as written.
+        path: String,
+        /// Why not.
+        #[source]
+        source: TreeError,
+    },
+    /// An archive that ADD should unpack is damaged or dangerous.
+    #[error("cannot unpack `{archive}`")]
+    Archive {
+        /// The archive's name in the view.
+        archive: String,
+        /// What is wrong with it.
+        #[source]
+        source: LayerError,
+    },
+    /// The work folder refuses.
+    #[error("cannot keep `{name}` in the work folder")]
+    Spool {
+        /// What was to be kept.
+        name: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Works out the layer of one COPY or ADD on top of `tree`.
+pub(crate) fn plan(request: &CopyRequest<'_>, tree: &TreeIndex) -> Result<Items, CopyError> {
+    let mut placer = Placer::new(request, tree);
+    let sources = source::find(request)?;
+    let many = sources.len() > 1 || request.sources.len() > 1;
+    let into = placer.destination(&sources, many)?;
+    for (number, found) in sources.iter().enumerate() {
+        placer.place(number, found, &into)?;
+    }
+    if sources.is_empty() {
+        placer.nothing(&into)?;
+    }
+    Ok(placer.finish())
+}
+
+/// A path in the image as messages show it.
+fn shown(path: &ImagePath) -> String {
+    path.to_string()
+}

@@ -1,0 +1,106 @@
+//! The entries of a layer that is about to be packed, each with the place its content comes from.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use kiln_context::{FileView, LinkId};
+use kiln_layer::{Entry, EntryKind, ImagePath};
+
+use crate::spool::Piece;
+
+/// Where the bytes of a regular file are.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    /// No bytes: every other kind of entry, and empty files.
+    None,
+    /// A file of a view.
+    View(Arc<dyn FileView>, ImagePath),
+    /// Bytes at hand.
+    Bytes(Arc<[u8]>),
+    /// A piece of a spool.
+    Piece(Piece),
+}
+
+/// One entry of the layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) entry: Entry,
+    pub(crate) content: Content,
+    /// Equal for names of one file within one source (conformance E25).
+    pub(crate) link: Option<(usize, LinkId)>,
+}
+
+/// The entries by path, in the order of the tar stream (conformance G2).
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    by_path: BTreeMap<ImagePath, Item>,
+}
+
+impl Items {
+    pub(crate) fn get(&self, path: &ImagePath) -> Option<&Item> {
+        self.by_path.get(path)
+    }
+
+    pub(crate) fn contains(&self, path: &ImagePath) -> bool {
+        self.by_path.contains_key(path)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_path.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_path.is_empty()
+    }
+
+    /// Adds an entry; one that is there already is replaced, since the last source wins.
+    pub(crate) fn put(&mut self, item: Item) {
+        self.by_path.insert(item.entry.path.clone(), item);
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Item> {
+        self.by_path.values()
+    }
+
+    /// Takes out what lies at and below `path`: something that is no directory replaces it.
+    pub(crate) fn remove_tree(&mut self, path: &ImagePath) {
+        let below: Vec<ImagePath> = self
+            .by_path
+            .range(path.clone()..)
+            .map(|(found, _)| found)
+            .take_while(|found| found.starts_with(path))
+            .cloned()
+            .collect();
+        for path in below {
+            self.by_path.remove(&path);
+        }
+    }
+
+    /// Turns later names of one file into links to the first in order (conformance G6). Done once at
+    /// the end, since a later source may have replaced the first name.
+    pub(crate) fn link_up(&mut self) {
+        let mut first: HashMap<(usize, LinkId), Entry> = HashMap::new();
+        for item in self.by_path.values_mut() {
+            let Some(id) = item.link else { continue };
+            match first.get(&id) {
+                Some(holder) if same_attributes(holder, &item.entry) => {
+                    item.entry.kind = EntryKind::Hardlink {
+                        target: holder.path.clone(),
+                    };
+                    item.content = Content::None;
+                }
+                Some(_) => {}
+                None => {
+                    first.insert(id, item.entry.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Whether one inode can hold both: everything but the name is equal.
+fn same_attributes(a: &Entry, b: &Entry) -> bool {
+    (a.mode, a.uid, a.gid, a.mtime) == (b.mode, b.uid, b.gid, b.mtime)
+        && a.xattrs == b.xattrs
+        && a.kind == b.kind
+}

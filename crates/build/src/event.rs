@@ -1,0 +1,85 @@
+//! What a build tells while it runs. The library never draws: it hands these values to one sink.
+
+use std::time::Duration;
+
+use kiln_oci::{Digest, Reference};
+
+/// Something that happened in a build, in the order it happened within its stage.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A fact worth a log line.
+    Info(String),
+    /// Something the user should look at, which does not stop the build.
+    Warning(String),
+    /// A step of a stage begins.
+    StepStarted {
+        /// The stage's name, or its number when it has none.
+        stage: String,
+        /// Position of the step in its stage, from 1.
+        number: usize,
+        /// How many steps the stage has.
+        total: usize,
+        /// The instruction as it is written.
+        text: String,
+    },
+    /// A step of a stage is done.
+    StepFinished {
+        /// The stage's name, or its number when it has none.
+        stage: String,
+        /// Position of the step in its stage, from 1.
+        number: usize,
+        /// How long the step held up its stage.
+        took: Duration,
+    },
+    /// A line that a RUN command wrote, without its line end.
+    Output {
+        /// The stage's name, or its number when it has none.
+        stage: String,
+        /// The bytes as they came; not always UTF-8.
+        line: Vec<u8>,
+    },
+    /// A layer was packed: its blob exists in the work folder.
+    LayerPacked {
+        /// Digest of the blob.
+        digest: Digest,
+        /// Size of the blob in bytes.
+        size: u64,
+        /// Size of the tar stream in bytes.
+        uncompressed_size: u64,
+    },
+    /// A blob was fetched from a registry.
+    BlobFetched {
+        /// Digest of the blob.
+        digest: Digest,
+        /// Size of the blob in bytes.
+        size: u64,
+    },
+    /// An image is in a registry.
+    Pushed {
+        /// Where it was pushed.
+        reference: Reference,
+        /// Digest of its manifest.
+        digest: Digest,
+    },
+}
+
+/// Receives the events of a build, from several threads at once.
+pub trait EventSink: Send + Sync {
+    /// Takes one event; must return quickly, since the build waits for it.
+    fn event(&self, event: Event);
+}
+
+/// Drops every event: the sink of an embedder who only wants the result.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl EventSink for Silent {
+    fn event(&self, _event: Event) {}
+}
+
+impl<F: Fn(Event) + Send + Sync> EventSink for F {
+    fn event(&self, event: Event) {
+        self(event);
+    }
+}

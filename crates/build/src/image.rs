@@ -1,0 +1,140 @@
+//! The finished image as a value: manifest, config, and where each blob is (conformance F15, F17, F26).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kiln_oci::{
+    Descriptor, DiffId, Digest, Family, ImageConfig, LayerCompression, Manifest, MediaType,
+};
+
+use crate::blobs::Origin;
+use crate::clock::Clock;
+use crate::layers::Described;
+use crate::stage::Finished;
+
+/// Where the bytes of a layer are.
+#[derive(Debug, Clone)]
+pub(crate) enum LayerBytes {
+    /// In a file of the work folder.
+    Packed(PathBuf),
+    /// Where the base came from.
+    Base(Origin),
+}
+
+/// One layer of the finished image.
+#[derive(Debug, Clone)]
+pub(crate) struct ImageLayer {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) diff_id: DiffId,
+    pub(crate) bytes: LayerBytes,
+}
+
+/// A finished image.
+#[derive(Debug, Clone)]
+pub(crate) struct BuiltImage {
+    pub(crate) config: ImageConfig,
+    pub(crate) config_bytes: Vec<u8>,
+    pub(crate) manifest: Manifest,
+    pub(crate) manifest_bytes: Vec<u8>,
+    pub(crate) layers: Vec<ImageLayer>,
+    pub(crate) digest: Digest,
+}
+
+/// What the caller wants of the image beyond what the stage made.
+#[derive(Debug)]
+pub(crate) struct Finishing<'a> {
+    pub(crate) format: Option<Family>,
+    pub(crate) labels: &'a [(String, String)],
+    pub(crate) annotations: &'a [(String, String)],
+    pub(crate) clock: Clock,
+}
+
+impl BuiltImage {
+    /// Puts the image together from a finished stage whose layers are all described.
+    pub(crate) fn assemble(
+        stage: &Finished,
+        layers: Vec<Described>,
+        finishing: &Finishing<'_>,
+    ) -> BuiltImage {
+        let family = family(finishing.format, stage.family(), &layers);
+        let layers: Vec<ImageLayer> = layers
+            .into_iter()
+            .map(|layer| image_layer(layer, family))
+            .collect();
+        let config = config(stage.config(), &layers, finishing);
+        let config_bytes = config.to_bytes();
+        let config_descriptor = Descriptor::of(MediaType::config(family), &config_bytes);
+        let descriptors = layers
+            .iter()
+            .map(|layer| layer.descriptor.clone())
+            .collect();
+        let mut manifest = Manifest::new(family, config_descriptor, descriptors);
+        manifest.annotations = finishing
+            .annotations
+            .iter()
+            .cloned()
+            .collect::<BTreeMap<_, _>>();
+        let manifest_bytes = manifest.to_bytes();
+        BuiltImage {
+            digest: Digest::of(&manifest_bytes),
+            config,
+            config_bytes,
+            manifest,
+            manifest_bytes,
+            layers,
+        }
+    }
+}
+
+/// The family asked for, else that of the base, else OCI (C11); docker has no zstd layers (G46), and
+/// annotations need OCI, which the caller has seen to.
+fn family(asked: Option<Family>, base: Option<Family>, layers: &[Described]) -> Family {
+    let zstd = layers.iter().any(|layer| match layer {
+        Described::Own(packed) => packed.info.compression == LayerCompression::Zstd,
+        Described::Base(descriptor, ..) => {
+            descriptor.media_type.layer_compression() == Some(LayerCompression::Zstd)
+        }
+    });
+    match asked.or(base) {
+        Some(Family::Docker) if !zstd => Family::Docker,
+        _ => Family::Oci,
+    }
+}
+
+/// Blobs pass unchanged; only the media type follows the image's family (F26).
+fn image_layer(layer: Described, family: Family) -> ImageLayer {
+    match layer {
+        Described::Base(mut descriptor, diff_id, origin) => {
+            descriptor.media_type = descriptor.media_type.in_family(family);
+            ImageLayer {
+                descriptor,
+                diff_id,
+                bytes: LayerBytes::Base(origin),
+            }
+        }
+        Described::Own(packed) => {
+            let media_type = MediaType::layer(family, packed.info.compression);
+            ImageLayer {
+                descriptor: Descriptor::new(media_type, packed.info.digest, packed.info.size),
+                diff_id: packed.info.diff_id,
+                bytes: LayerBytes::Packed(packed.path),
+            }
+        }
+    }
+}
+
+fn config(base: &ImageConfig, layers: &[ImageLayer], finishing: &Finishing<'_>) -> ImageConfig {
+    let mut config = base.clone();
+    config.rootfs.kind = "layers".to_owned();
+    config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
+    config
+        .config
+        .labels
+        .extend(finishing.labels.iter().cloned());
+    let last = config
+        .history
+        .last()
+        .and_then(|entry| entry.created.clone());
+    config.created = last.or_else(|| Some(finishing.clock.rfc3339()));
+    config
+}

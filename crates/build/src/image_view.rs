@@ -1,0 +1,211 @@
+//! The files of a stage or image as COPY --from reads them: attributes from the tree index, content from
+//! the stage's directories where they exist, else straight from the layers' blobs. Needs no root
+//! filesystem and no privilege.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Read;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_context::{FileView, LinkId, ViewEntry, ViewError};
+use kiln_layer::{ImagePath, Node, NodeKind, Root, TreeIndex};
+
+use crate::blobs::Blobs;
+use crate::layers::Layer;
+use crate::node::entry_of;
+use crate::spool::{Piece, Spool};
+
+/// A directory of the host that holds the files of some layers.
+#[derive(Debug, Clone)]
+pub(crate) struct LayerDir {
+    /// Positions of the layers in the image.
+    pub(crate) layers: Range<usize>,
+    pub(crate) root: Arc<Root>,
+}
+
+/// A finished image, read-only.
+#[derive(Debug)]
+pub(crate) struct ImageView {
+    tree: Arc<TreeIndex>,
+    layers: Vec<Layer>,
+    dirs: Vec<LayerDir>,
+    blobs: Arc<Blobs>,
+    spool: Spool,
+    unpacked: Mutex<HashMap<ImagePath, Piece>>,
+}
+
+impl ImageView {
+    pub(crate) fn new(
+        tree: Arc<TreeIndex>,
+        layers: Vec<Layer>,
+        dirs: Vec<LayerDir>,
+        blobs: Arc<Blobs>,
+        spool: Spool,
+    ) -> ImageView {
+        ImageView {
+            tree,
+            layers,
+            dirs,
+            blobs,
+            spool,
+            unpacked: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The whole of a small file, such as `/etc/passwd`; `None` if there is none. Symlinks are followed
+    /// inside the image.
+    pub(crate) fn read_small(&self, path: &[u8], limit: u64) -> Result<Option<Vec<u8>>, ViewError> {
+        let Some(found) = kiln_context::resolve(self, path, true)? else {
+            return Ok(None);
+        };
+        if !matches!(found.entry.kind, kiln_layer::EntryKind::File { .. }) {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        self.open(&found.entry.path)?
+            .take(limit)
+            .read_to_end(&mut content)
+            .map_err(|source| ViewError::Io {
+                operation: "read",
+                path: found.entry.path.to_string(),
+                source,
+            })?;
+        Ok(Some(content))
+    }
+
+    fn dir_of(&self, layer: usize) -> Option<&LayerDir> {
+        self.dirs.iter().find(|dir| dir.layers.contains(&layer))
+    }
+
+    fn shown(path: ImagePath, node: &Node) -> ViewEntry {
+        let link = match node.kind {
+            NodeKind::File {
+                links: Some(group), ..
+            } => Some(LinkId(u64::from(node.layer), u64::from(group.0))),
+            _ => None,
+        };
+        ViewEntry {
+            entry: entry_of(path, node),
+            link,
+        }
+    }
+
+    fn missing(path: &ImagePath) -> ViewError {
+        ViewError::NotFound {
+            path: path.to_string(),
+        }
+    }
+
+    /// Streams each layer that holds wanted content once, and keeps that content.
+    fn unpack(&self, wanted: &[&ImagePath]) -> Result<(), ViewError> {
+        // Where the data is, to every path that shows it.
+        let mut by_layer: BTreeMap<usize, HashMap<ImagePath, Vec<ImagePath>>> = BTreeMap::new();
+        for path in wanted {
+            let Some(node) = self.tree.get(path) else {
+                continue;
+            };
+            by_layer
+                .entry(node.layer as usize)
+                .or_default()
+                .entry(node.source.clone())
+                .or_default()
+                .push((*path).clone());
+        }
+        for (number, sources) in by_layer {
+            let Some(layer) = self.layers.get(number) else {
+                continue;
+            };
+            let mut found = HashMap::new();
+            self.blobs
+                .contents(
+                    layer,
+                    &mut |entry| sources.contains_key(&entry.path),
+                    &mut |entry, content| {
+                        found.insert(entry.path.clone(), self.spool.append(content)?);
+                        Ok(())
+                    },
+                )
+                .map_err(|error| ViewError::Layer {
+                    path: wanted.first().map(ToString::to_string).unwrap_or_default(),
+                    source: Box::new(error),
+                })?;
+            let mut unpacked = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+            for (source, paths) in sources {
+                let Some(piece) = found.get(&source) else {
+                    continue;
+                };
+                for path in paths {
+                    unpacked.insert(path, piece.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn piece(&self, path: &ImagePath) -> Option<Piece> {
+        let unpacked = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+        unpacked.get(path).cloned()
+    }
+}
+
+impl FileView for ImageView {
+    fn lstat(&self, path: &ImagePath) -> Result<Option<ViewEntry>, ViewError> {
+        Ok(self
+            .tree
+            .get(path)
+            .map(|node| Self::shown(path.clone(), node)))
+    }
+
+    fn read_dir(&self, path: &ImagePath) -> Result<Vec<ViewEntry>, ViewError> {
+        let mut children: Vec<ViewEntry> = self
+            .tree
+            .children(path)
+            .map(|(name, node)| Self::shown(path.join(name), node))
+            .collect();
+        children.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+        Ok(children)
+    }
+
+    fn open(&self, path: &ImagePath) -> Result<Box<dyn Read + Send + '_>, ViewError> {
+        let node = self.tree.get(path).ok_or_else(|| Self::missing(path))?;
+        if !matches!(node.kind, NodeKind::File { .. }) {
+            return Err(Self::missing(path));
+        }
+        if let Some(dir) = self.dir_of(node.layer as usize) {
+            let file = dir
+                .root
+                .open_file(path, false)
+                .map_err(|source| ViewError::Read {
+                    operation: "open",
+                    path: path.to_string(),
+                    source: Box::new(source),
+                })?;
+            return Ok(Box::new(file));
+        }
+        if self.piece(path).is_none() {
+            self.unpack(&[path])?;
+        }
+        let piece = self.piece(path).ok_or_else(|| Self::missing(path))?;
+        Ok(Box::new(piece.open()))
+    }
+
+    fn wants_prefetch(&self) -> bool {
+        true
+    }
+
+    fn prefetch(&self, paths: &[ImagePath]) -> Result<(), ViewError> {
+        let mut seen = HashSet::new();
+        let wanted: Vec<&ImagePath> = paths
+            .iter()
+            .filter(|path| seen.insert(*path) && self.piece(path).is_none())
+            .filter(|path| {
+                let layer = self.tree.get(path).map(|node| node.layer as usize);
+                layer.is_some_and(|layer| self.dir_of(layer).is_none())
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.unpack(&wanted)
+    }
+}

@@ -1,0 +1,196 @@
+//! The layers of an image under construction: those of a base, which may never be fetched, and our own,
+//! which are packed while the build goes on.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use kiln_layer::{Entry, LayerInfo, TreeIndex};
+use kiln_oci::{Descriptor, DiffId};
+use kiln_snapshot::ChangeSet;
+
+use crate::blobs::{BlobError, Blobs, Origin};
+use crate::copy::Items;
+use crate::pack::PackError;
+use crate::promise::Promise;
+
+/// One layer; cheap to clone, and the same value wherever it is used.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer(Arc<State>);
+
+#[derive(Debug)]
+enum State {
+    Base {
+        descriptor: Descriptor,
+        diff_id: DiffId,
+        origin: Origin,
+        listing: OnceLock<Vec<Entry>>,
+    },
+    Made {
+        content: Made,
+        packed: Promise<Result<Packed, Arc<PackError>>>,
+    },
+}
+
+/// What a layer of our own is made from.
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// The files of a COPY, ADD or WORKDIR.
+    Items(Items),
+    /// What a RUN changed.
+    Changes(ChangeSet),
+}
+
+/// A layer whose blob is in the work folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Packed {
+    pub(crate) info: LayerInfo,
+    pub(crate) path: PathBuf,
+}
+
+/// What an image says of a layer: enough to write its manifest and config.
+#[derive(Debug, Clone)]
+pub(crate) enum Described {
+    /// A layer of a base, passed on as it is.
+    Base(Descriptor, DiffId, Origin),
+    /// A layer of our own.
+    Own(Packed),
+}
+
+impl Layer {
+    pub(crate) fn base(descriptor: Descriptor, diff_id: DiffId, origin: Origin) -> Layer {
+        Layer(Arc::new(State::Base {
+            descriptor,
+            diff_id,
+            origin,
+            listing: OnceLock::new(),
+        }))
+    }
+
+    pub(crate) fn made(content: Made) -> (Layer, Promise<Result<Packed, Arc<PackError>>>) {
+        let packed = Promise::new();
+        let layer = Layer(Arc::new(State::Made {
+            content,
+            packed: packed.clone(),
+        }));
+        (layer, packed)
+    }
+
+    /// The content of a layer of our own.
+    pub(crate) fn content(&self) -> Option<&Made> {
+        match &*self.0 {
+            State::Made { content, .. } => Some(content),
+            State::Base { .. } => None,
+        }
+    }
+
+    /// The diff-id that a base's config gives the layer; `None` for our own.
+    pub(crate) fn base_diff_id(&self) -> Option<DiffId> {
+        match &*self.0 {
+            State::Base { diff_id, .. } => Some(*diff_id),
+            State::Made { .. } => None,
+        }
+    }
+
+    /// Waits until the layer is packed and describes it. Not for async code.
+    pub(crate) fn describe(&self) -> Result<Described, Arc<PackError>> {
+        match &*self.0 {
+            State::Base {
+                descriptor,
+                diff_id,
+                origin,
+                ..
+            } => Ok(Described::Base(
+                descriptor.clone(),
+                *diff_id,
+                origin.clone(),
+            )),
+            State::Made { packed, .. } => Ok(Described::Own(packed.wait()?)),
+        }
+    }
+
+    /// Lays the layer over a tree index, reading the blob of a base once if need be.
+    pub(crate) fn apply_to(
+        &self,
+        tree: &mut TreeIndex,
+        number: u32,
+        blobs: &Blobs,
+    ) -> Result<(), BlobError> {
+        let applied = match &*self.0 {
+            State::Base { .. } => {
+                self.read_listing(blobs)?;
+                tree.apply_layer(number, self.known_entries().cloned())
+            }
+            State::Made { content, .. } => match content {
+                Made::Items(items) => {
+                    tree.apply_layer(number, items.values().map(|item| item.entry.clone()))
+                }
+                Made::Changes(changes) => {
+                    tree.apply_layer(number, changes.entries().iter().cloned())
+                }
+            },
+        };
+        applied.map_err(|source| BlobError::Tree {
+            number,
+            source: Box::new(source),
+        })
+    }
+
+    fn read_listing(&self, blobs: &Blobs) -> Result<(), BlobError> {
+        if let State::Base { listing, .. } = &*self.0
+            && listing.get().is_none()
+        {
+            let read = blobs.listing(self)?;
+            // A second reader of the same layer got the same list.
+            let _ = listing.set(read);
+        }
+        Ok(())
+    }
+
+    fn known_entries(&self) -> impl Iterator<Item = &Entry> {
+        let listing = match &*self.0 {
+            State::Base { listing, .. } => listing.get(),
+            State::Made { .. } => None,
+        };
+        listing.into_iter().flatten()
+    }
+
+    /// Calls `visit` with every entry of the layer, reading the blob of a base once if need be.
+    pub(crate) fn visit_entries(
+        &self,
+        blobs: &Blobs,
+        visit: &mut dyn FnMut(&Entry),
+    ) -> Result<(), BlobError> {
+        match &*self.0 {
+            State::Base { .. } => {
+                self.read_listing(blobs)?;
+                self.known_entries().for_each(visit);
+            }
+            State::Made { content, .. } => match content {
+                Made::Items(items) => items.values().for_each(|item| visit(&item.entry)),
+                Made::Changes(changes) => changes.entries().iter().for_each(visit),
+            },
+        }
+        Ok(())
+    }
+
+    /// Remembers the entries of a base layer that somebody had to read anyway.
+    pub(crate) fn learn_listing(&self, entries: Vec<Entry>) {
+        if let State::Base { listing, .. } = &*self.0 {
+            // The first list is as good as any other.
+            let _ = listing.set(entries);
+        }
+    }
+
+    /// Where the blob of a base layer comes from.
+    pub(crate) fn origin(&self) -> Option<(&Descriptor, DiffId, &Origin)> {
+        match &*self.0 {
+            State::Base {
+                descriptor,
+                diff_id,
+                origin,
+                ..
+            } => Some((descriptor, *diff_id, origin)),
+            State::Made { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The small files that hold the digest of what was built (conformance I36, I37).
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use kiln_oci::{Digest, Reference};
+use serde_json::json;
+
+use super::OutputError;
+use crate::settings::{BuildSettings, FileTarget};
+
+/// Writes every digest file that was asked for.
+pub(crate) async fn write_digest_files(
+    settings: &BuildSettings,
+    digest: Digest,
+    client: &reqwest::Client,
+) -> Result<(), OutputError> {
+    let with_digest = |reference: &Reference| format!("{}@{digest}\n", reference.repo());
+    let with_tag = |reference: &Reference| {
+        let tag = reference.tag_or_latest();
+        format!("{}:{tag}@{digest}\n", reference.repo())
+    };
+    let lines = |line: &dyn Fn(&Reference) -> String| -> String {
+        settings.destinations.iter().map(line).collect()
+    };
+    // Without newline, as scripts compare it.
+    let files = [
+        (&settings.digest_file, digest.to_string()),
+        (&settings.image_name_with_digest_file, lines(&with_digest)),
+        (&settings.image_name_tag_with_digest_file, lines(&with_tag)),
+    ];
+    for (target, text) in files {
+        match target {
+            Some(FileTarget::Path(path)) => write(path, &text)?,
+            Some(FileTarget::Url(url)) => put(client, url, text).await?,
+            None => {}
+        }
+    }
+    if let Some(dir) = &settings.builder_output {
+        let mut text = String::new();
+        for reference in &settings.destinations {
+            let name = format!("{}:{}", reference.repo(), reference.tag_or_latest());
+            let line = json!({ "name": name, "digest": digest.to_string() });
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{line}");
+        }
+        write(&dir.join("images"), &text)?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), OutputError> {
+    let failed = |source| OutputError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(failed)?;
+    }
+    std::fs::write(path, text).map_err(failed)
+}
+
+async fn put(client: &reqwest::Client, url: &str, text: String) -> Result<(), OutputError> {
+    let shown = url.split('?').next().unwrap_or_default().to_owned();
+    let answer = client.put(url).body(text).send().await;
+    let answer = answer.map_err(|source| OutputError::Put {
+        url: shown.clone(),
+        source: source.without_url(),
+    })?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    let status = answer.status().as_u16();
+    Err(OutputError::PutStatus { url: shown, status })
+}

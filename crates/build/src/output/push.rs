@@ -1,0 +1,149 @@
+//! Pushing: blobs first, the manifest last, one upload of a blob per repository (conformance I29-I33).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::{join_all, try_join_all};
+use kiln_oci::{Reference, Repository};
+use kiln_registry::{BlobSource, Client};
+
+use super::layer_file;
+use crate::blobs::Blobs;
+use crate::error::BuildError;
+use crate::event::{Event, EventSink};
+use crate::image::{BuiltImage, ImageLayer, LayerBytes};
+
+/// Asks every destination whether we may push there, before anything is built (I29).
+pub(crate) async fn check_permission(
+    client: &Client,
+    destinations: &[Reference],
+) -> Result<(), BuildError> {
+    let repositories: BTreeSet<Repository> = destinations.iter().map(Reference::repo).collect();
+    let checks = repositories.iter().map(|repository| async move {
+        client
+            .check_push(repository)
+            .await
+            .map_err(|source| BuildError::PushPermission {
+                repository: repository.to_string(),
+                source,
+            })
+    });
+    try_join_all(checks).await?;
+    Ok(())
+}
+
+/// Pushes the image to every destination. All are tried; the first failure is the one returned.
+pub(crate) async fn push(
+    client: &Client,
+    blobs: &Blobs,
+    image: &BuiltImage,
+    destinations: &[Reference],
+    events: &Arc<dyn EventSink>,
+) -> Result<(), BuildError> {
+    let repositories: BTreeSet<Repository> = destinations.iter().map(Reference::repo).collect();
+    let pushes = repositories.iter().map(|repository| {
+        let tags = destinations
+            .iter()
+            .filter(move |destination| destination.repo() == *repository);
+        push_repository(client, blobs, image, repository, tags, events)
+    });
+    let mut failures = Vec::new();
+    for outcome in join_all(pushes).await {
+        if let Err(error) = outcome {
+            failures.push(error);
+        }
+    }
+    let mut failures = failures.into_iter();
+    let Some(first) = failures.next() else {
+        return Ok(());
+    };
+    for other in failures {
+        events.event(Event::Warning(crate::report::with_causes(&other)));
+    }
+    Err(first)
+}
+
+async fn push_repository(
+    client: &Client,
+    blobs: &Blobs,
+    image: &BuiltImage,
+    repository: &Repository,
+    tags: impl Iterator<Item = &Reference> + Clone,
+    events: &Arc<dyn EventSink>,
+) -> Result<(), BuildError> {
+    let Some(any) = tags.clone().next() else {
+        return Ok(());
+    };
+    let failed = |source| BuildError::Push {
+        reference: any.clone(),
+        source: Arc::new(source),
+    };
+    // The same layer may be in the image twice; it is one blob (I33).
+    let mut seen = BTreeSet::new();
+    let layers = image
+        .layers
+        .iter()
+        .filter(|layer| seen.insert(layer.descriptor.digest))
+        .filter(|layer| !layer.descriptor.media_type.is_foreign())
+        .map(|layer| push_layer(client, blobs, repository, layer, any));
+    let config = async {
+        let bytes = BlobSource::Bytes(Bytes::copy_from_slice(&image.config_bytes));
+        client
+            .push_blob(repository, &image.manifest.config, bytes, &[])
+            .await
+            .map_err(failed)
+    };
+    futures_util::future::try_join(try_join_all(layers), config).await?;
+    let media_type = image.manifest.effective_media_type();
+    for tag in tags {
+        let bytes = Bytes::copy_from_slice(&image.manifest_bytes);
+        let digest = client
+            .push_manifest(tag, bytes, &media_type)
+            .await
+            .map_err(|source| BuildError::Push {
+                reference: tag.clone(),
+                source: Arc::new(source),
+            })?;
+        events.event(Event::Pushed {
+            reference: tag.clone(),
+            digest,
+        });
+    }
+    Ok(())
+}
+
+/// Has the registry take a layer: a base's layer without fetching it, if it is there or can be mounted.
+async fn push_layer(
+    client: &Client,
+    blobs: &Blobs,
+    repository: &Repository,
+    layer: &ImageLayer,
+    reference: &Reference,
+) -> Result<(), BuildError> {
+    let failed = |source| BuildError::Push {
+        reference: reference.clone(),
+        source: Arc::new(source),
+    };
+    let mount_from: Vec<Repository> = match &layer.bytes {
+        LayerBytes::Base(origin) => origin.repository().cloned().into_iter().collect(),
+        LayerBytes::Packed(_) => Vec::new(),
+    };
+    if matches!(layer.bytes, LayerBytes::Base(_)) {
+        let there = client
+            .claim_blob(repository, &layer.descriptor, &mount_from)
+            .await
+            .map_err(failed)?;
+        if there.is_some() {
+            return Ok(());
+        }
+    }
+    let path = layer_file(blobs, layer)
+        .await
+        .map_err(|error| BuildError::Output(error.into()))?;
+    client
+        .push_blob(repository, &layer.descriptor, BlobSource::File(path), &[])
+        .await
+        .map_err(failed)?;
+    Ok(())
+}

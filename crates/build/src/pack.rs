@@ -1,0 +1,325 @@
+//! Packs layers while the build goes on: entries to tar to blob in the work folder, off the stage's thread.
+
+use std::io::{self, BufWriter, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use kiln_context::{FileView, ViewError};
+use kiln_layer::{
+    Compression, Entry, ImagePath, LayerError, LayerInfo, LayerWriter, WriterOptions,
+};
+use kiln_snapshot::SnapshotError;
+
+use crate::copy::{Content, Items};
+use crate::event::{Event, EventSink};
+use crate::layers::{Layer, Made, Packed};
+use crate::settings::{BuildSettings, CompressionKind};
+
+/// Why a layer could not be packed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// A file of the layer could not be read.
+    #[error("cannot read `/{path}` for a layer")]
+    Read {
+        /// Path in the image.
+        path: String,
+        /// Why it failed.
+        #[source]
+        source: ViewError,
+    },
+    /// The changes of a RUN could not be read.
+    #[error("cannot pack the changes of the command")]
+    Changes(#[source] SnapshotError),
+    /// The tar stream could not be written.
+    #[error("cannot write a layer")]
+    Write(#[source] LayerError),
+    /// The work folder refuses.
+    #[error("cannot {operation} `{path}`")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The thread that packed the layer is gone.
+    #[error("the thread that packed a layer ended before it was done")]
+    Lost,
+}
+
+/// How layers of our own are written.
+#[derive(Debug, Clone)]
+pub(crate) struct PackOptions {
+    pub(crate) compression: Compression,
+    /// Threads that compress one layer.
+    pub(crate) threads: usize,
+    /// Every entry gets this time: `--reproducible` (G42).
+    pub(crate) mtime: Option<i64>,
+    /// Times after this one are cut to it: SOURCE_DATE_EPOCH with `--reproducible` (G43).
+    pub(crate) mtime_clamp: Option<i64>,
+}
+
+impl PackOptions {
+    /// What the settings say of layers (conformance G42-G46).
+    pub(crate) fn of(settings: &BuildSettings, threads: usize) -> PackOptions {
+        let level = settings.compression_level;
+        let compression = match settings.compression {
+            CompressionKind::Gzip => Compression::Gzip {
+                level: level.and_then(|level| u32::try_from(level).ok()),
+            },
+            CompressionKind::Zstd => Compression::Zstd { level },
+        };
+        let (mtime, mtime_clamp) = match (settings.reproducible, settings.source_date_epoch) {
+            (false, _) => (None, None),
+            (true, None) => (Some(0), None),
+            (true, Some(limit)) => (None, Some(limit)),
+        };
+        PackOptions {
+            compression,
+            threads,
+            mtime,
+            mtime_clamp,
+        }
+    }
+}
+
+/// Starts packing and limits how many layers are packed at once.
+pub(crate) struct Packer {
+    dir: PathBuf,
+    options: PackOptions,
+    events: Arc<dyn EventSink>,
+    slots: Arc<Slots>,
+}
+
+impl std::fmt::Debug for Packer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packer")
+            .field("dir", &self.dir)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Packer {
+    /// Packs into `dir`, at most `at_once` layers at a time.
+    pub(crate) fn new(
+        dir: PathBuf,
+        options: PackOptions,
+        at_once: usize,
+        events: Arc<dyn EventSink>,
+    ) -> Packer {
+        Packer {
+            dir,
+            options,
+            events,
+            slots: Arc::new(Slots::new(at_once)),
+        }
+    }
+
+    /// Begins to pack; the layer is usable at once, its blob when somebody waits for it.
+    pub(crate) fn start(&self, content: Made) -> Layer {
+        let (layer, promise) = Layer::made(content);
+        let job = Job {
+            layer: layer.clone(),
+            dir: self.dir.clone(),
+            options: self.options.clone(),
+            events: Arc::clone(&self.events),
+        };
+        let slots = Arc::clone(&self.slots);
+        let keep = promise.clone();
+        let spawned = std::thread::Builder::new()
+            .name("kiln-pack".to_owned())
+            .spawn(move || {
+                // If packing panics, whoever waits must still hear of it.
+                let _lost = KeepOnDrop(keep.clone());
+                // Before the slot: what has to be fetched may be a layer that still waits for one.
+                let ready = job.prefetch();
+                let _slot = slots.take();
+                keep.keep(ready.and_then(|()| job.run()).map_err(Arc::new));
+            });
+        if let Err(source) = spawned {
+            promise.keep(Err(Arc::new(PackError::Io {
+                operation: "start a thread for",
+                path: self.dir.clone(),
+                source,
+            })));
+        }
+        layer
+    }
+
+    /// Packs on the calling thread: for content that must not change under a packer in the background.
+    pub(crate) fn now(&self, content: Made) -> Result<Layer, Arc<PackError>> {
+        let layer = self.start(content);
+        layer.describe()?;
+        Ok(layer)
+    }
+}
+
+type Outcome = Result<Packed, Arc<PackError>>;
+
+struct KeepOnDrop(crate::promise::Promise<Outcome>);
+
+impl Drop for KeepOnDrop {
+    fn drop(&mut self) {
+        // Has no effect when the promise was kept.
+        self.0.keep(Err(Arc::new(PackError::Lost)));
+    }
+}
+
+struct Job {
+    layer: Layer,
+    dir: PathBuf,
+    options: PackOptions,
+    events: Arc<dyn EventSink>,
+}
+
+impl Job {
+    /// Has views unpack everything they will be asked for in one pass.
+    fn prefetch(&self) -> Result<(), PackError> {
+        let Some(Made::Items(items)) = self.layer.content() else {
+            return Ok(());
+        };
+        let mut by_view: Vec<(&Arc<dyn FileView>, Vec<ImagePath>)> = Vec::new();
+        for item in items.values() {
+            let Content::View(view, path) = &item.content else {
+                continue;
+            };
+            if !view.wants_prefetch() {
+                continue;
+            }
+            match by_view
+                .iter_mut()
+                .find(|(known, _)| Arc::ptr_eq(known, view))
+            {
+                Some((_, paths)) => paths.push(path.clone()),
+                None => by_view.push((view, vec![path.clone()])),
+            }
+        }
+        for (view, paths) in by_view {
+            view.prefetch(&paths).map_err(|source| PackError::Read {
+                path: paths.first().map(ToString::to_string).unwrap_or_default(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn run(&self) -> Result<Packed, PackError> {
+        let Some(content) = self.layer.content() else {
+            return Err(PackError::Lost);
+        };
+        let failed = |operation| {
+            let path = self.dir.clone();
+            move |source| PackError::Io {
+                operation,
+                path,
+                source,
+            }
+        };
+        let file = tempfile::NamedTempFile::new_in(&self.dir).map_err(failed("write to"))?;
+        let options = WriterOptions {
+            threads: self.options.threads,
+            mtime_override: self.options.mtime,
+            mtime_clamp: self.options.mtime_clamp,
+            tee: None,
+        };
+        let sink = file.reopen().map_err(failed("write to"))?;
+        let sink = BufWriter::with_capacity(256 * 1024, sink);
+        let mut writer = LayerWriter::new(sink, self.options.compression, options);
+        match content {
+            Made::Items(items) => write_items(items, &mut writer)?,
+            Made::Changes(changes) => changes.write(&mut writer).map_err(PackError::Changes)?,
+        }
+        let (info, mut sink) = writer.finish().map_err(PackError::Write)?;
+        io::Write::flush(&mut sink).map_err(failed("write to"))?;
+        self.adopt(file, info)
+    }
+
+    /// Gives the blob its name; the same blob may be there already from an equal step.
+    fn adopt(&self, file: tempfile::NamedTempFile, info: LayerInfo) -> Result<Packed, PackError> {
+        let path = blob_path(&self.dir, &info.digest);
+        file.persist(&path).map_err(|error| PackError::Io {
+            operation: "rename a layer to",
+            path: path.clone(),
+            source: error.error,
+        })?;
+        self.events.event(Event::LayerPacked {
+            digest: info.digest,
+            size: info.size,
+            uncompressed_size: info.uncompressed_size,
+        });
+        Ok(Packed { info, path })
+    }
+}
+
+/// Where a blob of this digest lies below the folder of blobs.
+pub(crate) fn blob_path(dir: &Path, digest: &kiln_oci::Digest) -> PathBuf {
+    dir.join(digest.hex())
+}
+
+pub(crate) fn write_items<W: io::Write + Send + 'static>(
+    items: &Items,
+    writer: &mut LayerWriter<W>,
+) -> Result<(), PackError> {
+    for item in items.values() {
+        match &item.content {
+            Content::None => append(writer, &item.entry, None)?,
+            Content::Bytes(bytes) => append(writer, &item.entry, Some(&mut &bytes[..]))?,
+            Content::Piece(piece) => append(writer, &item.entry, Some(&mut piece.open()))?,
+            Content::View(view, path) => {
+                let mut content = view.open(path).map_err(|source| PackError::Read {
+                    path: item.entry.path.to_string(),
+                    source,
+                })?;
+                append(writer, &item.entry, Some(&mut *content))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn append<W: io::Write + Send + 'static>(
+    writer: &mut LayerWriter<W>,
+    entry: &Entry,
+    content: Option<&mut dyn Read>,
+) -> Result<(), PackError> {
+    writer.append(entry, content).map_err(PackError::Write)
+}
+
+/// A counting semaphore for threads.
+#[derive(Debug)]
+struct Slots {
+    free: Mutex<usize>,
+    wake: Condvar,
+}
+
+impl Slots {
+    fn new(count: usize) -> Slots {
+        Slots {
+            free: Mutex::new(count.max(1)),
+            wake: Condvar::new(),
+        }
+    }
+
+    fn take(self: &Arc<Self>) -> Slot {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        while *free == 0 {
+            free = self.wake.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Slot(Arc::clone(self))
+    }
+}
+
+struct Slot(Arc<Slots>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
+        *free += 1;
+        self.0.wake.notify_one();
+    }
+}

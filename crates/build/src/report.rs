@@ -1,0 +1,35 @@
+//! What a finished build says, and how a failure reads.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use kiln_oci::{Digest, ImageConfig, Reference};
+
+/// A finished build.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BuildReport {
+    /// Digest of the image's manifest.
+    pub digest: Digest,
+    /// The image's configuration.
+    pub config: ImageConfig,
+    /// Where it was pushed.
+    pub pushed: Vec<Reference>,
+    /// Sum of the layers' blobs in bytes.
+    pub size: u64,
+}
+
+/// An error with its causes in one line, each said once.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.ends_with(&more) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ": {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,326 @@
+//! Root filesystems for RUN: made when a command has to run, and not before.
+//!
+//! Three kinds, chosen by what the machine allows: an overlay over directories of layers, where the upper
+//! directory is the difference; a plain directory, compared by a scan; the container's own `/`, also by
+//! a scan, which stages use one after the other.
+
+mod in_place;
+mod overlay;
+mod plain;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_layer::{
+    ExtractOptions, ImagePath, LayerError, Owners, Root, SkipReason, Skipped, extract,
+};
+use kiln_oci::{DiffId, Digest};
+use kiln_sandbox::{IdMap, Mode, RunRoot, SandboxError};
+use kiln_snapshot::{ChangeSet, SnapshotError};
+
+use crate::blobs::{BlobError, Blobs, check_diff_id};
+use crate::event::{Event, EventSink};
+use crate::image_view::LayerDir;
+use crate::layers::Layer;
+use crate::shop::Exposed;
+use crate::stage::Finished;
+
+pub(crate) use in_place::InPlaceRoot;
+pub(crate) use overlay::OverlayRoot;
+pub(crate) use plain::PlainRoot;
+
+/// Why a root filesystem cannot be made or compared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootError {
+    /// A layer cannot be had.
+    #[error("cannot prepare the root filesystem")]
+    Blob(#[from] BlobError),
+    /// A layer cannot be unpacked.
+    #[error("cannot unpack layer {digest}")]
+    Unpack {
+        /// The layer's blob.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: Box<LayerError>,
+    },
+    /// The files of the root cannot be reached.
+    #[error("cannot use the root filesystem")]
+    Files(#[from] LayerError),
+    /// The comparison failed.
+    #[error("cannot find out what the command changed")]
+    Snapshot(#[from] SnapshotError),
+    /// A mount failed.
+    #[error("cannot mount the root filesystem")]
+    Mount(#[source] SandboxError),
+    /// The work folder refuses.
+    #[error("cannot {operation} `{path}`")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// No RUN is possible on this machine.
+    #[error("RUN is not possible here: {reason}")]
+    NoIsolation {
+        /// Why neither kind of isolation works.
+        reason: String,
+    },
+}
+
+/// The root filesystem of one stage.
+#[derive(Debug)]
+pub(crate) enum StageRoot {
+    Overlay(OverlayRoot),
+    Plain(PlainRoot),
+    InPlace(InPlaceRoot),
+}
+
+/// Makes roots: the work folder, the mode, and the base directories that stages share.
+pub(crate) struct Roots {
+    dir: PathBuf,
+    mode: Mode,
+    blobs: Arc<Blobs>,
+    events: Arc<dyn EventSink>,
+    ignore: Vec<ImagePath>,
+    /// Paths of this machine that a build in place must never touch.
+    keep: Vec<PathBuf>,
+    threads: usize,
+    counter: AtomicUsize,
+    bases: Mutex<HashMap<Vec<DiffId>, Arc<Mutex<Option<LayerDir>>>>>,
+    in_place: Arc<in_place::Floor>,
+}
+
+impl std::fmt::Debug for Roots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Roots")
+            .field("dir", &self.dir)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Roots {
+    pub(crate) fn new(
+        dir: PathBuf,
+        mode: Mode,
+        blobs: Arc<Blobs>,
+        events: Arc<dyn EventSink>,
+        ignore: Vec<ImagePath>,
+        keep: Vec<PathBuf>,
+        threads: usize,
+    ) -> Roots {
+        Roots {
+            dir,
+            mode,
+            blobs,
+            events,
+            ignore,
+            keep,
+            threads,
+            counter: AtomicUsize::new(0),
+            bases: Mutex::default(),
+            in_place: Arc::default(),
+        }
+    }
+
+    /// Whether all stages share one root, so that they have to run one after the other.
+    pub(crate) fn one_at_a_time(&self) -> bool {
+        self.mode == Mode::InPlace
+    }
+
+    /// A root for a stage that starts with a base of `base_layers` layers.
+    pub(crate) fn create(self: &Arc<Self>, base_layers: usize) -> Result<StageRoot, RootError> {
+        match &self.mode {
+            Mode::Namespace {
+                overlay_ok: true, ..
+            } => Ok(StageRoot::Overlay(OverlayRoot::new(
+                Arc::clone(self),
+                base_layers,
+            ))),
+            Mode::Namespace { .. } => {
+                let dir = self.fresh_dir("root")?;
+                Ok(StageRoot::Plain(PlainRoot::new(Arc::clone(self), dir)?))
+            }
+            Mode::InPlace => Ok(StageRoot::InPlace(InPlaceRoot::take(Arc::clone(self))?)),
+            Mode::None { reason } => Err(RootError::NoIsolation {
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    /// Ownership can be given only to ids that exist here.
+    pub(crate) fn owners(&self) -> Owners {
+        match &self.mode {
+            Mode::Namespace {
+                ids: IdMap::Single, ..
+            } => Owners::Ignore,
+            _ => Owners::Keep,
+        }
+    }
+
+    /// A new empty directory in the work folder, with a short name since overlay options are short.
+    fn fresh_dir(&self, kind: &str) -> Result<PathBuf, RootError> {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        let path = self.dir.join(format!("{}{number}", &kind[..1]));
+        std::fs::create_dir(&path).map_err(io_error("create", &path))?;
+        // The root directory of an image is readable by all, whatever our umask (G3).
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).map_err(io_error("prepare", &path))?;
+        Ok(path)
+    }
+
+    /// Unpacks one layer into `root`.
+    fn unpack(
+        &self,
+        layer: &Layer,
+        root: &Root,
+        protected: &(dyn Fn(&ImagePath) -> bool + Sync),
+    ) -> Result<(), RootError> {
+        let (reader, digest) = self.blobs.reader(layer)?;
+        let options = ExtractOptions {
+            owners: self.owners(),
+            protected: Some(protected),
+            ..ExtractOptions::default()
+        };
+        let report = extract(reader, root, &options).map_err(|source| RootError::Unpack {
+            digest,
+            source: Box::new(source),
+        })?;
+        check_diff_id(layer, digest, report.diff_id)?;
+        for skipped in &report.skipped {
+            let text = format!("layer {digest}: {}", skip_text(skipped));
+            self.events.event(Event::Warning(text));
+        }
+        layer.learn_listing(report.listing);
+        Ok(())
+    }
+
+    /// A directory with all files of a finished stage or image, for a mount.
+    pub(crate) fn expose(self: &Arc<Self>, finished: &Finished) -> Result<Exposed, RootError> {
+        if let Some(StageRoot::Plain(root)) = finished.root() {
+            return Ok(Exposed::new(root.path().to_owned(), None, None));
+        }
+        let forked = finished.root().and_then(StageRoot::fork);
+        let root = match forked {
+            Some(root) => root,
+            None => self.create(finished.base_layers())?,
+        };
+        match root {
+            StageRoot::Overlay(mut root) => {
+                let (path, mount) = root.expose(finished.layers())?;
+                Ok(Exposed::new(path, mount, Some(StageRoot::Overlay(root))))
+            }
+            StageRoot::Plain(mut root) => {
+                root.apply(finished.layers())?;
+                let path = root.path().to_owned();
+                Ok(Exposed::new(path, None, Some(StageRoot::Plain(root))))
+            }
+            StageRoot::InPlace(_) => Err(RootError::NoIsolation {
+                reason: "a mount needs namespaces, and this build runs in place".to_owned(),
+            }),
+        }
+    }
+
+    /// The directory that holds a base's layers, unpacked once for all stages that start with it.
+    fn base_dir(&self, layers: &[Layer]) -> Result<LayerDir, RootError> {
+        let key: Option<Vec<DiffId>> = layers.iter().map(Layer::base_diff_id).collect();
+        let slot = key.map(|key| {
+            let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(bases.entry(key).or_default())
+        });
+        let slot = slot.unwrap_or_default();
+        let mut unpacked = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = &*unpacked {
+            return Ok(done.clone());
+        }
+        self.blobs.prefetch(layers);
+        let path = self.fresh_dir("base")?;
+        let root = Root::open(&path)?;
+        for layer in layers {
+            self.unpack(layer, &root, &|_| false)?;
+        }
+        let dir = LayerDir {
+            layers: 0..layers.len(),
+            root: Arc::new(root),
+        };
+        *unpacked = Some(dir.clone());
+        Ok(dir)
+    }
+}
+
+impl StageRoot {
+    /// Unpacks what is not unpacked yet, runs a command and says what it changed; `None` for the change
+    /// set when the command failed.
+    pub(crate) fn run<T, E>(
+        &mut self,
+        layers: &[Layer],
+        command: impl FnOnce(RunRoot) -> Result<T, E>,
+    ) -> Result<Result<(T, ChangeSet), E>, RootError> {
+        match self {
+            StageRoot::Overlay(root) => root.run(layers, command),
+            StageRoot::Plain(root) => root.run(layers, command),
+            StageRoot::InPlace(root) => root.run(layers, command),
+        }
+    }
+
+    /// Tells the root that the last command's changes are now the image's layer number `number`; without
+    /// a number they were nothing.
+    pub(crate) fn settle(&mut self, number: Option<usize>) {
+        match self {
+            StageRoot::Overlay(root) => root.settle(number),
+            StageRoot::Plain(root) => root.settle(number),
+            StageRoot::InPlace(root) => root.settle(number),
+        }
+    }
+
+    /// Where the files of the layers are that this root holds.
+    pub(crate) fn layer_dirs(&self) -> Vec<LayerDir> {
+        match self {
+            StageRoot::Overlay(root) => root.layer_dirs(),
+            StageRoot::Plain(root) => root.layer_dirs(),
+            // `/` belongs to the next stage soon.
+            StageRoot::InPlace(_) => Vec::new(),
+        }
+    }
+
+    /// A root for a stage that starts where this one ended; `None` if it has to be made anew.
+    pub(crate) fn fork(&self) -> Option<StageRoot> {
+        match self {
+            StageRoot::Overlay(root) => Some(StageRoot::Overlay(root.fork())),
+            StageRoot::Plain(_) | StageRoot::InPlace(_) => None,
+        }
+    }
+}
+
+/// What is missing from a root, and why (conformance G34, G38, G40).
+fn skip_text(skipped: &Skipped) -> String {
+    let path = &skipped.path;
+    match &skipped.reason {
+        SkipReason::Protected => format!("`/{path}` is kept as it is"),
+        SkipReason::Mounted => format!("`/{path}` is a mount and stays as it is"),
+        SkipReason::Device => {
+            format!("device `/{path}` cannot be made here and is left out of the root")
+        }
+        SkipReason::Xattr { name, error } => {
+            format!("attribute `{name}` of `/{path}` and maybe others cannot be set here: {error}")
+        }
+    }
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RootError {
+    let path = path.to_owned();
+    move |source| RootError::Io {
+        operation,
+        path,
+        source,
+    }
+}

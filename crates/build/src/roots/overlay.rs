@@ -1,0 +1,147 @@
+//! A root made of an overlay: directories of layers below, a new upper directory for each command.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiln_layer::Root;
+use kiln_sandbox::{OverlayMount, RunRoot, mount_overlay};
+use kiln_snapshot::{ChangeSet, Filter, overlay_changes};
+
+use super::{RootError, Roots};
+use crate::image_view::LayerDir;
+use crate::layers::Layer;
+
+/// The overlay root of one stage. Directories below are never written to again, so stages share them.
+#[derive(Debug)]
+pub(crate) struct OverlayRoot {
+    roots: Arc<Roots>,
+    base_layers: usize,
+    /// Bottom first.
+    lowers: Vec<Lower>,
+    /// How many of the stage's layers are in the lower directories.
+    applied: usize,
+    /// The upper directory of the last command.
+    last: Option<(PathBuf, Arc<Root>)>,
+}
+
+#[derive(Debug, Clone)]
+struct Lower {
+    path: PathBuf,
+    dir: LayerDir,
+}
+
+impl OverlayRoot {
+    pub(super) fn new(roots: Arc<Roots>, base_layers: usize) -> OverlayRoot {
+        OverlayRoot {
+            roots,
+            base_layers,
+            lowers: Vec::new(),
+            applied: 0,
+            last: None,
+        }
+    }
+
+    pub(super) fn fork(&self) -> OverlayRoot {
+        OverlayRoot {
+            roots: Arc::clone(&self.roots),
+            base_layers: self.base_layers,
+            lowers: self.lowers.clone(),
+            applied: self.applied,
+            last: None,
+        }
+    }
+
+    /// Brings the lower directories up to the layers that the stage has by now.
+    fn apply(&mut self, layers: &[Layer]) -> Result<(), RootError> {
+        if self.lowers.is_empty() {
+            let base = &layers[..self.base_layers.min(layers.len())];
+            let dir = self.roots.base_dir(base)?;
+            let path = dir.root.path().to_owned();
+            self.applied = base.len();
+            self.lowers.push(Lower { path, dir });
+        }
+        for number in self.applied..layers.len() {
+            // Such a layer has no whiteouts: it comes from COPY, ADD or WORKDIR, and its own parents
+            // come with it, so it can be unpacked on nothing.
+            let path = self.roots.fresh_dir("layer")?;
+            let root = Root::open(&path)?;
+            self.roots.unpack(&layers[number], &root, &|_| false)?;
+            self.push(path, Arc::new(root), number);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, path: PathBuf, root: Arc<Root>, number: usize) {
+        let layers = number..number + 1;
+        self.lowers.push(Lower {
+            path,
+            dir: LayerDir { layers, root },
+        });
+        self.applied = number + 1;
+    }
+
+    pub(super) fn run<T, E>(
+        &mut self,
+        layers: &[Layer],
+        command: impl FnOnce(RunRoot) -> Result<T, E>,
+    ) -> Result<Result<(T, ChangeSet), E>, RootError> {
+        self.apply(layers)?;
+        let upper = self.roots.fresh_dir("upper")?;
+        let work = self.roots.fresh_dir("work")?;
+        let merged = self.roots.fresh_dir("merged")?;
+        let lowers: Vec<PathBuf> = self.lowers.iter().rev().map(|l| l.path.clone()).collect();
+        let mount = mount_overlay(&lowers, &upper, &work, &merged).map_err(RootError::Mount)?;
+        let outcome = command(RunRoot::Directory(merged.clone()));
+        mount.unmount().map_err(RootError::Mount)?;
+        for gone in [&merged, &work] {
+            // The kernel leaves an inner `work` folder; what stays goes with the work folder.
+            if let Err(error) = std::fs::remove_dir_all(gone) {
+                tracing::debug!(%error, path = %gone.display(), "left for later");
+            }
+        }
+        let value = match outcome {
+            Ok(value) => value,
+            Err(error) => return Ok(Err(error)),
+        };
+        let filter = Filter::new(self.roots.ignore.iter().cloned());
+        let changes = overlay_changes(&upper, &lowers, &filter)?;
+        let root = Root::open(&upper)?;
+        self.last = Some((upper, Arc::new(root)));
+        Ok(Ok((value, changes)))
+    }
+
+    /// A directory with the files of all layers: the only lower one, or an overlay of them.
+    pub(super) fn expose(
+        &mut self,
+        layers: &[Layer],
+    ) -> Result<(PathBuf, Option<OverlayMount>), RootError> {
+        self.apply(layers)?;
+        if let [only] = self.lowers.as_slice() {
+            return Ok((only.path.clone(), None));
+        }
+        let upper = self.roots.fresh_dir("upper")?;
+        let work = self.roots.fresh_dir("work")?;
+        let merged = self.roots.fresh_dir("merged")?;
+        let lowers: Vec<PathBuf> = self.lowers.iter().rev().map(|l| l.path.clone()).collect();
+        let mount = mount_overlay(&lowers, &upper, &work, &merged).map_err(RootError::Mount)?;
+        Ok((merged, Some(mount)))
+    }
+
+    pub(super) fn settle(&mut self, number: Option<usize>) {
+        let Some((path, root)) = self.last.take() else {
+            return;
+        };
+        match number {
+            Some(number) => self.push(path, root, number),
+            None => {
+                if let Err(error) = std::fs::remove_dir_all(&path) {
+                    tracing::debug!(%error, path = %path.display(), "left for later");
+                }
+            }
+        }
+    }
+
+    pub(super) fn layer_dirs(&self) -> Vec<LayerDir> {
+        self.lowers.iter().map(|lower| lower.dir.clone()).collect()
+    }
+}

@@ -1,0 +1,250 @@
+//! What all stages of a build share: settings, stores, the results of other stages.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use kiln_context::{Context, FileView};
+use kiln_dockerfile::PatternSet;
+use kiln_layer::{
+    Compression, ExtractOptions, LayerReader, LayerWriter, Root, TreeIndex, WriterOptions, extract,
+};
+use kiln_oci::{Digest, Platform};
+use kiln_sandbox::{Cancel, OverlayMount};
+
+use crate::base::BaseImage;
+use crate::blobs::Blobs;
+use crate::clock::Clock;
+use crate::copy::{CopyRequest, CopySource, plan};
+use crate::event::EventSink;
+use crate::fetch::{FetchError, FetchedFile, fetch};
+use crate::pack::{Packer, write_items};
+use crate::plan::{ImageSource, Plan, Source};
+use crate::promise::Promise;
+use crate::roots::Roots;
+use crate::scope::BuildArgs;
+use crate::settings::SecretSpec;
+use crate::spool::Spool;
+use crate::stage::{Finished, State};
+use crate::step::StepError;
+
+/// What `--from` may name besides stages.
+pub(crate) type Images = BTreeMap<(ImageSource, Platform), BaseImage>;
+
+/// The outcome of a stage; `None` when it failed.
+pub(crate) type StageOutcome = Option<Arc<Finished>>;
+
+/// Shared by all stages of one build.
+pub(crate) struct Shop {
+    pub(crate) plan: Plan,
+    pub(crate) build_args: BuildArgs,
+    pub(crate) clock: Clock,
+    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) cancel: Cancel,
+    pub(crate) blobs: Arc<Blobs>,
+    pub(crate) packer: Packer,
+    pub(crate) roots: Arc<Roots>,
+    pub(crate) spool: Spool,
+    /// Folder for pieces of the build that have no other place.
+    pub(crate) work: PathBuf,
+    pub(crate) secrets: Vec<SecretSpec>,
+    /// Shown to commands as `/etc/hosts` (D17).
+    pub(crate) hosts_file: PathBuf,
+    /// Shown to commands as `/etc/resolv.conf` (D17).
+    pub(crate) resolv_conf: Option<PathBuf>,
+    pub(crate) context: Context,
+    pub(crate) context_view: OnceLock<Arc<dyn FileView>>,
+    pub(crate) download: reqwest::Client,
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// Where cache mounts live between builds.
+    pub(crate) cache_mounts: PathBuf,
+    pub(crate) images: Images,
+    /// By number in the file; `None` for stages that nobody needs.
+    pub(crate) stages: Vec<Option<Promise<StageOutcome>>>,
+    /// Directories of stages and images that mounts show, by what they show.
+    pub(crate) exposed: Mutex<BTreeMap<Source, Exposed>>,
+}
+
+/// A directory with the files of a stage or image; the mount goes when this does.
+#[derive(Debug)]
+pub(crate) struct Exposed {
+    path: PathBuf,
+    _mount: Option<OverlayMount>,
+    _root: Option<crate::roots::StageRoot>,
+}
+
+impl Exposed {
+    pub(crate) fn new(
+        path: PathBuf,
+        mount: Option<OverlayMount>,
+        root: Option<crate::roots::StageRoot>,
+    ) -> Exposed {
+        Exposed {
+            path,
+            _mount: mount,
+            _root: root,
+        }
+    }
+}
+
+impl Shop {
+    /// The build context as COPY and ADD see it.
+    pub(crate) fn context_view(&self) -> Result<Arc<dyn FileView>, StepError> {
+        if let Some(view) = self.context_view.get() {
+            return Ok(Arc::clone(view));
+        }
+        let view = self.context.view()?;
+        // A command in place could reach the context while it is packed.
+        let view = if self.roots.one_at_a_time() {
+            view.unstable()
+        } else {
+            view
+        };
+        Ok(Arc::clone(self.context_view.get_or_init(|| Arc::new(view))))
+    }
+
+    /// Waits for a stage, or looks an image up. Blocks; not for async code.
+    pub(crate) fn wait_for(&self, source: &Source) -> Result<Arc<Finished>, StepError> {
+        match source {
+            Source::Scratch => Ok(Arc::new(State::on_scratch(&self.plan.platform).finish())),
+            Source::Stage(index) => {
+                let promise = self.stages.get(*index).and_then(Option::as_ref);
+                let outcome = promise.and_then(Promise::wait);
+                outcome.ok_or(StepError::Dependency)
+            }
+            Source::Image(image, platform) => {
+                let key = (image.clone(), platform.clone());
+                let base = self.images.get(&key).ok_or(StepError::Dependency)?;
+                Ok(Arc::new(base.state().finish()))
+            }
+        }
+    }
+
+    /// Fetches a file for ADD. Blocks; not for async code.
+    pub(crate) fn fetch(
+        &self,
+        url: &str,
+        checksum: Option<Digest>,
+    ) -> Result<FetchedFile, FetchError> {
+        self.runtime
+            .block_on(fetch(&self.download, url, checksum, &self.spool))
+    }
+
+    /// The folder of cache mounts, made if it is missing.
+    pub(crate) fn cache_mounts(&self) -> Result<PathBuf, StepError> {
+        std::fs::create_dir_all(&self.cache_mounts).map_err(|source| StepError::Io {
+            operation: "create",
+            path: self.cache_mounts.clone(),
+            source,
+        })?;
+        Ok(self.cache_mounts.clone())
+    }
+
+    /// A file or directory of the context on this machine, for a bind mount (D28, D29).
+    pub(crate) fn context_path(&self, source: &str) -> Result<PathBuf, StepError> {
+        let view = self.context_view()?;
+        let found = kiln_context::resolve(view.as_ref(), source.as_bytes(), true)
+            .map_err(StepError::Image)?;
+        let Some(found) = found else {
+            return Err(StepError::MountSource {
+                path: source.trim_start_matches('/').to_owned(),
+            });
+        };
+        if !self.context.has_ignore_rules() {
+            return Ok(self.context.dir().join(found.entry.path.as_path()));
+        }
+        // What the ignore file hides must not show through the mount, so the rest is copied aside.
+        let dir = tempfile::tempdir_in(&self.work)
+            .map_err(|source| self.io("write to", source))?
+            .keep();
+        self.unpack_view(&view, source, false, &dir)?;
+        Ok(match found.entry.path.file_name() {
+            Some(name) if !found.is_dir() => {
+                dir.join(std::os::unix::ffi::OsStrExt::from_bytes(name) as &std::ffi::OsStr)
+            }
+            _ => dir,
+        })
+    }
+
+    fn io(&self, operation: &'static str, source: std::io::Error) -> StepError {
+        StepError::Io {
+            operation,
+            path: self.work.clone(),
+            source,
+        }
+    }
+
+    /// Copies a part of a view into a directory of this machine, as COPY would.
+    pub(crate) fn unpack_view(
+        &self,
+        view: &Arc<dyn FileView>,
+        source: &str,
+        keep_owner: bool,
+        into: &Path,
+    ) -> Result<(), StepError> {
+        let excludes = PatternSet::default();
+        let request = CopyRequest {
+            view,
+            sources: &[CopySource::Path(source.as_bytes().to_vec())],
+            destination: b"/",
+            workdir: b"/",
+            owner: None,
+            keep_owner,
+            chmod: None,
+            excludes: &excludes,
+            parents: false,
+            unpack_local: false,
+            unpack_fetched: false,
+            now: self.clock.seconds(),
+            spool: &self.spool,
+        };
+        let items = plan(&request, &TreeIndex::default())?;
+        let file =
+            tempfile::tempfile_in(&self.work).map_err(|source| self.io("write to", source))?;
+        let sink = file
+            .try_clone()
+            .map_err(|source| self.io("write to", source))?;
+        let options = WriterOptions {
+            threads: 1,
+            ..WriterOptions::default()
+        };
+        let packed = |error| StepError::Pack(Arc::new(error));
+        let mut writer = LayerWriter::new(sink, Compression::None, options);
+        write_items(&items, &mut writer).map_err(packed)?;
+        writer
+            .finish()
+            .map_err(|source| packed(crate::pack::PackError::Write(source)))?;
+        let mut file = file;
+        std::io::Seek::rewind(&mut file).map_err(|source| self.io("read", source))?;
+        let layer = |source| {
+            StepError::Copy(crate::copy::CopyError::Archive {
+                archive: into.display().to_string(),
+                source,
+            })
+        };
+        let root = Root::open(into).map_err(layer)?;
+        let options = ExtractOptions {
+            owners: self.roots.owners(),
+            keep_listing: false,
+            ..ExtractOptions::default()
+        };
+        extract(LayerReader::new(file), &root, &options).map_err(layer)?;
+        Ok(())
+    }
+
+    /// A directory of this machine with all files of a stage or image, for a mount; made once.
+    pub(crate) fn expose(
+        &self,
+        source: &Source,
+        finished: &Finished,
+    ) -> Result<PathBuf, StepError> {
+        let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = exposed.get(source) {
+            return Ok(known.path.clone());
+        }
+        let made = self.roots.expose(finished)?;
+        let path = made.path.clone();
+        exposed.insert(source.clone(), made);
+        Ok(path)
+    }
+}

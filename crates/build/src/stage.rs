@@ -1,0 +1,292 @@
+//! The state of one stage: what each step turns into the next.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use kiln_context::FileView;
+use kiln_layer::TreeIndex;
+use kiln_oci::{Family, History, ImageConfig, Platform};
+
+use crate::blobs::{BlobError, Blobs};
+use crate::history;
+use crate::image_view::{ImageView, LayerDir};
+use crate::layers::Layer;
+use crate::roots::StageRoot;
+use crate::scope::StageScope;
+use crate::spool::Spool;
+
+/// The PATH of images that do not set one (conformance C11, C12).
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Configuration, layers and variables between two steps.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) config: ImageConfig,
+    pub(crate) layers: Vec<Layer>,
+    /// How many of the layers came with the base.
+    pub(crate) base_layers: usize,
+    pub(crate) scope: StageScope,
+    /// The media types of the base's manifest; `None` for scratch.
+    pub(crate) family: Option<Family>,
+    pub(crate) root: Option<StageRoot>,
+    tree: Tree,
+}
+
+/// The file tree index, merged from as many layers as somebody needed so far.
+#[derive(Debug, Clone, Default)]
+struct Tree {
+    index: Arc<TreeIndex>,
+    depth: usize,
+}
+
+impl Tree {
+    fn grow(&mut self, layers: &[Layer], blobs: &Blobs) -> Result<(), BlobError> {
+        while self.depth < layers.len() {
+            let number = u32::try_from(self.depth).unwrap_or(u32::MAX);
+            layers[self.depth].apply_to(Arc::make_mut(&mut self.index), number, blobs)?;
+            self.depth += 1;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// A stage on a base image.
+    pub(crate) fn on_image(
+        mut config: ImageConfig,
+        layers: Vec<Layer>,
+        family: Option<Family>,
+    ) -> State {
+        // Triggers fire once and are not inherited (C3, C17).
+        config.config.on_build.clear();
+        if config.config.env_get("PATH").is_none() {
+            config.config.env_set("PATH", DEFAULT_PATH);
+        }
+        pad_history(&mut config, layers.len());
+        let scope = StageScope::over_env(&config.config.env);
+        State {
+            base_layers: layers.len(),
+            config,
+            layers,
+            scope,
+            family,
+            root: None,
+            tree: Tree::default(),
+        }
+    }
+
+    /// A stage on nothing (C11).
+    pub(crate) fn on_scratch(platform: &Platform) -> State {
+        let mut config = ImageConfig::default();
+        config.set_platform(platform);
+        "/".clone_into(&mut config.config.working_dir);
+        State::on_image(config, Vec::new(), None)
+    }
+
+    /// The index of the files as they are now. Reads the layers of the base if nobody did yet.
+    pub(crate) fn tree(&mut self, blobs: &Blobs) -> Result<Arc<TreeIndex>, BlobError> {
+        self.tree.grow(&self.layers, blobs)?;
+        Ok(Arc::clone(&self.tree.index))
+    }
+
+    /// The files as they are now, with their content.
+    pub(crate) fn view(
+        &mut self,
+        blobs: &Arc<Blobs>,
+        spool: &Spool,
+    ) -> Result<ImageView, BlobError> {
+        Ok(ImageView::new(
+            self.tree(blobs)?,
+            self.layers.clone(),
+            self.dirs(),
+            Arc::clone(blobs),
+            spool.clone(),
+        ))
+    }
+
+    fn dirs(&self) -> Vec<LayerDir> {
+        self.root
+            .as_ref()
+            .map(StageRoot::layer_dirs)
+            .unwrap_or_default()
+    }
+
+    /// Adds a history entry, and the layer it stands for.
+    pub(crate) fn record(&mut self, created: String, created_by: String, layer: Option<Layer>) {
+        self.config.history.push(History {
+            created: Some(created),
+            created_by: Some(created_by),
+            comment: Some(history::COMMENT.to_owned()),
+            empty_layer: layer.is_none(),
+            ..History::default()
+        });
+        self.layers.extend(layer);
+    }
+
+    /// The working directory, never empty.
+    pub(crate) fn workdir(&self) -> &str {
+        match self.config.config.working_dir.as_str() {
+            "" => "/",
+            dir => dir,
+        }
+    }
+
+    /// The shell of shell forms (D1).
+    pub(crate) fn shell(&self) -> Vec<String> {
+        match &self.config.config.shell {
+            Some(shell) if !shell.is_empty() => shell.clone(),
+            _ => vec!["/bin/sh".to_owned(), "-c".to_owned()],
+        }
+    }
+
+    /// Ends the stage.
+    pub(crate) fn finish(self) -> Finished {
+        Finished {
+            state: self,
+            view: OnceLock::new(),
+        }
+    }
+}
+
+/// A base with fewer history entries than layers, or none, must not make ours disagree (C19, F17).
+fn pad_history(config: &mut ImageConfig, layers: usize) {
+    let known = config.history.iter().filter(|h| !h.empty_layer).count();
+    for _ in known..layers {
+        config.history.push(History::default());
+    }
+    // More entries than layers: the surplus says nothing about a layer.
+    let mut surplus = known.saturating_sub(layers);
+    for entry in config.history.iter_mut().rev().filter(|h| !h.empty_layer) {
+        if surplus == 0 {
+            break;
+        }
+        entry.empty_layer = true;
+        surplus -= 1;
+    }
+}
+
+/// A stage, or an image, that others read from or continue.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    state: State,
+    view: OnceLock<Arc<ImageView>>,
+}
+
+impl Finished {
+    pub(crate) fn config(&self) -> &ImageConfig {
+        &self.state.config
+    }
+
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.state.layers
+    }
+
+    pub(crate) fn family(&self) -> Option<Family> {
+        self.state.family
+    }
+
+    /// How many of the layers came with the base image.
+    pub(crate) fn base_layers(&self) -> usize {
+        self.state.base_layers
+    }
+
+    /// The state a stage starts with that says `FROM` this one: ARGs too (B20), triggers not (C3).
+    pub(crate) fn continued(&self) -> State {
+        let mut config = self.state.config.clone();
+        config.config.on_build.clear();
+        State {
+            config,
+            layers: self.state.layers.clone(),
+            base_layers: self.state.base_layers,
+            scope: self.state.scope.clone(),
+            family: self.state.family,
+            root: self.state.root.as_ref().and_then(StageRoot::fork),
+            tree: self.state.tree.clone(),
+        }
+    }
+
+    /// The files, read-only. Reads the layers of the base if nobody did yet.
+    pub(crate) fn view(
+        &self,
+        blobs: &Arc<Blobs>,
+        spool_dir: &Path,
+    ) -> Result<Arc<dyn FileView>, ViewUnavailable> {
+        if let Some(view) = self.view.get() {
+            return Ok(Arc::clone(view) as Arc<dyn FileView>);
+        }
+        let mut tree = self.state.tree.clone();
+        tree.grow(&self.state.layers, blobs)?;
+        let spool = Spool::create(spool_dir)?;
+        let view = Arc::new(ImageView::new(
+            tree.index,
+            self.state.layers.clone(),
+            self.state.dirs(),
+            Arc::clone(blobs),
+            spool,
+        ));
+        // Of two that were made at once, either will do.
+        Ok(Arc::clone(self.view.get_or_init(|| view)) as Arc<dyn FileView>)
+    }
+
+    /// The root filesystem that the stage's commands ran in, if there was one.
+    pub(crate) fn root(&self) -> Option<&StageRoot> {
+        self.state.root.as_ref()
+    }
+}
+
+/// Why the files of a stage cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ViewUnavailable {
+    /// A layer of the base cannot be had.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The work folder refuses.
+    #[error("cannot write to the work folder")]
+    Spool(#[from] std::io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(empty: &[bool]) -> Vec<History> {
+        empty
+            .iter()
+            .map(|empty_layer| History {
+                empty_layer: *empty_layer,
+                ..History::default()
+            })
+            .collect()
+    }
+
+    // conformance: C11 C12
+    #[test]
+    fn scratch_has_a_path_and_a_working_directory() {
+        let state = State::on_scratch(&Platform::parse("linux/arm64").unwrap());
+        assert_eq!(state.config.config.env, [format!("PATH={DEFAULT_PATH}")]);
+        assert_eq!(state.workdir(), "/");
+        assert_eq!(state.config.architecture, "arm64");
+    }
+
+    // conformance: C19 F17
+    #[test]
+    fn history_and_layers_agree_whatever_the_base_says() {
+        let cases: [(&[bool], usize); 4] = [
+            (&[], 2),
+            (&[false, true], 2),
+            (&[false, false, false], 1),
+            (&[true], 0),
+        ];
+        for (empty, layers) in cases {
+            let mut config = ImageConfig {
+                history: history(empty),
+                ..ImageConfig::default()
+            };
+            pad_history(&mut config, layers);
+            let counted = config.history.iter().filter(|h| !h.empty_layer).count();
+            assert_eq!(counted, layers, "{empty:?}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! COPY, and what ADD shares with it.
+
+use std::sync::Arc;
+
+use kiln_context::FileView;
+use kiln_dockerfile::{Chmod, Copy, Heredoc, PatternSet, Source};
+use kiln_layer::TreeIndex;
+
+use super::{StepError, Stepper};
+use crate::copy::{CopyRequest, CopySource, plan};
+use crate::history;
+use crate::layers::Made;
+
+/// The words of a COPY or ADD, expanded.
+#[derive(Debug, Default)]
+pub(super) struct Transfer {
+    /// COPY or ADD.
+    pub(super) name: &'static str,
+    pub(super) sources: Vec<CopySource>,
+    /// The sources as history shows them.
+    pub(super) shown: Vec<String>,
+    pub(super) destination: String,
+    pub(super) chown: Option<String>,
+    pub(super) chmod: Option<String>,
+    pub(super) excludes: Vec<String>,
+    pub(super) link: bool,
+    pub(super) parents: bool,
+    pub(super) keep_owner: bool,
+    pub(super) unpack_local: bool,
+    pub(super) unpack_fetched: bool,
+}
+
+impl Stepper<'_> {
+    pub(super) fn copy(&mut self, copy: &Copy) -> Result<(), StepError> {
+        let view = match &copy.from {
+            None => self.shop.context_view()?,
+            Some(from) => self.from_view(from)?,
+        };
+        let mut transfer = Transfer {
+            name: "COPY",
+            destination: self.expand(&copy.destination)?,
+            chown: self.expand_option(copy.chown.as_ref())?,
+            chmod: self.expand_option(copy.chmod.as_ref())?,
+            excludes: self.expand_all(&copy.excludes)?,
+            link: copy.link,
+            parents: copy.parents,
+            keep_owner: copy.from.is_some(),
+            ..Transfer::default()
+        };
+        for source in &copy.sources {
+            match source {
+                Source::Path(path) => {
+                    let path = self.expand(path)?;
+                    if is_url(&path) {
+                        return Err(StepError::Unsupported {
+                            what: format!(
+                                "source can't be a URL for COPY: `{path}`; use ADD, a URL as a source of COPY"
+                            ),
+                        });
+                    }
+                    transfer.shown.push(path.clone());
+                    transfer.sources.push(CopySource::Path(path.into_bytes()));
+                }
+                Source::Heredoc(heredoc) => self.inline(heredoc, &mut transfer)?,
+            }
+        }
+        self.transfer(&view, transfer)
+    }
+
+    /// The files that `--from` names.
+    pub(super) fn from_view(&self, from: &str) -> Result<Arc<dyn FileView>, StepError> {
+        let source = self
+            .shop
+            .plan
+            .from_value(self.stage, from, self.span)
+            .map_err(|(_, error)| error)?;
+        let finished = self.shop.wait_for(&source)?;
+        Ok(finished.view(&self.shop.blobs, &self.shop.work)?)
+    }
+
+    pub(super) fn expand_all(&self, words: &[String]) -> Result<Vec<String>, StepError> {
+        words.iter().map(|word| self.expand(word)).collect()
+    }
+
+    /// A heredoc source is a file of the delimiter's name (E49, B15).
+    pub(super) fn inline(
+        &self,
+        heredoc: &Heredoc,
+        transfer: &mut Transfer,
+    ) -> Result<(), StepError> {
+        let content = if heredoc.expand {
+            let expander = &self.shop.plan.expander;
+            expander.heredoc(&heredoc.content, &self.state.scope)?
+        } else {
+            heredoc.content.clone()
+        };
+        transfer.shown.push(format!("<<{}", heredoc.name));
+        transfer.sources.push(CopySource::Inline {
+            name: heredoc.name.clone().into_bytes(),
+            content: content.into_bytes(),
+        });
+        Ok(())
+    }
+
+    /// Works out the layer, starts to pack it and records the step.
+    pub(super) fn transfer(
+        &mut self,
+        view: &Arc<dyn FileView>,
+        transfer: Transfer,
+    ) -> Result<(), StepError> {
+        let owner = match &transfer.chown {
+            Some(chown) => Some(self.accounts_for(chown)?.owner(chown)?),
+            None => None,
+        };
+        let chmod = transfer.chmod.as_deref().map(Chmod::parse).transpose()?;
+        let excludes = PatternSet::new(&transfer.excludes).map_err(StepError::Exclude)?;
+        // `--link` makes the same layer whatever is below (E35).
+        let tree = if transfer.link {
+            Arc::new(TreeIndex::default())
+        } else {
+            self.state.tree(&self.shop.blobs)?
+        };
+        let request = CopyRequest {
+            view,
+            sources: &transfer.sources,
+            destination: transfer.destination.as_bytes(),
+            workdir: self.state.workdir().as_bytes(),
+            owner,
+            keep_owner: transfer.keep_owner,
+            chmod: chmod.as_ref(),
+            excludes: &excludes,
+            parents: transfer.parents,
+            unpack_local: transfer.unpack_local,
+            unpack_fetched: transfer.unpack_fetched,
+            now: self.shop.clock.seconds(),
+            spool: &self.shop.spool,
+        };
+        let items = plan(&request, &tree)?;
+        let text = history::copy(
+            transfer.name,
+            transfer.parents,
+            transfer.chown.as_deref(),
+            transfer.chmod.as_deref(),
+            &transfer.shown,
+            &transfer.destination,
+        );
+        let layer = if items.is_empty() {
+            None
+        } else if view.is_stable() {
+            Some(self.shop.packer.start(Made::Items(items)))
+        } else {
+            Some(self.shop.packer.now(Made::Items(items))?)
+        };
+        self.record(text, layer);
+        Ok(())
+    }
+}
+
+/// Whether a source is fetched over HTTP.
+pub(super) fn is_url(source: &str) -> bool {
+    let lower = source.to_ascii_lowercase();
+    lower.starts_with("http://") || lower.starts_with("https://")
+}
+
+/// Whether a source is a git repository (E47).
+pub(super) fn is_git(source: &str) -> bool {
+    let path = source.split(['#', '?']).next().unwrap_or_default();
+    source.starts_with("git@")
+        || source.starts_with("git://")
+        || source.starts_with("ssh://")
+        || (is_url(source) && path.to_ascii_lowercase().ends_with(".git"))
+}

@@ -1,0 +1,303 @@
+//! `RUN --mount`: what is shown to one command and is in no layer (conformance D24-D38).
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use kiln_dockerfile::{Mount, MountType, Run, Sharing};
+use kiln_layer::{ImagePath, Root};
+use kiln_oci::Digest;
+use kiln_sandbox::SandboxMount;
+use rustix::fs::FlockOperation;
+use tempfile::TempDir;
+
+use super::run::write_private;
+use super::{StepError, Stepper};
+use crate::settings::SecretSource;
+
+/// Where ids without a target appear (D34).
+const SECRET_DIR: &str = "/run/secrets";
+
+/// The mounts of one RUN; everything made for them goes when this does.
+#[derive(Debug, Default)]
+pub(super) struct Mounts {
+    pub(super) list: Vec<SandboxMount>,
+    /// Variables that secrets bring.
+    pub(super) env: Vec<(String, String)>,
+    /// Holds secrets and scripts; removed on drop.
+    files: Option<TempDir>,
+    /// Held while the command runs: `sharing=locked` and `private`.
+    locks: Vec<File>,
+}
+
+impl Mounts {
+    /// Understands every `--mount` of a RUN and makes its sources.
+    pub(super) fn prepare(step: &mut Stepper<'_>, run: &Run) -> Result<Mounts, StepError> {
+        let mut mounts = Mounts::default();
+        for raw in &run.mounts {
+            let parsed = {
+                let expander = &step.shop.plan.expander;
+                let scope = &step.state.scope;
+                Mount::parse(raw, &mut |word| Ok(expander.word(word, scope)?.text))
+            };
+            let mount = parsed.map_err(|source| StepError::Mount {
+                mount: raw.clone(),
+                source,
+            })?;
+            match mount.kind {
+                MountType::Bind => mounts.bind(step, &mount)?,
+                MountType::Cache => mounts.cache(step, &mount)?,
+                MountType::Tmpfs => mounts.tmpfs(step, &mount),
+                MountType::Secret => mounts.secret(step, &mount)?,
+                MountType::Ssh => ssh(&mount)?,
+            }
+        }
+        Ok(mounts)
+    }
+
+    /// A path for a file of this RUN, in a folder that only we can enter.
+    pub(super) fn file(&mut self, work: &Path, name: &str) -> Result<PathBuf, StepError> {
+        let dir = match &mut self.files {
+            Some(dir) => dir,
+            none => none.insert(tempfile::tempdir_in(work).map_err(io("write to", work))?),
+        };
+        // Scripts are run by the image's own users.
+        let open = Permissions::from_mode(0o711);
+        fs::set_permissions(dir.path(), open).map_err(io("prepare", dir.path()))?;
+        Ok(dir.path().join(Digest::of(name.as_bytes()).hex()))
+    }
+
+    /// A file or directory of the context, a stage or an image; writes are thrown away (D28).
+    fn bind(&mut self, step: &mut Stepper<'_>, mount: &Mount) -> Result<(), StepError> {
+        let source = mount.source.as_deref().unwrap_or("/");
+        let source = match &mount.from {
+            None => step.shop.context_path(source)?,
+            Some(from) => stage_path(step, from, source)?,
+        };
+        let read_only = mount.read_only.unwrap_or(true);
+        self.list.push(SandboxMount::Bind {
+            source,
+            target: target(step, mount),
+            read_only,
+            discard_writes: !read_only,
+        });
+        Ok(())
+    }
+
+    /// A directory that outlives the build (D30-D32).
+    fn cache(&mut self, step: &mut Stepper<'_>, mount: &Mount) -> Result<(), StepError> {
+        let target = target(step, mount);
+        let id = match &mount.id {
+            Some(id) => id.clone(),
+            None => ImagePath::from(target.as_path()).to_string(),
+        };
+        // Hashed, so that an id cannot be a path (D32).
+        let name = Digest::of(id.as_bytes()).hex();
+        let store = step.shop.cache_mounts()?;
+        let mut dir = store.join(&name);
+        match mount.sharing.unwrap_or(Sharing::Shared) {
+            Sharing::Shared => {}
+            Sharing::Locked => {
+                let lock = lock_file(&store, &name)?;
+                rustix::fs::flock(&lock, FlockOperation::LockExclusive)
+                    .map_err(|error| io("lock", &dir)(error.into()))?;
+                self.locks.push(lock);
+            }
+            Sharing::Private => {
+                let mut number = 0;
+                loop {
+                    let lock = lock_file(&store, &format!("{name}.{number}"))?;
+                    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                        self.locks.push(lock);
+                        break;
+                    }
+                    number += 1;
+                }
+                dir = store.join(format!("{name}.{number}"));
+            }
+        }
+        if !dir.exists() {
+            seed_cache(step, mount, &store, &dir)?;
+        }
+        let source = match &mount.source {
+            Some(source) if mount.from.is_none() => inside(&dir, source)?,
+            _ => dir,
+        };
+        self.list.push(SandboxMount::Bind {
+            source,
+            target,
+            read_only: mount.read_only.unwrap_or(false),
+            discard_writes: false,
+        });
+        Ok(())
+    }
+
+    fn tmpfs(&mut self, step: &Stepper<'_>, mount: &Mount) {
+        self.list.push(SandboxMount::Tmpfs {
+            target: target(step, mount),
+            size: mount.size,
+            mode: 0o1777,
+        });
+    }
+
+    /// A file, a variable, or both (D34-D36).
+    fn secret(&mut self, step: &mut Stepper<'_>, mount: &Mount) -> Result<(), StepError> {
+        let from_target = mount
+            .target
+            .as_deref()
+            .and_then(|target| target.rsplit('/').next());
+        let id = mount
+            .id
+            .as_deref()
+            .or(from_target)
+            .unwrap_or_default()
+            .to_owned();
+        let Some(value) = secret_value(step, &id)? else {
+            if mount.required {
+                return Err(StepError::SecretMissing { id });
+            }
+            return Ok(());
+        };
+        if let Some(name) = &mount.env {
+            let value = String::from_utf8_lossy(&value).into_owned();
+            self.env.push((name.clone(), value));
+            if mount.target.is_none() {
+                return Ok(());
+            }
+        }
+        let file = self.file(&step.shop.work, &format!("secret {id}"))?;
+        write_private(&file, &value, mount.mode.unwrap_or(0o400))?;
+        let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+        if (uid, gid) != (0, 0) {
+            chown(&file, Some(uid), Some(gid)).map_err(io("give away", &file))?;
+        }
+        let target = match &mount.target {
+            Some(_) => target(step, mount),
+            None => Path::new(SECRET_DIR).join(&id),
+        };
+        self.list.push(SandboxMount::Bind {
+            source: file,
+            target,
+            read_only: true,
+            discard_writes: false,
+        });
+        Ok(())
+    }
+}
+
+/// No agent can be supplied in this version, so `required` fails and the rest runs without (D37).
+fn ssh(mount: &Mount) -> Result<(), StepError> {
+    if mount.required {
+        return Err(StepError::Unsupported {
+            what: "`RUN --mount=type=ssh,required`".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// The target below the root; a relative one is joined to the working directory (D25).
+fn target(step: &Stepper<'_>, mount: &Mount) -> PathBuf {
+    let written = mount.target.as_deref().unwrap_or("/");
+    Path::new(step.state.workdir()).join(written)
+}
+
+fn io(operation: &'static str, path: &Path) -> impl Fn(std::io::Error) -> StepError + use<> {
+    let path = path.to_owned();
+    move |source| StepError::Io {
+        operation,
+        path: path.clone(),
+        source,
+    }
+}
+
+fn lock_file(store: &Path, name: &str) -> Result<File, StepError> {
+    let path = store.join(format!("{name}.lock"));
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io("lock", &path))
+}
+
+/// Makes a new cache directory, from a stage or image if the mount names one (D30).
+fn seed_cache(
+    step: &mut Stepper<'_>,
+    mount: &Mount,
+    store: &Path,
+    dir: &Path,
+) -> Result<(), StepError> {
+    // Built aside and renamed, so that nobody meets half a seed.
+    let fresh = tempfile::tempdir_in(store).map_err(io("write to", store))?;
+    if let Some(from) = &mount.from {
+        let source = mount.source.as_deref().unwrap_or("/");
+        step.shop
+            .unpack_view(&step.from_view(from)?, source, true, fresh.path())?;
+    }
+    let mode = mount.mode.unwrap_or(0o755);
+    fs::set_permissions(fresh.path(), Permissions::from_mode(mode))
+        .map_err(io("prepare", fresh.path()))?;
+    let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+    if (uid, gid) != (0, 0) {
+        chown(fresh.path(), Some(uid), Some(gid)).map_err(io("give away", fresh.path()))?;
+    }
+    match fs::rename(fresh.path(), dir) {
+        Ok(()) => {
+            // It has another name now.
+            let _ = fresh.keep();
+            Ok(())
+        }
+        // Another build made it meanwhile.
+        Err(_) if dir.exists() => Ok(()),
+        Err(source) => Err(io("rename", dir)(source)),
+    }
+}
+
+/// A path inside `dir`, symlinks resolved as if `dir` were the root (D32).
+fn inside(dir: &Path, source: &str) -> Result<PathBuf, StepError> {
+    let root = Root::open(dir)?;
+    let found = root.resolve(source.as_bytes(), true)?;
+    if found.missing > 0 {
+        return Err(missing(source));
+    }
+    Ok(dir.join(found.path.as_path()))
+}
+
+fn missing(source: &str) -> StepError {
+    StepError::MountSource {
+        path: source.trim_start_matches('/').to_owned(),
+    }
+}
+
+/// A directory or file of another stage or image, on this machine.
+fn stage_path(step: &mut Stepper<'_>, from: &str, source: &str) -> Result<PathBuf, StepError> {
+    let named = step
+        .shop
+        .plan
+        .from_value(step.stage, from, step.span)
+        .map_err(|(_, error)| error)?;
+    let finished = step.shop.wait_for(&named)?;
+    let dir = step.shop.expose(&named, &finished)?;
+    inside(&dir, source)
+}
+
+/// The value of a secret; `None` when the caller gave none of this id (D35).
+fn secret_value(step: &Stepper<'_>, id: &str) -> Result<Option<Vec<u8>>, StepError> {
+    let Some(spec) = step.shop.secrets.iter().find(|spec| spec.id == id) else {
+        return Ok(None);
+    };
+    match &spec.source {
+        SecretSource::Env(name) => {
+            Ok(std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec))
+        }
+        SecretSource::File(path) => {
+            fs::read(path)
+                .map(Some)
+                .map_err(|source| StepError::SecretUnreadable {
+                    id: id.to_owned(),
+                    path: path.clone(),
+                    source,
+                })
+        }
+    }
+}

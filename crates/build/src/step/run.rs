@@ -1,0 +1,282 @@
+//! RUN: a command in the stage's root, and the layer of what it changed (conformance section D).
+
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use kiln_dockerfile::{CommandLine, Run};
+use kiln_layer::{FileType, ImagePath, LayerError, Root};
+use kiln_sandbox::{Exit, Network, RunRoot, RunSpec, SandboxMount, Stream, User};
+use kiln_snapshot::ChangeSet;
+
+use super::mounts::Mounts;
+use super::{StepError, Stepper};
+use crate::event::Event;
+use crate::history;
+use crate::layers::Made;
+use crate::user::{Accounts, Identity};
+
+/// Where the script of a heredoc with `#!` is shown to the command: in `/dev`, which no layer holds (D22).
+const SCRIPT_DIR: &str = "/dev/pipes";
+
+/// No passwd or group file is read beyond this.
+const ACCOUNT_FILE_LIMIT: u64 = 16 << 20;
+
+/// What the sandbox runs, before it knows its root.
+struct Job {
+    argv: Vec<String>,
+    /// The command as messages show it.
+    shown: String,
+    env: Vec<(String, String)>,
+    user: String,
+    cwd: PathBuf,
+    network: Network,
+}
+
+impl Stepper<'_> {
+    pub(super) fn run(&mut self, run: &Run) -> Result<(), StepError> {
+        let network = network(run)?;
+        let mut mounts = Mounts::prepare(self, run)?;
+        let (argv, line) = self.command(run, &mut mounts)?;
+        let shell = self.state.shell();
+        let text = history::run(self.state.scope.args_in_effect(), &shell, &line);
+        let config = &self.state.config.config;
+        let mut env = self.state.scope.run_env(&config.env, self.build_args());
+        // A secret's variable overrides everything of its name (D2, D34).
+        env.retain(|(name, _)| mounts.env.iter().all(|(secret, _)| secret != name));
+        env.append(&mut mounts.env);
+        let job = Job {
+            shown: argv.join(" "),
+            argv,
+            env,
+            user: config.user.clone(),
+            cwd: PathBuf::from(self.state.workdir()),
+            network,
+        };
+        let changes = self.execute(&job, &mounts)?;
+        drop(mounts);
+        self.keep(text, changes);
+        Ok(())
+    }
+
+    /// Starts to pack what changed; nothing changed is no layer (G21).
+    fn keep(&mut self, text: String, changes: ChangeSet) {
+        let number = (!changes.is_empty()).then_some(self.state.layers.len());
+        if let Some(root) = &mut self.state.root {
+            root.settle(number);
+        }
+        let in_background = !self.shop.roots.one_at_a_time();
+        let layer = number.map(|_| self.shop.packer.start(Made::Changes(changes)));
+        if let (Some(layer), false) = (&layer, in_background) {
+            // The next command changes the files that are being packed. A failure shows at the end.
+            drop(layer.describe());
+        }
+        self.record(text, layer);
+    }
+
+    fn execute(&mut self, job: &Job, mounts: &Mounts) -> Result<ChangeSet, StepError> {
+        let shop = self.shop;
+        if self.state.root.is_none() {
+            self.state.root = Some(shop.roots.create(self.state.base_layers)?);
+        }
+        let Some(root) = &mut self.state.root else {
+            return Err(StepError::Dependency);
+        };
+        let stage = shop.plan.stage_name(self.stage);
+        let outcome = root.run(&self.state.layers, |root| {
+            let spec = specify(job, mounts, root, shop)?;
+            let mut output = |_: Stream, line: &[u8]| {
+                let line = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
+                let stage = stage.clone();
+                shop.events.event(Event::Output { stage, line });
+            };
+            let exit = kiln_sandbox::run(&spec, &mut output, &shop.cancel).map_err(|source| {
+                if source.is_cancelled() {
+                    return StepError::Cancelled;
+                }
+                StepError::Sandbox {
+                    command: job.shown.clone(),
+                    source,
+                }
+            })?;
+            match exit {
+                Exit::Code(0) => Ok(()),
+                Exit::Code(code) => Err(StepError::Exit {
+                    command: job.shown.clone(),
+                    code,
+                }),
+                Exit::Signal(signal) => Err(StepError::Killed {
+                    command: job.shown.clone(),
+                    signal,
+                }),
+            }
+        })?;
+        let ((), changes) = outcome?;
+        Ok(changes)
+    }
+
+    /// The argument list, and the command as history shows it (D1, D21-D23).
+    fn command(
+        &mut self,
+        run: &Run,
+        mounts: &mut Mounts,
+    ) -> Result<(Vec<String>, CommandLine), StepError> {
+        if let CommandLine::Exec(words) = &run.command {
+            return Ok((words.clone(), run.command.clone()));
+        }
+        let text = match run.script() {
+            Some(script) if script.content.starts_with("#!") => {
+                let line = CommandLine::Shell(format!("<<{}", script.name));
+                let path = self.script_file(&script.name, &script.content, mounts)?;
+                return Ok((vec![path], line));
+            }
+            Some(script) => script.content.clone(),
+            None => run.shell_text(),
+        };
+        let mut argv = self.state.shell();
+        argv.push(text.clone());
+        Ok((argv, CommandLine::Shell(text)))
+    }
+
+    /// Puts a script where the command can see it and no layer does.
+    fn script_file(
+        &self,
+        name: &str,
+        content: &str,
+        mounts: &mut Mounts,
+    ) -> Result<String, StepError> {
+        let file = mounts.file(&self.shop.work, name)?;
+        write_private(&file, content.as_bytes(), 0o755)?;
+        if self.shop.roots.one_at_a_time() {
+            return Ok(file.to_string_lossy().into_owned());
+        }
+        let target = format!("{SCRIPT_DIR}/{name}");
+        mounts.list.push(SandboxMount::Bind {
+            source: file,
+            target: PathBuf::from(&target),
+            read_only: true,
+            discard_writes: false,
+        });
+        Ok(target)
+    }
+}
+
+/// Fills in what depends on the root: who the user is there (D11), and the files supplied (D17).
+fn specify(
+    job: &Job,
+    mounts: &Mounts,
+    root: RunRoot,
+    shop: &crate::shop::Shop,
+) -> Result<RunSpec, StepError> {
+    let dir = match &root {
+        RunRoot::Directory(dir) => dir.clone(),
+        RunRoot::Host => PathBuf::from("/"),
+    };
+    let identity = identity(&dir, &job.user)?;
+    let mut env = job.env.clone();
+    if !env.iter().any(|(name, _)| name == "HOME") {
+        env.push(("HOME".to_owned(), identity.home.clone()));
+    }
+    let words = |words: &[String]| words.iter().map(OsString::from).collect::<Vec<_>>();
+    Ok(RunSpec {
+        env: env
+            .into_iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+            .collect(),
+        cwd: job.cwd.clone(),
+        user: User {
+            uid: identity.uid,
+            gid: identity.gid,
+            groups: identity.groups,
+        },
+        mounts: mounts.list.clone(),
+        network: job.network,
+        hosts: Some(shop.hosts_file.clone()),
+        resolv_conf: shop.resolv_conf.clone(),
+        ..RunSpec::new(root, words(&job.argv))
+    })
+}
+
+/// Resolves USER in the files of the root that the command will see.
+fn identity(dir: &Path, user: &str) -> Result<Identity, StepError> {
+    let failed = |operation| {
+        let path = dir.to_owned();
+        move |source| StepError::Io {
+            operation,
+            path,
+            source,
+        }
+    };
+    let root = Root::open(dir)?;
+    let read = |path: &[u8]| -> Result<Vec<u8>, StepError> {
+        let found = root.resolve(path, true)?;
+        if found.missing > 0 {
+            return Ok(Vec::new());
+        }
+        let Some(file) = regular_file(&root, &found.path)? else {
+            return Ok(Vec::new());
+        };
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(
+            &mut std::io::Read::take(file, ACCOUNT_FILE_LIMIT),
+            &mut content,
+        )
+        .map_err(failed("read accounts of"))?;
+        Ok(content)
+    };
+    let accounts = Accounts::parse(&read(b"etc/passwd")?, &read(b"etc/group")?);
+    Ok(accounts.identity(user)?)
+}
+
+fn regular_file(root: &Root, path: &ImagePath) -> Result<Option<fs::File>, LayerError> {
+    let found = root.stat(path)?;
+    if !found.is_some_and(|found| found.file_type == FileType::File) {
+        return Ok(None);
+    }
+    root.open_file(path, false).map(Some)
+}
+
+/// Writes a file of the work folder that only its owner may read, unless `mode` says otherwise.
+pub(super) fn write_private(path: &Path, content: &[u8], mode: u32) -> Result<(), StepError> {
+    let failed = |source| StepError::Io {
+        operation: "write",
+        path: path.to_owned(),
+        source,
+    };
+    fs::write(path, content).map_err(failed)?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)
+}
+
+/// `--network`, `--security` and `--device`: what cannot be honoured is an error, not a warning (D39).
+fn network(run: &Run) -> Result<Network, StepError> {
+    match run.security.as_deref() {
+        None | Some("sandbox") => {}
+        Some("insecure") => {
+            return Err(StepError::Unsupported {
+                what: "`RUN --security=insecure`".to_owned(),
+            });
+        }
+        Some(other) => {
+            return Err(StepError::Flag {
+                flag: "security",
+                value: other.to_owned(),
+                expected: "write `sandbox` or `insecure`",
+            });
+        }
+    }
+    if !run.devices.is_empty() {
+        return Err(StepError::Unsupported {
+            what: "`RUN --device`".to_owned(),
+        });
+    }
+    match run.network.as_deref() {
+        None | Some("default" | "host") => Ok(Network::Host),
+        Some("none") => Ok(Network::None),
+        Some(other) => Err(StepError::Flag {
+            flag: "network",
+            value: other.to_owned(),
+            expected: "write `default`, `none` or `host`",
+        }),
+    }
+}

@@ -1,0 +1,79 @@
+//! WORKDIR: the directory is made if it is missing (conformance F6-F8).
+
+use kiln_layer::{Entry, EntryKind, ImagePath, NodeKind, Xattrs};
+
+use super::{StepError, Stepper};
+use crate::copy::{Content, Item, Items};
+use crate::layers::Made;
+use crate::node::entry_of;
+
+impl Stepper<'_> {
+    pub(super) fn set_workdir(&mut self, path: &str) -> Result<(), StepError> {
+        let path = self.expand(path)?;
+        if path.is_empty() {
+            return Ok(());
+        }
+        let joined = if path.starts_with('/') {
+            path
+        } else {
+            // Only what is joined gets cleaned; an absolute path stays as it is written (F6).
+            let base = self.state.workdir();
+            let joined = format!("{base}/{path}");
+            format!("/{}", ImagePath::from_bytes_cleaned(joined.as_bytes()))
+        };
+        let layer = self.workdir_layer(&joined)?;
+        self.state.config.config.working_dir.clone_from(&joined);
+        self.record(format!("WORKDIR {joined}"), layer);
+        Ok(())
+    }
+
+    /// The layer that makes the directory, every missing parent too, owned by the current user (F7).
+    fn workdir_layer(&mut self, path: &str) -> Result<Option<crate::layers::Layer>, StepError> {
+        if ImagePath::from_bytes_cleaned(path.as_bytes()).is_root() {
+            return Ok(None);
+        }
+        let tree = self.state.tree(&self.shop.blobs)?;
+        let resolved = tree
+            .resolve(path.as_bytes(), true)
+            .map_err(|source| StepError::Path {
+                path: path.to_owned(),
+                source,
+            })?;
+        match resolved.node.map(|node| &node.kind) {
+            Some(NodeKind::Directory) => return Ok(None),
+            Some(_) => {
+                return Err(StepError::NotADirectory {
+                    path: resolved.path.to_string(),
+                });
+            }
+            None => {}
+        }
+        let user = self.state.config.config.user.clone();
+        let identity = self.accounts_for(&user)?.identity(&user)?;
+        let now = self.shop.clock.seconds();
+        let mut items = Items::default();
+        let mut chain = vec![resolved.path.clone()];
+        let above = std::iter::successors(resolved.path.parent(), ImagePath::parent);
+        chain.extend(above.filter(|dir| !dir.is_root()));
+        for dir in chain {
+            let entry = match tree.get(&dir) {
+                Some(node) => entry_of(dir, node),
+                None => Entry {
+                    path: dir,
+                    kind: EntryKind::Directory,
+                    mode: 0o755,
+                    uid: identity.uid,
+                    gid: identity.gid,
+                    mtime: now,
+                    xattrs: Xattrs::default(),
+                },
+            };
+            items.put(Item {
+                entry,
+                content: Content::None,
+                link: None,
+            });
+        }
+        Ok(Some(self.shop.packer.start(Made::Items(items))))
+    }
+}
