@@ -178,6 +178,29 @@ async fn a_refused_mount_becomes_an_upload() {
     }
 }
 
+// conformance: I31
+#[tokio::test]
+async fn blobs_can_be_claimed_without_their_bytes() {
+    let registry = Registry::start();
+    let (descriptor, bytes) = blob(1000);
+    registry.put_blob("base", &bytes);
+    let repo = registry.repo("a/b");
+    let claimed = client().claim_blob(&repo, &descriptor, &[]).await.unwrap();
+    assert_eq!(claimed, None);
+    let claimed = client()
+        .claim_blob(&repo, &descriptor, &[registry.repo("none")])
+        .await
+        .unwrap();
+    assert_eq!((claimed, registry.open_uploads()), (None, 0));
+    let client = client();
+    let from = [registry.repo("base")];
+    let claimed = client.claim_blob(&repo, &descriptor, &from).await.unwrap();
+    assert_eq!(claimed, Some(Pushed::Mounted));
+    registry.clear_log();
+    let claimed = client.claim_blob(&repo, &descriptor, &from).await.unwrap();
+    assert_eq!((claimed, registry.log().len()), (Some(Pushed::Existed), 0));
+}
+
 // conformance: I32
 #[tokio::test]
 async fn a_broken_upload_starts_again() {
