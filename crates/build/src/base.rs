@@ -28,7 +28,7 @@ pub enum BaseError {
         reference: String,
         /// Why not.
         #[source]
-        source: RegistryError,
+        source: Box<RegistryError>,
     },
     /// The layout does not hold it.
     #[error("cannot read the image from the OCI layout `{dir}`")]
@@ -37,7 +37,7 @@ pub enum BaseError {
         dir: PathBuf,
         /// Why not.
         #[source]
-        source: LayoutError,
+        source: Box<LayoutError>,
     },
     /// A document of the layout is broken.
     #[error("the OCI layout `{dir}` holds a broken document")]
@@ -139,17 +139,17 @@ impl Bases<'_> {
         platform: &Platform,
     ) -> Result<BaseImage, BaseError> {
         match source {
-            ImageSource::Registry(reference) => self.from_registry(reference, platform).await,
+            ImageSource::Registry(reference) => self.registry_image(reference, platform).await,
             ImageSource::Layout { dir, name } => from_layout(dir, name.as_deref(), platform),
         }
     }
 
-    async fn from_registry(
+    async fn registry_image(
         &self,
         reference: &Reference,
         platform: &Platform,
     ) -> Result<BaseImage, BaseError> {
-        if let Some(cached) = self.from_cache(reference, platform).await {
+        if let Some(cached) = self.cache_image(reference, platform).await {
             return cached;
         }
         let shown = reference.familiar();
@@ -159,7 +159,7 @@ impl Bases<'_> {
             .await
             .map_err(|source| BaseError::Registry {
                 reference: shown.clone(),
-                source,
+                source: Box::new(source),
             })?;
         for warning in &image.warnings {
             self.events.event(Event::Warning(warning.clone()));
@@ -172,7 +172,7 @@ impl Bases<'_> {
 
     /// The image from the local volume, if its digest is known and there; a miss is information, never
     /// an error (conformance H22).
-    async fn from_cache(
+    async fn cache_image(
         &self,
         reference: &Reference,
         platform: &Platform,
@@ -232,7 +232,7 @@ fn from_layout(
 ) -> Result<BaseImage, BaseError> {
     let broken = |source| BaseError::Layout {
         dir: dir.to_owned(),
-        source,
+        source: Box::new(source),
     };
     let document = |source| BaseError::LayoutDocument {
         dir: dir.to_owned(),

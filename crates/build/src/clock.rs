@@ -7,12 +7,12 @@ use jiff::Timestamp;
 pub(crate) enum Clock {
     /// The machine's clock, read anew for each step.
     Wall,
-    /// One time for everything: `--reproducible` or SOURCE_DATE_EPOCH (conformance G42, G43).
+    /// One time for everything: `--reproducible` or `SOURCE_DATE_EPOCH` (conformance G42, G43).
     Fixed(i64),
 }
 
 impl Clock {
-    /// The time to use when the caller asked for `--reproducible`, gave SOURCE_DATE_EPOCH, or neither.
+    /// The time to use when the caller asked for `--reproducible`, gave `SOURCE_DATE_EPOCH`, or neither.
     pub(crate) fn choose(reproducible: bool, source_date_epoch: Option<i64>) -> Clock {
         match (source_date_epoch, reproducible) {
             (Some(seconds), _) => Clock::Fixed(seconds),

@@ -111,13 +111,8 @@ struct Text {
 }
 
 impl Text {
-    fn locate(&self, span: Span, instruction: &str) -> Box<Location> {
-        Box::new(Location::new(
-            &self.name,
-            &self.dockerfile,
-            span,
-            instruction,
-        ))
+    fn locate(&self, span: Span, instruction: &str) -> Location {
+        Location::new(&self.name, &self.dockerfile, span, instruction)
     }
 }
 
@@ -139,8 +134,8 @@ struct Build<'a> {
 impl Build<'_> {
     async fn run(&self, mode: Mode) -> Result<BuildReport, BuildError> {
         let settings = self.settings;
-        let download = fetch::client(&settings.registry.user_agent)
-            .map_err(|source| BuildError::Downloads(source))?;
+        let download =
+            fetch::client(&settings.registry.user_agent).map_err(BuildError::Downloads)?;
         let text = self.read_dockerfile(&download).await?;
         let (plan, build_args) = self.plan(&text)?;
         let context = Context::open(&settings.context_dir, None, text.path.as_deref())?;
@@ -237,7 +232,7 @@ impl Build<'_> {
         let target_name = settings.targets.first().map_or("default", String::as_str);
         let global = Plan::global_scope(dockerfile, &settings.platform, target_name, &build_args)
             .map_err(|(span, source)| BuildError::Plan {
-            location: text.locate(span, "ARG"),
+            location: Box::new(text.locate(span, "ARG")),
             source,
         })?;
         for name in unused_build_args(&build_args, &declared(dockerfile)) {
@@ -349,7 +344,7 @@ impl Build<'_> {
         });
         for (key, (span, line), found) in join_all(finds).await {
             let base = found.map_err(|source| BuildError::Base {
-                location: text.locate(span, &line),
+                location: Box::new(text.locate(span, &line)),
                 source: Arc::new(source),
             })?;
             images.insert(key, base);
@@ -613,7 +608,7 @@ fn triggers(
     let escape = plan.dockerfile.directives.escape;
     let parse = |trigger: &String| {
         kiln_dockerfile::parse_trigger(trigger, escape).map_err(|source| BuildError::Base {
-            location: text.locate(span, &format!("ONBUILD {trigger}")),
+            location: Box::new(text.locate(span, &format!("ONBUILD {trigger}"))),
             source: Arc::new(BaseError::Trigger {
                 reference: name.clone(),
                 trigger: trigger.clone(),
@@ -657,7 +652,7 @@ fn plan_error(
     (span, source): (Span, Box<crate::plan::PlanError>),
 ) -> BuildError {
     BuildError::Plan {
-        location: text.locate(span, line),
+        location: Box::new(text.locate(span, line)),
         source,
     }
 }

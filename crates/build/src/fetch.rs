@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::spool::{Piece, Spool};
 
 /// A download that stands still for this long has failed.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// Why a download failed. Queries of URLs may hold signatures, so they are never shown.
 #[derive(Debug, thiserror::Error)]

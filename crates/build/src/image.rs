@@ -107,7 +107,7 @@ fn image_layer(layer: Described, family: Family) -> ImageLayer {
         Described::Base(mut descriptor, diff_id, origin) => {
             descriptor.media_type = descriptor.media_type.in_family(family);
             ImageLayer {
-                descriptor,
+                descriptor: *descriptor,
                 diff_id,
                 bytes: LayerBytes::Base(origin),
             }
@@ -125,7 +125,7 @@ fn image_layer(layer: Described, family: Family) -> ImageLayer {
 
 fn config(base: &ImageConfig, layers: &[ImageLayer], finishing: &Finishing<'_>) -> ImageConfig {
     let mut config = base.clone();
-    config.rootfs.kind = "layers".to_owned();
+    "layers".clone_into(&mut config.rootfs.kind);
     config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
     config
         .config

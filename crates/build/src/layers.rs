@@ -19,16 +19,21 @@ pub(crate) struct Layer(Arc<State>);
 
 #[derive(Debug)]
 enum State {
-    Base {
-        descriptor: Descriptor,
-        diff_id: DiffId,
-        origin: Origin,
-        listing: OnceLock<Vec<Entry>>,
-    },
+    Base(Box<BaseLayer>),
     Made {
         content: Made,
         packed: Promise<Result<Packed, Arc<PackError>>>,
     },
+}
+
+/// A layer that an image brought.
+#[derive(Debug)]
+struct BaseLayer {
+    descriptor: Descriptor,
+    diff_id: DiffId,
+    origin: Origin,
+    /// Its entries, once somebody had to read them.
+    listing: OnceLock<Vec<Entry>>,
 }
 
 /// What a layer of our own is made from.
@@ -51,19 +56,19 @@ pub(crate) struct Packed {
 #[derive(Debug, Clone)]
 pub(crate) enum Described {
     /// A layer of a base, passed on as it is.
-    Base(Descriptor, DiffId, Origin),
+    Base(Box<Descriptor>, DiffId, Origin),
     /// A layer of our own.
     Own(Packed),
 }
 
 impl Layer {
     pub(crate) fn base(descriptor: Descriptor, diff_id: DiffId, origin: Origin) -> Layer {
-        Layer(Arc::new(State::Base {
+        Layer(Arc::new(State::Base(Box::new(BaseLayer {
             descriptor,
             diff_id,
             origin,
             listing: OnceLock::new(),
-        }))
+        }))))
     }
 
     pub(crate) fn made(content: Made) -> (Layer, Promise<Result<Packed, Arc<PackError>>>) {
@@ -79,14 +84,14 @@ impl Layer {
     pub(crate) fn content(&self) -> Option<&Made> {
         match &*self.0 {
             State::Made { content, .. } => Some(content),
-            State::Base { .. } => None,
+            State::Base(_) => None,
         }
     }
 
     /// The diff-id that a base's config gives the layer; `None` for our own.
     pub(crate) fn base_diff_id(&self) -> Option<DiffId> {
         match &*self.0 {
-            State::Base { diff_id, .. } => Some(*diff_id),
+            State::Base(base) => Some(base.diff_id),
             State::Made { .. } => None,
         }
     }
@@ -94,15 +99,10 @@ impl Layer {
     /// Waits until the layer is packed and describes it. Not for async code.
     pub(crate) fn describe(&self) -> Result<Described, Arc<PackError>> {
         match &*self.0 {
-            State::Base {
-                descriptor,
-                diff_id,
-                origin,
-                ..
-            } => Ok(Described::Base(
-                descriptor.clone(),
-                *diff_id,
-                origin.clone(),
+            State::Base(base) => Ok(Described::Base(
+                Box::new(base.descriptor.clone()),
+                base.diff_id,
+                base.origin.clone(),
             )),
             State::Made { packed, .. } => Ok(Described::Own(packed.wait()?)),
         }
@@ -116,7 +116,7 @@ impl Layer {
         blobs: &Blobs,
     ) -> Result<(), BlobError> {
         let applied = match &*self.0 {
-            State::Base { .. } => {
+            State::Base(_) => {
                 self.read_listing(blobs)?;
                 tree.apply_layer(number, self.known_entries().cloned())
             }
@@ -136,19 +136,19 @@ impl Layer {
     }
 
     fn read_listing(&self, blobs: &Blobs) -> Result<(), BlobError> {
-        if let State::Base { listing, .. } = &*self.0
-            && listing.get().is_none()
+        if let State::Base(base) = &*self.0
+            && base.listing.get().is_none()
         {
             let read = blobs.listing(self)?;
             // A second reader of the same layer got the same list.
-            let _ = listing.set(read);
+            let _ = base.listing.set(read);
         }
         Ok(())
     }
 
     fn known_entries(&self) -> impl Iterator<Item = &Entry> {
         let listing = match &*self.0 {
-            State::Base { listing, .. } => listing.get(),
+            State::Base(base) => base.listing.get(),
             State::Made { .. } => None,
         };
         listing.into_iter().flatten()
@@ -161,7 +161,7 @@ impl Layer {
         visit: &mut dyn FnMut(&Entry),
     ) -> Result<(), BlobError> {
         match &*self.0 {
-            State::Base { .. } => {
+            State::Base(_) => {
                 self.read_listing(blobs)?;
                 self.known_entries().for_each(visit);
             }
@@ -175,21 +175,16 @@ impl Layer {
 
     /// Remembers the entries of a base layer that somebody had to read anyway.
     pub(crate) fn learn_listing(&self, entries: Vec<Entry>) {
-        if let State::Base { listing, .. } = &*self.0 {
+        if let State::Base(base) = &*self.0 {
             // The first list is as good as any other.
-            let _ = listing.set(entries);
+            let _ = base.listing.set(entries);
         }
     }
 
     /// Where the blob of a base layer comes from.
     pub(crate) fn origin(&self) -> Option<(&Descriptor, DiffId, &Origin)> {
         match &*self.0 {
-            State::Base {
-                descriptor,
-                diff_id,
-                origin,
-                ..
-            } => Some((descriptor, *diff_id, origin)),
+            State::Base(base) => Some((&base.descriptor, base.diff_id, &base.origin)),
             State::Made { .. } => None,
         }
     }

@@ -44,7 +44,7 @@ pub enum OutputError {
         path: PathBuf,
         /// Why it failed.
         #[source]
-        source: LayoutError,
+        source: Box<LayoutError>,
     },
     /// A layer of the base cannot be had.
     #[error(transparent)]
@@ -134,7 +134,7 @@ pub(crate) async fn write_layout(
     let files = layer_files(blobs, image).await?;
     let failed = |source| OutputError::Layout {
         path: path.to_owned(),
-        source,
+        source: Box::new(source),
     };
     let layout = Layout::create(path).map_err(failed)?;
     for (descriptor, _, file) in &files {

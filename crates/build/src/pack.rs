@@ -58,7 +58,7 @@ pub(crate) struct PackOptions {
     pub(crate) threads: usize,
     /// Every entry gets this time: `--reproducible` (G42).
     pub(crate) mtime: Option<i64>,
-    /// Times after this one are cut to it: SOURCE_DATE_EPOCH with `--reproducible` (G43).
+    /// Times after this one are cut to it: `SOURCE_DATE_EPOCH` with `--reproducible` (G43).
     pub(crate) mtime_clamp: Option<i64>,
 }
 

@@ -84,6 +84,9 @@ pub(crate) enum StageRoot {
     InPlace(InPlaceRoot),
 }
 
+/// The directory of a base, once somebody unpacked it; locked while that goes on.
+type BaseSlot = Arc<Mutex<Option<LayerDir>>>;
+
 /// Makes roots: the work folder, the mode, and the base directories that stages share.
 pub(crate) struct Roots {
     dir: PathBuf,
@@ -95,7 +98,7 @@ pub(crate) struct Roots {
     keep: Vec<PathBuf>,
     threads: usize,
     counter: AtomicUsize,
-    bases: Mutex<HashMap<Vec<DiffId>, Arc<Mutex<Option<LayerDir>>>>>,
+    bases: Mutex<HashMap<Vec<DiffId>, BaseSlot>>,
     in_place: Arc<in_place::Floor>,
 }
 

@@ -56,7 +56,7 @@ impl GlobalScope {
         &mut self,
         args: &[ArgDef],
         build_args: &BuildArgs,
-        expander: &Expander,
+        expander: Expander,
     ) -> Result<(), ExpandError> {
         for arg in args {
             let name = expander.word(&arg.name, self)?.text;
@@ -111,7 +111,7 @@ impl StageScope {
         args: &[ArgDef],
         build_args: &BuildArgs,
         global: &GlobalScope,
-        expander: &Expander,
+        expander: Expander,
     ) -> Result<Vec<(String, Option<String>)>, ExpandError> {
         let mut shown = Vec::with_capacity(args.len());
         for arg in args {
@@ -236,18 +236,13 @@ mod tests {
             .declare(
                 &[arg("A", Some("1")), arg("B", Some("${nope:?}"))],
                 &given,
-                &expander,
+                expander,
             )
             .unwrap();
         let mut stage = StageScope::default();
         assert_eq!(stage.get("A"), None);
         stage
-            .declare(
-                &[arg("A", None), arg("B", None)],
-                &given,
-                &global,
-                &expander,
-            )
+            .declare(&[arg("A", None), arg("B", None)], &given, &global, expander)
             .unwrap();
         assert_eq!(stage.get("A"), Some("1"));
         assert_eq!(stage.get("B"), Some("given"));
@@ -277,7 +272,7 @@ mod tests {
                 &[arg("A", None), arg("NONE", None), arg("EMPTY", Some(""))],
                 &given,
                 &global,
-                &expander,
+                expander,
             )
             .unwrap();
         stage
@@ -285,7 +280,7 @@ mod tests {
                 &[arg("N", Some("x")), arg("N", Some("${N}-dev"))],
                 &given,
                 &global,
-                &expander,
+                expander,
             )
             .unwrap();
         let env = stage.run_env(&config_env, &given);

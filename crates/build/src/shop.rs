@@ -29,7 +29,7 @@ use crate::stage::{Finished, State};
 use crate::step::StepError;
 
 /// What `--from` may name besides stages.
-pub(crate) type Images = BTreeMap<(ImageSource, Platform), BaseImage>;
+pub(crate) type Images = BTreeMap<(Box<ImageSource>, Platform), BaseImage>;
 
 /// The outcome of a stage; `None` when it failed.
 pub(crate) type StageOutcome = Option<Arc<Finished>>;

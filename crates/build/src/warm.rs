@@ -174,7 +174,9 @@ async fn images_of(
     let mut images = Vec::new();
     for stage in 0..plan.dockerfile.stages.len() {
         let base = plan.base(stage).map_err(planned)?;
-        if let Source::Image(ImageSource::Registry(reference), platform) = base {
+        if let Source::Image(source, platform) = base
+            && let ImageSource::Registry(reference) = *source
+        {
             images.push((reference, platform));
         }
     }

@@ -60,12 +60,12 @@ impl OverlayRoot {
             self.applied = base.len();
             self.lowers.push(Lower { path, dir });
         }
-        for number in self.applied..layers.len() {
+        for (number, layer) in layers.iter().enumerate().skip(self.applied) {
             // Such a layer has no whiteouts: it comes from COPY, ADD or WORKDIR, and its own parents
             // come with it, so it can be unpacked on nothing.
             let path = self.roots.fresh_dir("layer")?;
             let root = Root::open(&path)?;
-            self.roots.unpack(&layers[number], &root, &|_| false)?;
+            self.roots.unpack(layer, &root, &|_| false)?;
             self.push(path, Arc::new(root), number);
         }
         Ok(())

@@ -34,7 +34,7 @@ impl Stepper<'_> {
             }
         }
         let view = self.shop.context_view()?;
-        self.transfer(&view, transfer)
+        self.transfer(&view, &transfer)
     }
 
     fn add_source(&self, path: String, checksum: Option<Digest>) -> Result<CopySource, StepError> {

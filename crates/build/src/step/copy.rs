@@ -34,7 +34,7 @@ impl Stepper<'_> {
     pub(super) fn copy(&mut self, copy: &Copy) -> Result<(), StepError> {
         let view = match &copy.from {
             None => self.shop.context_view()?,
-            Some(from) => self.from_view(from)?,
+            Some(from) => self.view_of(from)?,
         };
         let mut transfer = Transfer {
             name: "COPY",
@@ -64,15 +64,15 @@ impl Stepper<'_> {
                 Source::Heredoc(heredoc) => self.inline(heredoc, &mut transfer)?,
             }
         }
-        self.transfer(&view, transfer)
+        self.transfer(&view, &transfer)
     }
 
     /// The files that `--from` names.
-    pub(super) fn from_view(&self, from: &str) -> Result<Arc<dyn FileView>, StepError> {
+    pub(super) fn view_of(&self, from: &str) -> Result<Arc<dyn FileView>, StepError> {
         let source = self
             .shop
             .plan
-            .from_value(self.stage, from, self.span)
+            .source_of(self.stage, from, self.span)
             .map_err(|(_, error)| error)?;
         let finished = self.shop.wait_for(&source)?;
         Ok(finished.view(&self.shop.blobs, &self.shop.work)?)
@@ -106,7 +106,7 @@ impl Stepper<'_> {
     pub(super) fn transfer(
         &mut self,
         view: &Arc<dyn FileView>,
-        transfer: Transfer,
+        transfer: &Transfer,
     ) -> Result<(), StepError> {
         let owner = match &transfer.chown {
             Some(chown) => Some(self.accounts_for(chown)?.owner(chown)?),

@@ -48,7 +48,7 @@ impl Stepper<'_> {
             args,
             &shop.build_args,
             &shop.plan.global,
-            &shop.plan.expander,
+            shop.plan.expander,
         )?;
         let pairs = shown
             .iter()

@@ -232,7 +232,7 @@ fn seed_cache(
     if let Some(from) = &mount.from {
         let source = mount.source.as_deref().unwrap_or("/");
         step.shop
-            .unpack_view(&step.from_view(from)?, source, true, fresh.path())?;
+            .unpack_view(&step.view_of(from)?, source, true, fresh.path())?;
     }
     let mode = mount.mode.unwrap_or(0o755);
     fs::set_permissions(fresh.path(), Permissions::from_mode(mode))
@@ -274,7 +274,7 @@ fn stage_path(step: &mut Stepper<'_>, from: &str, source: &str) -> Result<PathBu
     let named = step
         .shop
         .plan
-        .from_value(step.stage, from, step.span)
+        .source_of(step.stage, from, step.span)
         .map_err(|(_, error)| error)?;
     let finished = step.shop.wait_for(&named)?;
     let dir = step.shop.expose(&named, &finished)?;
