@@ -1,2 +1,68 @@
-//! x
-fn main() {}
+//! Fetches base images into a folder that builds take them from, with kaniko's command line.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use kiln_build::{Event, WarmReport};
+use kiln_options::{
+    CommandLine as _, Stop, WarmerCommand, WarmerOptions, byte_size, report_failure, start_logging,
+};
+
+fn main() -> ExitCode {
+    // The library may start this executable again as its helper.
+    kiln_build::init();
+    let options = match WarmerCommand::read(std::env::args_os()) {
+        Ok(command) => command.options,
+        Err(stop) => return stop.report(),
+    };
+    if let Err(error) = start_logging(&options.log, &|name| std::env::var_os(name)) {
+        return report_failure(&error, None, None, 1);
+    }
+    warm(&options)
+}
+
+fn warm(options: &WarmerOptions) -> ExitCode {
+    let settings = match options.resolve(&|name| std::env::var_os(name)) {
+        Ok(settings) => settings,
+        Err(error) => return Stop::Wrong(error).report(),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return report_failure(&error, None, None, 1),
+    };
+    // An interrupted warmer needs no care: whatever is not complete has no name in the cache (H33).
+    match runtime.block_on(kiln_build::warm(settings, Arc::new(log))) {
+        Ok(report) => summary(&report),
+        Err(error) => report_failure(&error, None, None, 1),
+    }
+}
+
+fn log(event: Event) {
+    match event {
+        Event::Info(text) => tracing::info!("{text}"),
+        Event::Warning(text) => tracing::warn!("{text}"),
+        Event::BlobFetched { digest, size } => {
+            tracing::debug!("fetched {digest}: {}", byte_size(size));
+        }
+        other => tracing::debug!("{other:?}"),
+    }
+}
+
+/// One image that failed fails the run, unlike with kaniko, where all have to (H38); which ones, is logged already.
+fn summary(report: &WarmReport) -> ExitCode {
+    let wanted = report.images.len();
+    if report.is_complete() {
+        tracing::info!("all {wanted} images are in the cache");
+        return ExitCode::SUCCESS;
+    }
+    let missing = report
+        .images
+        .iter()
+        .filter(|image| image.outcome.is_err())
+        .count();
+    tracing::error!("{missing} of {wanted} images are not in the cache");
+    ExitCode::FAILURE
+}

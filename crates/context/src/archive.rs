@@ -25,7 +25,10 @@ impl ArchiveCompression {
         const MAGIC: [(&[u8], ArchiveCompression); 4] = [
             (&[0x1f, 0x8b, 0x08], ArchiveCompression::Gzip),
             (b"BZh", ArchiveCompression::Bzip2),
-            (&[0xfd, b'7', b'z', b'X', b'Z', 0x00], ArchiveCompression::Xz),
+            (
+                &[0xfd, b'7', b'z', b'X', b'Z', 0x00],
+                ArchiveCompression::Xz,
+            ),
             (&[0x28, 0xb5, 0x2f, 0xfd], ArchiveCompression::Zstd),
         ];
         MAGIC
@@ -43,7 +46,8 @@ pub fn open_tar<'a, R: Read + Send + 'a>(
     stream: R,
 ) -> io::Result<Option<Box<dyn Read + Send + 'a>>> {
     let mut stream = stream;
-    let (head, stream) = peek(&mut stream, 6).map(|head| (head.clone(), head.chain_owned(stream)))?;
+    let (head, stream) =
+        peek(&mut stream, 6).map(|head| (head.clone(), head.chain_owned(stream)))?;
     let mut plain: Box<dyn Read + Send + 'a> = match ArchiveCompression::detect(&head.0) {
         ArchiveCompression::None => Box::new(stream),
         ArchiveCompression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(stream)),

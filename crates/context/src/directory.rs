@@ -49,9 +49,12 @@ impl DirectoryView {
         let Ok(children) = self.root.read_dir(dir) else {
             return false;
         };
-        children
-            .into_iter()
-            .any(|child| !self.hides(&dir.join(&child.name), child.file_type == FileType::Directory))
+        children.into_iter().any(|child| {
+            !self.hides(
+                &dir.join(&child.name),
+                child.file_type == FileType::Directory,
+            )
+        })
     }
 
     /// The entry of a file that was just looked at; `None` for a socket (conformance E10).

@@ -3,6 +3,10 @@
 use kiln_oci::LayerCompression;
 
 /// The gzip level used when none is asked for.
+///
+/// Measured with zlib-rs 0.6 on one core, source code and binaries mixed: level 3 packs 150 to 170 MB/s, 4 about
+/// 10 % less for 3 % smaller layers, 5 and 6 (100 MB/s) win 2 to 3 % more. Level 1 does 300 MB/s, but its
+/// layers are 40 % larger, which every pull pays for. `examples/throughput.rs` repeats the measurement.
 pub const DEFAULT_GZIP_LEVEL: u32 = 4;
 
 /// The zstd level used when none is asked for, which is zstd's own default.

@@ -1,11 +1,14 @@
 //! Unpacking a layer below a root.
 
+mod unpacker;
+
 use std::fmt;
 use std::io::Read;
 
 use kiln_oci::DiffId;
 
 use crate::{Entry, ImagePath, LayerError, LayerReader, Root};
+use unpacker::Unpacker;
 
 /// Whether owners are set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,10 +135,23 @@ pub struct ExtractReport {
 ///
 /// The result does not depend on the process's umask. On error the root holds a part of the layer.
 pub fn extract<R: Read>(
-    reader: LayerReader<R>,
+    mut reader: LayerReader<R>,
     root: &Root,
     options: &ExtractOptions<'_>,
 ) -> Result<ExtractReport, LayerError> {
-    let _ = (reader, root, options);
-    todo!()
+    let mut unpacker = Unpacker::new(root, options);
+    let mut listing = Vec::new();
+    while let Some((entry, mut content)) = reader.next_entry()? {
+        unpacker.entry(&entry, &mut content)?;
+        if options.keep_listing {
+            listing.push(entry);
+        }
+    }
+    unpacker.finish_directories()?;
+    Ok(ExtractReport {
+        diff_id: reader.finish()?,
+        skipped: unpacker.skipped,
+        unresolved_links: unpacker.unresolved_links,
+        listing,
+    })
 }

@@ -24,14 +24,27 @@
 //! # Ok::<(), kiln_layer::LayerError>(())
 //! ```
 
+mod attributes;
+mod block;
 mod compression;
+mod decode;
+mod deflate;
 mod entry;
 mod error;
 mod extract;
+mod frame;
+mod header;
+mod incompressible;
+mod interpret;
 mod listing;
 mod path;
+mod pax;
+mod pipeline;
 mod reader;
 mod root;
+mod source;
+mod sparse;
+mod stage;
 mod tree;
 mod writer;
 

@@ -1,11 +1,22 @@
 //! A directory used as a root: the one place for file access by paths that are not trusted.
 
+mod lookup;
+mod metadata;
+
+use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Entry, ImagePath, LayerError, Owners, Skipped};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::{Entry, EntryKind, ImagePath, LayerError, Owners, Skipped};
+
+pub(crate) use metadata::{set_metadata_at, set_times_at, set_xattrs, times};
 
 /// A host directory below which every path is resolved as if the process were chrooted there: absolute symlinks
 /// start at it and `..` stops at it.
@@ -120,8 +131,14 @@ impl Default for NewDirectory {
 impl Root {
     /// Opens an existing directory of the host.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, LayerError> {
-        let _ = dir.as_ref();
-        todo!()
+        let path = dir.as_ref();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|error| LayerError::io("open", path, error))?;
+        Ok(Self {
+            dir: Arc::new(dir),
+            path: path.to_owned(),
+        })
     }
 
     /// The host path it was opened by, for messages and mounts.
@@ -131,45 +148,80 @@ impl Root {
 
     /// Metadata of `path`, whose last component is not followed; `None` when it does not exist.
     pub fn stat(&self, path: &ImagePath) -> Result<Option<Stat>, LayerError> {
-        let _ = path;
-        todo!()
+        if path.is_root() {
+            let stat = rustix::fs::fstat(&self.dir).map_err(self.failed("read", path))?;
+            return Ok(Some(Stat::from(stat)));
+        }
+        let Some(parent) = self.find_parent(path)? else {
+            return Ok(None);
+        };
+        stat_at(parent.dir.as_fd(), &parent.name).map_err(self.failed("read", path))
     }
 
     /// `path` as a layer entry, with link text and extended attributes; `None` when it does not exist or is a
     /// socket. Hard links are not detected: every name is a [`File`](crate::EntryKind::File).
     pub fn entry(&self, path: &ImagePath) -> Result<Option<Entry>, LayerError> {
-        let _ = path;
-        todo!()
+        let Some(stat) = self.stat(path)? else {
+            return Ok(None);
+        };
+        let (major, minor) = (stat.major, stat.minor);
+        let kind = match stat.file_type {
+            FileType::File => EntryKind::File { size: stat.size },
+            FileType::Directory => EntryKind::Directory,
+            FileType::Symlink => EntryKind::Symlink {
+                target: self.read_link(path)?,
+            },
+            FileType::CharDevice => EntryKind::CharDevice { major, minor },
+            FileType::BlockDevice => EntryKind::BlockDevice { major, minor },
+            FileType::Fifo => EntryKind::Fifo,
+            FileType::Socket => return Ok(None),
+        };
+        let xattrs = match kind {
+            EntryKind::File { .. } | EntryKind::Directory => {
+                let file = self.open_with(path, OFlags::RDONLY | OFlags::NONBLOCK, false)?;
+                metadata::read_xattrs(&file).map_err(self.failed("read attributes of", path))?
+            }
+            _ => crate::Xattrs::new(),
+        };
+        Ok(Some(Entry {
+            mode: stat.mode,
+            uid: stat.uid,
+            gid: stat.gid,
+            mtime: stat.mtime,
+            xattrs,
+            ..Entry::new(path.clone(), kind)
+        }))
     }
 
     /// The text of a symlink.
     pub fn read_link(&self, path: &ImagePath) -> Result<Vec<u8>, LayerError> {
-        let _ = path;
-        todo!()
+        let parent = self.open_parent(path)?;
+        let text = rustix::fs::readlinkat(&parent.dir, name_of(&parent.name), Vec::new())
+            .map_err(self.failed("read link", path))?;
+        Ok(text.into_bytes())
     }
 
     /// Follows symlinks inside the root, in the last component as well if `follow_last`; `..` stops at the root.
     pub fn resolve(&self, path: &[u8], follow_last: bool) -> Result<ResolvedPath, LayerError> {
-        let _ = (path, follow_last);
-        todo!()
+        lookup::walk(self, path, follow_last).map(|walked| walked.resolved)
     }
 
     /// Opens a file for reading; with `follow_last` a symlink is followed inside the root, otherwise it is an error.
     pub fn open_file(&self, path: &ImagePath, follow_last: bool) -> Result<File, LayerError> {
-        let _ = (path, follow_last);
-        todo!()
+        let fd = self.open_with(path, OFlags::RDONLY, follow_last)?;
+        Ok(File::from(fd))
     }
 
     /// The content of a directory in byte order of the names; a symlink to a directory is followed.
     pub fn read_dir(&self, path: &ImagePath) -> Result<Vec<DirEntry>, LayerError> {
-        let _ = path;
-        todo!()
+        let dir = self.open_with(path, OFlags::RDONLY | OFlags::DIRECTORY, true)?;
+        list(&dir).map_err(self.failed("list", path))
     }
 
     /// Opens the directory that holds `path`, following symlinks on the way; it must exist.
     pub fn open_parent(&self, path: &ImagePath) -> Result<Parent, LayerError> {
-        let _ = path;
-        todo!()
+        let missing = || LayerError::io("find", self.host(path), io::ErrorKind::NotFound);
+        self.find_parent(path)?.ok_or_else(missing)
     }
 
     /// Makes `path` and what is missing on the way to it, and gives the paths that were made, top first.
@@ -178,26 +230,52 @@ impl Root {
         path: &ImagePath,
         new: &NewDirectory,
     ) -> Result<Vec<ImagePath>, LayerError> {
-        let _ = (path, new);
-        todo!()
+        let found = self.resolve(path.as_bytes(), true)?;
+        let names: Vec<&[u8]> = found.path.components().collect();
+        let mut made = Vec::new();
+        for depth in names.len() - found.missing..names.len() {
+            let at = ImagePath::from_clean(names[..=depth].join(&b'/'));
+            let parent = self.open_parent(&at)?;
+            make_directory(&parent, new).map_err(self.failed("create directory", &at))?;
+            made.push(at);
+        }
+        if made.is_empty() && !self.is_directory(&found.path)? {
+            return Err(LayerError::NotADirectory {
+                path: found.path,
+                wanted: path.clone(),
+            });
+        }
+        Ok(made)
+    }
+
+    fn is_directory(&self, path: &ImagePath) -> Result<bool, LayerError> {
+        let stat = self.stat(path)?;
+        Ok(stat.is_some_and(|stat| stat.file_type == FileType::Directory))
     }
 
     /// Makes a new empty file with this mode, whatever the umask, and opens it for writing; it must not exist.
     pub fn create_file(&self, path: &ImagePath, mode: u32) -> Result<File, LayerError> {
-        let _ = (path, mode);
-        todo!()
+        let parent = self.open_parent(path)?;
+        let failed = self.failed("create", path);
+        let file = create_at(parent.dir.as_fd(), &parent.name).map_err(&failed)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(&failed)?;
+        Ok(file)
     }
 
     /// Makes a symlink with this text.
     pub fn symlink(&self, path: &ImagePath, target: &[u8]) -> Result<(), LayerError> {
-        let _ = (path, target);
-        todo!()
+        let parent = self.open_parent(path)?;
+        rustix::fs::symlinkat(name_of(target), &parent.dir, name_of(&parent.name))
+            .map_err(self.failed("create symlink", path))
     }
 
     /// Makes `path` a further name of `existing`, whose last component is not followed.
     pub fn hard_link(&self, path: &ImagePath, existing: &ImagePath) -> Result<(), LayerError> {
-        let _ = (path, existing);
-        todo!()
+        let from = self.open_parent(existing)?;
+        let to = self.open_parent(path)?;
+        let (old, new) = (name_of(&from.name), name_of(&to.name));
+        rustix::fs::linkat(&from.dir, old, &to.dir, new, AtFlags::empty())
+            .map_err(self.failed("create hard link", path))
     }
 
     /// Makes a device node or fifo; other types are an error.
@@ -208,14 +286,17 @@ impl Root {
         mode: u32,
         device: (u32, u32),
     ) -> Result<(), LayerError> {
-        let _ = (path, file_type, mode, device);
-        todo!()
+        let parent = self.open_parent(path)?;
+        make_node(parent.dir.as_fd(), &parent.name, file_type, mode, device)
+            .map_err(self.failed("create device", path))
     }
 
     /// Renames inside the root; neither last component is followed.
     pub fn rename(&self, from: &ImagePath, to: &ImagePath) -> Result<(), LayerError> {
-        let _ = (from, to);
-        todo!()
+        let old = self.open_parent(from)?;
+        let new = self.open_parent(to)?;
+        rustix::fs::renameat(&old.dir, name_of(&old.name), &new.dir, name_of(&new.name))
+            .map_err(self.failed("rename", from))
     }
 
     /// Deletes `path` with all below it, without following symlinks; what does not exist is fine. Paths that `keep`
@@ -225,20 +306,319 @@ impl Root {
         path: &ImagePath,
         keep: &dyn Fn(&ImagePath) -> bool,
     ) -> Result<bool, LayerError> {
-        let _ = (path, keep);
-        todo!()
+        let Some(stat) = self.stat(path)? else {
+            return Ok(true);
+        };
+        // The root itself always stays, so it is not asked about.
+        if !path.is_root() && keep(path) {
+            return Ok(false);
+        }
+        let mut all = true;
+        if stat.file_type == FileType::Directory {
+            for child in self.list_directory(path)? {
+                all &= self.remove_tree(&path.join(&child.name), keep)?;
+            }
+        }
+        if path.is_root() || !all {
+            return Ok(all && path.is_root());
+        }
+        let parent = self.open_parent(path)?;
+        let flags = match stat.file_type {
+            FileType::Directory => AtFlags::REMOVEDIR,
+            _ => AtFlags::empty(),
+        };
+        rustix::fs::unlinkat(&parent.dir, name_of(&parent.name), flags)
+            .map_err(self.failed("remove", path))?;
+        Ok(true)
+    }
+
+    /// As [`Root::read_dir`], but a symlink is not followed.
+    fn list_directory(&self, path: &ImagePath) -> Result<Vec<DirEntry>, LayerError> {
+        let dir = self.open_with(path, OFlags::RDONLY | OFlags::DIRECTORY, false)?;
+        list(&dir).map_err(self.failed("list", path))
     }
 
     /// Sets owner, mode, extended attributes and time of what is at the entry's path, in this order
     /// (conformance: G35); gives the attributes that could not be set.
     pub fn set_metadata(&self, entry: &Entry, owners: Owners) -> Result<Vec<Skipped>, LayerError> {
-        let _ = (entry, owners);
-        todo!()
+        let failed = self.failed("set attributes of", &entry.path);
+        if entry.path.is_root() {
+            let dir = self.open_with(&entry.path, OFlags::RDONLY | OFlags::DIRECTORY, false)?;
+            let skipped = set_metadata_at(dir.as_fd(), b".", entry, owners).map_err(&failed)?;
+            set_times_at(dir.as_fd(), b".", entry.mtime).map_err(&failed)?;
+            return Ok(skipped);
+        }
+        let parent = self.open_parent(&entry.path)?;
+        let dir = parent.dir.as_fd();
+        let skipped = set_metadata_at(dir, &parent.name, entry, owners).map_err(&failed)?;
+        set_times_at(dir, &parent.name, entry.mtime).map_err(&failed)?;
+        Ok(skipped)
+    }
+
+    fn open_with(
+        &self,
+        path: &ImagePath,
+        flags: OFlags,
+        follow_last: bool,
+    ) -> Result<OwnedFd, LayerError> {
+        lookup::open(self, path, flags, follow_last)
+    }
+
+    /// The parent of `path`; `None` when a directory on the way is missing or is none.
+    fn find_parent(&self, path: &ImagePath) -> Result<Option<Parent>, LayerError> {
+        lookup::parent(self, path)
+    }
+
+    /// A path of the root as the host names it, for messages.
+    pub(crate) fn host(&self, path: &ImagePath) -> PathBuf {
+        self.path.join(path.as_path())
+    }
+
+    fn failed(
+        &self,
+        operation: &'static str,
+        path: &ImagePath,
+    ) -> impl Fn(Errno) -> LayerError + use<> {
+        let path = self.host(path);
+        move |error| LayerError::io(operation, &path, error)
     }
 }
 
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
+    }
+}
+
+impl From<rustix::fs::Stat> for Stat {
+    #[expect(
+        clippy::unnecessary_cast,
+        reason = "the widths differ between architectures"
+    )]
+    fn from(stat: rustix::fs::Stat) -> Self {
+        Self {
+            file_type: FileType::of(rustix::fs::FileType::from_raw_mode(stat.st_mode)),
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: stat.st_size as u64,
+            mtime: stat.st_mtime as i64,
+            mtime_nanos: stat.st_mtime_nsec as u32,
+            ctime: stat.st_ctime as i64,
+            ctime_nanos: stat.st_ctime_nsec as u32,
+            dev: stat.st_dev as u64,
+            ino: stat.st_ino as u64,
+            links: stat.st_nlink as u64,
+            major: rustix::fs::major(stat.st_rdev),
+            minor: rustix::fs::minor(stat.st_rdev),
+        }
+    }
+}
+
+impl FileType {
+    fn of(file_type: rustix::fs::FileType) -> Self {
+        match file_type {
+            rustix::fs::FileType::Directory => Self::Directory,
+            rustix::fs::FileType::Symlink => Self::Symlink,
+            rustix::fs::FileType::CharacterDevice => Self::CharDevice,
+            rustix::fs::FileType::BlockDevice => Self::BlockDevice,
+            rustix::fs::FileType::Fifo => Self::Fifo,
+            rustix::fs::FileType::Socket => Self::Socket,
+            rustix::fs::FileType::RegularFile | rustix::fs::FileType::Unknown => Self::File,
+        }
+    }
+}
+
+/// Bytes as a name for a system call.
+pub(crate) fn name_of(name: &[u8]) -> &OsStr {
+    OsStr::from_bytes(name)
+}
+
+/// Metadata of a name in a directory; `None` when there is no such name.
+pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(dir, name_of(name), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(Stat::from(stat))),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A new file that only its owner can use until its mode is set.
+pub(crate) fn create_at(dir: BorrowedFd<'_>, name: &[u8]) -> Result<File, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name_of(name), flags, Mode::RUSR | Mode::WUSR).map(File::from)
+}
+
+/// A new device node or fifo.
+pub(crate) fn make_node(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    file_type: FileType,
+    mode: u32,
+    (major, minor): (u32, u32),
+) -> Result<(), Errno> {
+    let file_type = match file_type {
+        FileType::CharDevice => rustix::fs::FileType::CharacterDevice,
+        FileType::BlockDevice => rustix::fs::FileType::BlockDevice,
+        FileType::Fifo => rustix::fs::FileType::Fifo,
+        _ => return Err(Errno::INVAL),
+    };
+    let device = rustix::fs::makedev(major, minor);
+    let bits = Mode::from_raw_mode(mode);
+    rustix::fs::mknodat(dir, name_of(name), file_type, bits, device)?;
+    // The umask had its say in mknod.
+    rustix::fs::chmodat(dir, name_of(name), bits, AtFlags::empty())
+}
+
+fn make_directory(parent: &Parent, new: &NewDirectory) -> Result<(), Errno> {
+    let name = name_of(&parent.name);
+    rustix::fs::mkdirat(&parent.dir, name, Mode::RWXU)?;
+    if let Some((uid, gid)) = new.owner {
+        metadata::chown_at(parent.dir.as_fd(), &parent.name, uid, gid)?;
+    }
+    let mode = Mode::from_raw_mode(new.mode);
+    rustix::fs::chmodat(&parent.dir, name, mode, AtFlags::empty())?;
+    match new.mtime {
+        Some(mtime) => set_times_at(parent.dir.as_fd(), &parent.name, mtime),
+        None => Ok(()),
+    }
+}
+
+/// Names and types in an open directory, sorted.
+fn list(dir: &OwnedFd) -> Result<Vec<DirEntry>, Errno> {
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") {
+            continue;
+        }
+        let file_type = match entry.file_type() {
+            rustix::fs::FileType::Unknown => match stat_at(dir.as_fd(), name)? {
+                Some(stat) => stat.file_type,
+                // Gone since it was listed.
+                None => continue,
+            },
+            known => FileType::of(known),
+        };
+        entries.push(DirEntry {
+            name: name.to_vec(),
+            file_type,
+        });
+    }
+    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    /// A root beside a file that nothing in it may reach.
+    fn fixture() -> (tempfile::TempDir, Root) {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("secret"), "outside").unwrap();
+        let dir = temp.path().join("root");
+        fs::create_dir_all(dir.join("a/b")).unwrap();
+        fs::write(dir.join("a/f"), "inside").unwrap();
+        symlink("/a", dir.join("abs")).unwrap();
+        symlink("../../../../secret", dir.join("out")).unwrap();
+        symlink("loop", dir.join("loop")).unwrap();
+        symlink("../../..", dir.join("a/up")).unwrap();
+        let root = Root::open(&dir).unwrap();
+        (temp, root)
+    }
+
+    // conformance: G28
+    #[test]
+    fn nothing_outside_is_reached() {
+        let (_temp, root) = fixture();
+        assert!(root.open_file(&"out".into(), true).is_err());
+        assert!(root.open_file(&"abs/f".into(), true).is_ok());
+        assert!(root.open_file(&"abs".into(), false).is_err());
+        let cases = [
+            ("abs/f", true, "a/f", 0),
+            ("out", true, "secret", 1),
+            ("out", false, "out", 0),
+            ("a/up/x", true, "x", 1),
+            ("/../a/./b", true, "a/b", 0),
+        ];
+        for (path, follow, expected, missing) in cases {
+            let found = root.resolve(path.as_bytes(), follow).unwrap();
+            assert_eq!(
+                (found.path, found.missing),
+                (ImagePath::from(expected), missing),
+                "{path}"
+            );
+        }
+        assert!(matches!(
+            root.resolve(b"loop/x", true),
+            Err(LayerError::SymlinkLoop { .. })
+        ));
+    }
+
+    // conformance: G28
+    #[test]
+    fn writing_through_a_link_stays_inside() {
+        let (temp, root) = fixture();
+        root.create_file(&"a/up/new".into(), 0o640).unwrap();
+        let made = temp.path().join("root/new");
+        assert_eq!(fs::metadata(made).unwrap().mode() & 0o7777, 0o640);
+        let made = root
+            .create_dir_all(&"abs/c/d".into(), &NewDirectory::default())
+            .unwrap();
+        assert_eq!(made, [ImagePath::from("a/c"), ImagePath::from("a/c/d")]);
+        assert!(
+            root.create_dir_all(&"a/f".into(), &NewDirectory::default())
+                .is_err()
+        );
+        assert!(
+            root.create_dir_all(&"a/f/x".into(), &NewDirectory::default())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_tree_goes_but_for_what_is_kept() {
+        let (temp, root) = fixture();
+        fs::write(temp.path().join("root/a/b/keep"), "").unwrap();
+        let keep = ImagePath::from("a/b/keep");
+        let all = root
+            .remove_tree(&ImagePath::root(), &|path| *path == keep)
+            .unwrap();
+        assert!(!all);
+        let left: Vec<String> = fs::read_dir(temp.path().join("root"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(left, ["a"]);
+        assert!(temp.path().join("root/a/b/keep").exists());
+        assert!(!temp.path().join("root/a/f").exists());
+        assert!(temp.path().join("secret").exists());
+        assert!(root.remove_tree(&"a".into(), &|_| false).unwrap());
+    }
+
+    #[test]
+    fn listings_are_sorted_and_entries_carry_attributes() {
+        let (_temp, root) = fixture();
+        let names: Vec<Vec<u8>> = root
+            .read_dir(&ImagePath::root())
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect();
+        assert_eq!(names, [&b"a"[..], b"abs", b"loop", b"out"]);
+        let link = root.entry(&"abs".into()).unwrap().unwrap();
+        assert_eq!(
+            link.kind,
+            EntryKind::Symlink {
+                target: b"/a".to_vec()
+            }
+        );
+        assert_eq!(root.entry(&"none".into()).unwrap(), None);
+        assert_eq!(root.stat(&"a/f/x".into()).unwrap(), None);
     }
 }

@@ -408,7 +408,7 @@ impl Layout {
     }
 
     /// Waits until no other process changes `index.json`; released on drop.
-    fn lock(&self) -> Result<File, LayoutError> {
+    fn lock(&self) -> Result<IndexLock, LayoutError> {
         let path = self.dir.join(MARKER);
         // Open for writing, which NFS needs for an exclusive lock.
         let file = File::options()
@@ -417,7 +417,18 @@ impl Layout {
             .open(&path)
             .map_err(failed("open", &path))?;
         file.lock().map_err(failed("lock", &path))?;
-        Ok(file)
+        Ok(IndexLock(file))
+    }
+}
+
+/// Unlocks on drop. Closing would not be enough: a child process that was just forked and has yet to exec holds the
+/// same lock.
+struct IndexLock(File);
+
+impl Drop for IndexLock {
+    fn drop(&mut self) {
+        // Should this fail, closing does it a little later.
+        let _ = self.0.unlock();
     }
 }
 

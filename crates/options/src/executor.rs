@@ -58,6 +58,10 @@ impl ExecutorOptions {
     pub fn resolve(&self, env: &Env<'_>) -> Result<Resolved<BuildSettings>, OptionError> {
         let mut notices = Vec::new();
         let build = &self.build;
+        if build.dryrun {
+            // To build and push in its place is the last thing that was asked for.
+            return Err(OptionError::NotAvailable { flag: "--dryrun" });
+        }
         let output = self.output.resolve(env, build.dryrun)?;
         self.layer_cache.check(output.no_push, &mut notices)?;
         let context_dir = self.context.resolve(&mut notices)?;
@@ -113,8 +117,27 @@ impl ExecutorOptions {
             registry: self.push.resolve(&self.registry, env)?,
             skip_push_permission_check: self.push.skip_push_permission_check,
         };
+        notices.extend(without_effect(&settings));
         Ok(Resolved { settings, notices })
     }
+}
+
+/// What was asked for and does not exist yet, as far as the build is still right without it.
+fn without_effect(settings: &BuildSettings) -> Vec<Notice> {
+    let asked = [
+        (settings.materialize, "`--materialize`"),
+        (settings.pre_cleanup, "`--pre-cleanup`"),
+        (settings.cleanup, "`--cleanup`"),
+        (settings.preserve_context, "`--preserve-context`"),
+        (settings.print_plan, "`KANIKO_PRINT_PLAN`"),
+    ];
+    let names = asked
+        .iter()
+        .filter(|(asked, _)| *asked)
+        .map(|(_, name)| name);
+    names
+        .map(|name| Notice(format!("{name} has no effect yet in this version")))
+        .collect()
 }
 
 /// What a build needs to know, checked.

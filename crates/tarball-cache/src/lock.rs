@@ -108,8 +108,11 @@ fn flock(file: &File, wait: bool) -> Result<(), TryLockError> {
 
 impl Drop for EntryLock {
     fn drop(&mut self) {
-        // The file first: another thread must find it free.
-        self.file = None;
+        // The file first: another thread must find it free. Closing it would not be enough: a child process that was
+        // just forked and has yet to exec holds the same lock.
+        if let Some(Err(error)) = self.file.take().map(|file| file.unlock()) {
+            tracing::debug!(digest = %self.digest, %error, "unlocking failed, closing has to do");
+        }
         self.held.lock().remove(&self.digest);
         self.held.released.notify_all();
     }

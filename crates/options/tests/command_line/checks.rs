@@ -130,7 +130,6 @@ fn accepted_combinations() {
     let files = Files::new();
     let table: &[&[&str]] = &[
         &["--no-push"],
-        &["--dryrun"],
         &["--no-push", "--tar-path=@/x"],
         &["--no-push", "--digest-file=@/x"],
         &["--no-push", "-d=a", "--image-name-with-digest-file=@/x"],
@@ -165,6 +164,10 @@ fn notices() {
         count(&["-d=a", "--cache-repo=x", "--cache-ttl=1h"]),
         0,
         "no effect in kaniko either"
+    );
+    assert_eq!(
+        count(&["-d=a", "--materialize", "--cleanup", "--pre-cleanup=false"]),
+        2
     );
     assert_eq!(count(&["-d=a", "--cache"]), 1);
     assert_eq!(count(&["-d=a", "--cache", "--git=depth=1"]), 2);

@@ -97,6 +97,7 @@ fn executor_errors() {
         &["-d=a", "--registry-client-cert=a=b"],
         &["-d=a", "--credential-helpers=goggle"],
         &["-d=a", "--build-arg=SOURCE_DATE_EPOCH=now"],
+        &["--no-push", "--dryrun"],
         &["login"],
         &["push"],
     ];

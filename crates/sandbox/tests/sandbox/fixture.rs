@@ -8,7 +8,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use kiln_sandbox::{
-    Cancel, Entered, Exit, Isolation, Mode, RunRoot, RunSpec, SandboxError, Stream, enter, run,
+    Cancel, Entered, Exit, IdMap, Isolation, Mode, RunRoot, RunSpec, SandboxError, Stream, enter,
+    run,
 };
 
 use rustix::process::WaitOptions;
@@ -112,6 +113,26 @@ impl Fixture {
         matches!(
             self.entered.mode,
             Mode::Namespace { userns: false, .. } | Mode::InPlace
+        )
+    }
+
+    /// Removes the files here, where they can be: outside a user namespace some belong to nobody.
+    pub(crate) fn remove(self) {
+        if self.way != Way::InPlace {
+            for entry in fs::read_dir(&self.work).expect("work").flatten() {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Whether commands can only be root.
+    pub(crate) fn has_single_id(&self) -> bool {
+        matches!(
+            self.entered.mode,
+            Mode::Namespace {
+                ids: IdMap::Single,
+                ..
+            }
         )
     }
 

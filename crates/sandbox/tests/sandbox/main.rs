@@ -90,7 +90,7 @@ fn inside(tests: &[&Test], name: &str, way: &str) -> ExitCode {
         (test.body)(&fixture);
         fixture.check_nothing_left();
     }));
-    drop(fixture);
+    fixture.remove();
     if outcome.is_ok() {
         ExitCode::SUCCESS
     } else {

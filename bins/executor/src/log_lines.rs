@@ -1,0 +1,93 @@
+//! The events of a build as log lines.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use kiln_build::{Event, EventSink};
+use kiln_options::{LogFormat, LogOptions, byte_size};
+
+/// Logs every event as it comes.
+#[derive(Debug)]
+pub(crate) struct LogLines {
+    /// Whether each line has to be a JSON object.
+    json: bool,
+    /// The stages that have begun: once there are two, the output of commands says whose it is.
+    stages: Mutex<BTreeSet<String>>,
+}
+
+impl LogLines {
+    pub(crate) fn new(options: &LogOptions) -> Self {
+        Self {
+            json: options.log_format == LogFormat::Json,
+            stages: Mutex::default(),
+        }
+    }
+
+    /// What a RUN command wrote is passed on whatever the verbosity, as kaniko does.
+    fn output(&self, stage: &str, line: &[u8]) {
+        if self.json {
+            tracing::info!(stage, "{}", String::from_utf8_lossy(line));
+            return;
+        }
+        let mut text = Vec::with_capacity(line.len() + stage.len() + 4);
+        if self
+            .stages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+            > 1
+        {
+            text.extend_from_slice(format!("[{stage}] ").as_bytes());
+        }
+        text.extend_from_slice(line);
+        text.push(b'\n');
+        // Nobody is left to tell when stderr is closed.
+        let _ = std::io::stderr().write_all(&text);
+    }
+}
+
+impl EventSink for LogLines {
+    fn event(&self, event: Event) {
+        match event {
+            Event::Info(text) => tracing::info!("{text}"),
+            Event::Warning(text) => tracing::warn!("{text}"),
+            Event::StepStarted {
+                stage,
+                number,
+                total,
+                text,
+            } => {
+                tracing::info!("[{stage} {number}/{total}] {text}");
+                self.stages
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(stage);
+            }
+            Event::StepFinished {
+                stage,
+                number,
+                took,
+            } => {
+                tracing::debug!("[{stage} {number}] done in {:.1} s", took.as_secs_f64());
+            }
+            Event::Output { stage, line } => self.output(&stage, &line),
+            Event::LayerPacked {
+                digest,
+                size,
+                uncompressed_size,
+            } => {
+                tracing::info!(
+                    "packed layer {digest}: {} from {}",
+                    byte_size(size),
+                    byte_size(uncompressed_size)
+                );
+            }
+            Event::BlobFetched { digest, size } => {
+                tracing::info!("fetched {digest}: {}", byte_size(size));
+            }
+            Event::Pushed { reference, digest } => tracing::info!("pushed {reference}@{digest}"),
+            other => tracing::debug!("{other:?}"),
+        }
+    }
+}

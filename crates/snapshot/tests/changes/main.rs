@@ -1,0 +1,10 @@
+//! What an overlay and a scan say about the same steps, and that a layer made of it brings the result back.
+
+mod cases;
+mod filtered;
+mod laws;
+mod lowers;
+mod mounted;
+mod racing;
+mod settled;
+mod tree;
