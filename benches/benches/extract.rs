@@ -1,9 +1,5 @@
 //! Unpacking a layer, and reading only its headers.
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a bench that cannot run should stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kiln_benches::{layer_of_many, layer_of_one, noise, scratch};

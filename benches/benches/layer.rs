@@ -1,9 +1,5 @@
 //! tar, two hashes and compression, in one pass.
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a bench that cannot run should stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kiln_benches::{noise, prose, small_content, small_path};

@@ -1,9 +1,5 @@
 //! Reading the upper directory of an overlay: what every RUN costs where overlays can be mounted.
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a bench that cannot run should stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

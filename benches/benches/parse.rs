@@ -1,9 +1,5 @@
 //! Reading a Dockerfile.
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a bench that cannot run should stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kiln_benches::dockerfile;

@@ -1,9 +1,5 @@
 //! Looking at a root twice: what every RUN costs where no overlay can be mounted.
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a bench that cannot run should stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
 
 use std::path::Path;
 
@@ -52,7 +48,7 @@ fn many(c: &mut Criterion) {
     let all = nothing().diff(root).unwrap();
     group.bench_function("write, tar", |b| b.iter(|| write(&all, Compression::None)));
     group.bench_function("write, gzip", |b| {
-        b.iter(|| write(&all, Compression::default()))
+        b.iter(|| write(&all, Compression::default()));
     });
     group.finish();
 }

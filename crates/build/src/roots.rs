@@ -295,6 +295,11 @@ impl StageRoot {
         }
     }
 
+    /// Whether the root is the stage's own, and not lent to one stage after the other.
+    pub(crate) fn outlives_its_stage(&self) -> bool {
+        !matches!(self, StageRoot::InPlace(_))
+    }
+
     /// A root for a stage that starts where this one ended; `None` if it has to be made anew.
     pub(crate) fn fork(&self) -> Option<StageRoot> {
         match self {

@@ -140,8 +140,9 @@ impl State {
         }
     }
 
-    /// Ends the stage.
-    pub(crate) fn finish(self) -> Finished {
+    /// Ends the stage, and gives back a root that the next stage has to wait for.
+    pub(crate) fn finish(mut self) -> Finished {
+        self.root = self.root.filter(StageRoot::outlives_its_stage);
         Finished {
             state: self,
             view: OnceLock::new(),

@@ -5,6 +5,7 @@
 //! ```
 #![expect(
     clippy::print_stdout,
+    clippy::cast_precision_loss,
     reason = "its results are for the person who starts it"
 )]
 

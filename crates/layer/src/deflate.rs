@@ -184,7 +184,9 @@ mod tests {
                 let mut part = noise(seed.wrapping_add(n as u64), length);
                 // Runs of small alphabets between the noise.
                 for chunk in part.chunks_mut(70_000).step_by(2) {
-                    chunk.iter_mut().for_each(|b| *b &= (seed >> 8) as u8);
+                    for b in chunk {
+                        *b &= (seed >> 8) as u8;
+                    }
                 }
                 part
             }).collect();

@@ -40,6 +40,9 @@ pub enum Whiteouts {
     Overlay(OpaqueXattr),
 }
 
+/// Says what a directory looks like that a layer takes for granted.
+pub type ImpliedParent = dyn Fn(&ImagePath) -> Option<Entry> + Sync;
+
 /// How [`extract`] treats the layer and the root.
 #[derive(Clone, Copy)]
 pub struct ExtractOptions<'a> {
@@ -57,7 +60,7 @@ pub struct ExtractOptions<'a> {
     /// Metadata for a parent directory that the layer does not bring and the root does not have; root:root 0755
     /// without it (conformance: G30). With [`Whiteouts::Overlay`] this is how such a parent keeps the metadata it
     /// has in the layer below.
-    pub implied_parent: Option<&'a (dyn Fn(&ImagePath) -> Option<Entry> + Sync)>,
+    pub implied_parent: Option<&'a ImpliedParent>,
     /// Fill [`ExtractReport::listing`].
     pub keep_listing: bool,
 }

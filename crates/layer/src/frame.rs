@@ -35,7 +35,7 @@ impl Framer {
         self.records.clear();
         push_pax(&mut self.records, &fields, entry)?;
         if !self.records.is_empty() {
-            push_pax_header(&mut self.blocks, &self.records, &fields)?;
+            push_pax_header(&mut self.blocks, &self.records, &fields);
         }
         self.blocks.extend_from_slice(&fields.encode());
         Ok(&self.blocks)
@@ -159,11 +159,7 @@ fn push_pax(out: &mut Vec<u8>, fields: &Fields<'_>, entry: &Entry) -> Result<(),
     Ok(())
 }
 
-fn push_pax_header(
-    blocks: &mut Vec<u8>,
-    records: &[u8],
-    fields: &Fields<'_>,
-) -> Result<(), LayerError> {
+fn push_pax_header(blocks: &mut Vec<u8>, records: &[u8], fields: &Fields<'_>) {
     let path = fields.name.strip_suffix(b"/").unwrap_or(fields.name);
     let own_name = path.rsplit(|&b| b == b'/').next().unwrap_or(path);
     // Never looked at by readers that understand PAX; those that do not see a file of this name.
@@ -180,7 +176,6 @@ fn push_pax_header(
     blocks.extend_from_slice(&header.encode());
     blocks.extend_from_slice(records);
     blocks.resize(blocks.len().next_multiple_of(RECORD), 0);
-    Ok(())
 }
 
 fn unpackable(entry: &Entry, reason: &'static str) -> LayerError {

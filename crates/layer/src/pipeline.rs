@@ -149,7 +149,7 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         let tar = self.tar.take().map(JoinHandle::join);
         let encoders: Vec<_> = self.encoders.drain(..).map(JoinHandle::join).collect();
         // A panic in a thread is a bug of ours; it goes on in the caller, as it would without threads.
-        for panic in encoders.into_iter().filter_map(Result::err) {
+        if let Some(panic) = encoders.into_iter().find_map(Result::err) {
             std::panic::resume_unwind(panic);
         }
         let out = out.map(|out| out.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

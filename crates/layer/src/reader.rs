@@ -261,7 +261,6 @@ impl<R: Read> LayerReader<R> {
         let content = std::mem::take(&mut self.content);
         let inside = || inside_content(&self.name);
         self.source.skip(content.stored, inside)?;
-        // The padding of the last entry may be missing together with all that follows it.
         self.source.skip(content.padding, inside)
     }
 

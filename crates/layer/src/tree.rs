@@ -169,7 +169,7 @@ impl TreeIndex {
             }
         }
         for entry in added {
-            self.add(layer, entry)?;
+            self.add(layer, &entry)?;
         }
         Ok(())
     }
@@ -320,9 +320,9 @@ impl TreeIndex {
         Ok(())
     }
 
-    fn add(&mut self, layer: u32, entry: Entry) -> Result<(), LayerError> {
+    fn add(&mut self, layer: u32, entry: &Entry) -> Result<(), LayerError> {
         if entry.path.is_root() {
-            self.slots[ROOT as usize].node = Node::of(&entry, layer, NodeKind::Directory);
+            self.slots[ROOT as usize].node = Node::of(entry, layer, NodeKind::Directory);
             return Ok(());
         }
         let found = self.place(&entry.path)?;
@@ -345,10 +345,10 @@ impl TreeIndex {
         Ok(())
     }
 
-    fn node_of(&mut self, layer: u32, entry: Entry) -> Result<Node, LayerError> {
+    fn node_of(&mut self, layer: u32, entry: &Entry) -> Result<Node, LayerError> {
         let EntryKind::Hardlink { target } = &entry.kind else {
             let kind = NodeKind::of(&entry.kind);
-            return Ok(Node::of(&entry, layer, kind));
+            return Ok(Node::of(entry, layer, kind));
         };
         let missing = || LayerError::MissingLinkTarget {
             entry: entry.path.clone(),

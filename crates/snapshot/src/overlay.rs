@@ -117,6 +117,7 @@ impl Walk {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "the queue hands jobs over")]
     fn visit(&self, job: Job, more: &mut Vec<Job>) -> Result<(), SnapshotError> {
         let fail = |operation, errno| self.upper.error(operation, &job.path, errno);
         let fd = match self.upper.open_dir(&job.path) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use kiln_sandbox::{Cancel, Exit, Mode, Network, SandboxError, SetupError, User};
+use kiln_sandbox::{Cancel, Exit, Network, SandboxError, SetupError, User};
 
 use crate::fixture::{Fixture, execute, execute_with, is_running, output, unique_seconds};
 use crate::way::{MANY_IDS, NAMESPACES, Way};

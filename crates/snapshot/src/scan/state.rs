@@ -151,7 +151,7 @@ impl State {
                 match self.dir(node) {
                     Some(below) => todo.push((path, below)),
                     None if node.what == What::Leaf && node.stat.is_file() => {
-                        visit(&path, &node.stat)
+                        visit(&path, &node.stat);
                     }
                     None => {}
                 }

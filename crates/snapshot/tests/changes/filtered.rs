@@ -91,7 +91,7 @@ fn mount_points_are_left_out_whenever_they_appear() {
             MsFlags::empty(),
             none,
         )
-        .unwrap()
+        .unwrap();
     };
     tmpfs("empty");
     // Threads of a pool do not see the mounts of this one: walk on this thread.

@@ -7,31 +7,30 @@ use nix::sched::{CloneFlags, unshare};
 
 /// The attributes overlayfs works with.
 #[derive(Debug, Clone, Copy)]
-pub enum Xattrs {
+pub(crate) enum Xattrs {
     Trusted,
     User,
 }
 
 /// Whether overlays can be mounted here; says why not.
-pub fn can_mount(xattrs: Xattrs) -> bool {
+pub(crate) fn can_mount(xattrs: Xattrs) -> bool {
     let scratch = tempfile::tempdir().unwrap();
-    let reason = match Overlay::try_mount(scratch.path(), &[], xattrs) {
-        Ok(_) => return true,
-        Err(reason) => reason,
+    let Err(reason) = Overlay::try_mount(scratch.path(), &[], xattrs) else {
+        return true;
     };
     println!("skipped: cannot mount an overlay: {reason}");
     false
 }
 
 /// An overlay over directories below `at`; unmounted when dropped.
-pub struct Overlay {
-    pub upper: PathBuf,
-    pub merged: PathBuf,
+pub(crate) struct Overlay {
+    pub(crate) upper: PathBuf,
+    pub(crate) merged: PathBuf,
 }
 
 impl Overlay {
     /// Mounts over `lowers`, topmost first, with everything else in the empty directory `at`.
-    pub fn mount(at: &Path, lowers: &[PathBuf], xattrs: Xattrs) -> Self {
+    pub(crate) fn mount(at: &Path, lowers: &[PathBuf], xattrs: Xattrs) -> Self {
         Self::try_mount(at, lowers, xattrs).unwrap()
     }
 

@@ -16,20 +16,20 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 
 /// A time long ago, so that nothing made by a test has it by chance.
-pub const LONG_AGO: i64 = 1_000_000_000;
+pub(crate) const LONG_AGO: i64 = 1_000_000_000;
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-pub fn write(root: &Path, path: &str, content: impl AsRef<[u8]>) {
+pub(crate) fn write(root: &Path, path: &str, content: impl AsRef<[u8]>) {
     let path = root.join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
 }
 
 /// Sets the modification time, of a link itself too.
-pub fn touch(path: &Path, sec: i64) {
+pub(crate) fn touch(path: &Path, sec: i64) {
     let time = TimeSpec::new(sec, 0);
     utimensat(
         nix::fcntl::AT_FDCWD,
@@ -41,12 +41,12 @@ pub fn touch(path: &Path, sec: i64) {
     .unwrap();
 }
 
-pub fn chmod(path: &Path, mode: u32) {
+pub(crate) fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// Everything below `root` gets the same time, children first.
-pub fn age(root: &Path) {
+pub(crate) fn age(root: &Path) {
     for child in fs::read_dir(root).unwrap() {
         let child = child.unwrap();
         if child.file_type().unwrap().is_dir() {
@@ -57,7 +57,7 @@ pub fn age(root: &Path) {
 }
 
 /// A small tree with one of each.
-pub fn base(root: &Path) {
+pub(crate) fn base(root: &Path) {
     write(root, "etc/passwd", "root");
     write(root, "etc/hosts", "localhost");
     write(root, "bin/a", "program");
@@ -71,7 +71,7 @@ pub fn base(root: &Path) {
 }
 
 /// One short line for each entry: letter, path, and what it leads to.
-pub fn listed(changes: &ChangeSet) -> Vec<String> {
+pub(crate) fn listed(changes: &ChangeSet) -> Vec<String> {
     let line = |entry: &kiln_layer::Entry| {
         let path = entry.path.to_string();
         match &entry.kind {
@@ -92,14 +92,14 @@ pub fn listed(changes: &ChangeSet) -> Vec<String> {
 }
 
 /// The bytes of the layer, uncompressed.
-pub fn layer(changes: &ChangeSet) -> Vec<u8> {
+pub(crate) fn layer(changes: &ChangeSet) -> Vec<u8> {
     let mut writer = LayerWriter::new(Vec::new(), Compression::None, WriterOptions::default());
     changes.write(&mut writer).unwrap();
     writer.finish().unwrap().1
 }
 
 /// Unpacks a layer over what is in `root`.
-pub fn apply(layer: &[u8], root: &Path) {
+pub(crate) fn apply(layer: &[u8], root: &Path) {
     let options = ExtractOptions {
         owners: if is_root() {
             Owners::Keep
@@ -118,7 +118,7 @@ pub fn apply(layer: &[u8], root: &Path) {
 
 /// All that a layer is to bring back, one line for each path. Times of directories are left out: where nothing else
 /// changed they are not recorded.
-pub fn described(root: &Path) -> BTreeMap<Vec<u8>, String> {
+pub(crate) fn described(root: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut found = BTreeMap::new();
     describe(root, root, &mut found);
     found
@@ -133,7 +133,8 @@ fn describe(root: &Path, dir: &Path, found: &mut BTreeMap<Vec<u8>, String>) {
             describe(root, &path, found);
             "directory".to_owned()
         } else if kind.is_symlink() {
-            format!("{} -> {:?}", meta.mtime(), fs::read_link(&path).unwrap())
+            let target = fs::read_link(&path).unwrap();
+            format!("{} -> \"{}\"", meta.mtime(), target.display())
         } else if kind.is_file() {
             let content = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
             format!("{} {content:?}", meta.mtime())
@@ -158,15 +159,11 @@ fn describe(root: &Path, dir: &Path, found: &mut BTreeMap<Vec<u8>, String>) {
     }
 }
 
-pub fn set_note(path: &Path, value: &str) -> rustix::io::Result<()> {
+pub(crate) fn set_note(path: &Path, value: &str) -> rustix::io::Result<()> {
     rustix::fs::lsetxattr(
         path,
         "user.note",
         value.as_bytes(),
         rustix::fs::XattrFlags::empty(),
     )
-}
-
-pub fn path_of(name: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(name))
 }
