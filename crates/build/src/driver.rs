@@ -693,15 +693,35 @@ fn run_stage(
     let _lost = KeepOnDrop(promise.clone());
     let outcome = steps(shop, text, stage, start);
     match outcome {
-        Ok(state) => {
+        Ok((state, made)) => {
             promise.keep(Some(Arc::new(state.finish())));
-            Ok(())
+            // Others may go on already; a layer that cannot be packed still names its line.
+            made.iter().try_for_each(Layered::check)
         }
         Err(error) => {
             promise.keep(None);
             // The build has failed; what other stages do now is for nothing.
             shop.cancel.cancel();
             Err(error)
+        }
+    }
+}
+
+/// A layer and the instruction that made it.
+struct Layered {
+    layer: Layer,
+    location: Location,
+}
+
+impl Layered {
+    /// Waits until the layer is packed.
+    fn check(&self) -> Result<(), BuildError> {
+        match self.layer.describe() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(BuildError::Step {
+                location: Box::new(self.location.clone()),
+                source: Box::new(StepError::Pack(error)),
+            }),
         }
     }
 }
@@ -720,7 +740,7 @@ fn steps(
     text: &(String, Dockerfile),
     stage: usize,
     start: &Start,
-) -> Result<State, BuildError> {
+) -> Result<(State, Vec<Layered>), BuildError> {
     let located = |span: Span, line: &str, source: StepError| BuildError::Step {
         location: Box::new(Location::new(&text.0, &text.1, span, line)),
         source: Box::new(source),
@@ -730,6 +750,7 @@ fn steps(
         begin(shop, stage, start).map_err(|error| located(from.span, &from.source, error))?;
     let name = shop.plan.stage_name(stage);
     let mut stepper = Stepper::new(shop, stage, state);
+    let mut made = Vec::new();
     let own = &shop.plan.dockerfile.stages[stage].instructions;
     let total = start.triggers.len() + own.len();
     for (number, instruction) in start.triggers.iter().chain(own).enumerate() {
@@ -749,16 +770,21 @@ fn steps(
             text: instruction.source.clone(),
         });
         let begun = Instant::now();
+        let layers = stepper.state.layers.len();
         stepper
             .apply(instruction)
             .map_err(|error| located(span, &instruction.source, error))?;
+        made.extend(stepper.state.layers[layers..].iter().map(|layer| Layered {
+            layer: layer.clone(),
+            location: Location::new(&text.0, &text.1, span, &instruction.source),
+        }));
         shop.events.event(Event::StepFinished {
             stage: name.clone(),
             number: number + 1,
             took: begun.elapsed(),
         });
     }
-    Ok(stepper.state)
+    Ok((stepper.state, made))
 }
 
 /// The state that FROM gives.

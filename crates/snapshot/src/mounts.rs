@@ -8,7 +8,7 @@ use kiln_layer::ImagePath;
 
 use crate::error::SnapshotError;
 
-const MOUNTINFO: &str = "/proc/self/mountinfo";
+const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
 /// The mount points strictly below `root`, relative to it, sorted and each once (conformance: G24).
 ///

@@ -120,7 +120,7 @@ fn own_image_without_seccomp_builds_in_a_namespace() {
     own_image(
         &["--security-opt=seccomp=unconfined"],
         WITH_RUN,
-        &["isolation: namespace"],
+        &["isolation: user namespace"],
     );
 }
 

@@ -155,6 +155,6 @@ fn mistakes_in_mounts_are_errors() {
             .dockerfile(format!("FROM {base}\nRUN --mount={mount} true\n"));
         case.build(&context)
             .run()
-            .failed(1, &[word, "Dockerfile:2"]);
+            .failed(1, &[word, "Dockerfile", "2"]);
     }
 }

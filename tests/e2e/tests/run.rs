@@ -41,7 +41,7 @@ fn exec_form_looks_in_the_images_path() {
     needs_root!();
     assert_eq!(
         seen(
-            "ENV PATH=/opt:/bin\nRUN mkdir /opt && ln -s /bin/touch /opt/only-here\nRUN [\"only-here\", \"/seen\"]"
+            "ENV PATH=/opt:/bin\nRUN mkdir /opt && printf '#!/bin/sh\\ntouch $1\\n' > /opt/only-here && chmod +x /opt/only-here\nRUN [\"only-here\", \"/seen\"]"
         ),
         ""
     );
@@ -125,8 +125,7 @@ fn nothing_of_the_builder_is_visible() {
     std::fs::write(&secret, "host").unwrap();
     let dockerfile = format!(
         "FROM {base}\nRUN env > /seen; tr '\\0' '\\n' < /proc/1/environ >> /seen; ls -la /proc/1/fd /proc/self/fd >> /seen; \
-         ls / >> /seen; cat {0} >> /seen 2>/dev/null; ls /kaniko >> /seen 2>/dev/null; ps >> /seen; true\n",
-        secret.display()
+         ls / >> /seen; cat /tmp/kiln-*/home/secret* >> /seen 2>/dev/null; ls /kaniko >> /seen 2>/dev/null; ps >> /seen; true\n"
     );
     let config = r#"{"auths":{"127.0.0.1:1":{"auth":"bm90OnJlYWw="}}}"#;
     let build = case.build(&case.context().dockerfile(dockerfile));

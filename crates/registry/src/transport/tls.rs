@@ -64,9 +64,16 @@ impl Trust {
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
                 .build();
         // Without any root the builder fails; a client for plain http must still come to life.
-        match verifier {
+        let verifier: Arc<dyn ServerCertVerifier> = match verifier {
             Ok(verifier) => verifier,
             Err(_) => Arc::new(Fixed::refuse(provider)),
+        };
+        match self {
+            Self::SystemAnd(extra) => Arc::new(Pinned {
+                exact: extra.clone(),
+                others: verifier,
+            }),
+            _ => verifier,
         }
     }
 }
@@ -182,6 +189,55 @@ fn pem_reason(error: &rustls::pki_types::pem::Error) -> String {
     match error {
         Error::NoItemsFound => "it holds no PEM item of this kind".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// Accepts the very certificates it was given as the server's own, too: a self-signed one is often made as an
+/// authority, which is no end entity to the rules for others.
+#[derive(Debug)]
+struct Pinned {
+    exact: Vec<CertificateDer<'static>>,
+    others: Arc<dyn ServerCertVerifier>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.exact.iter().any(|known| known == end_entity) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.others
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.others
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.others
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.others.supported_verify_schemes()
     }
 }
 
