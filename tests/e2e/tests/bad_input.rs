@@ -85,9 +85,9 @@ fn mistakes_in_the_dockerfile() {
     );
     refused("FROM ${NOTHING}\n", &[], "Dockerfile:1", &["NOTHING"]);
     refused(
-        "FROM BASE\nENV A=${x:?is needed}\n",
+        "FROM BASE\nENV A=${x:?needed}\n",
         &[],
-        "x: is needed",
+        "x: needed",
         &["Dockerfile:2"],
     );
     refused(
@@ -283,7 +283,10 @@ fn a_registry_that_fails_on_push() {
             .destination(proxy.reference(&name))
             .run();
         outcome.failed(1, &[proxy.host(), "500", "disk on fire in rack seven"]);
-        assert!(case.registry().raw_manifest(&name).is_none());
+        // The proxy passes a PUT on before it lies about the answer.
+        if method == "POST" {
+            assert!(case.registry().raw_manifest(&name).is_none());
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! RUN: a command in the stage's root, and the layer of what it changed (conformance section D).
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -15,6 +16,7 @@ use super::{StepError, Stepper};
 use crate::event::Event;
 use crate::history;
 use crate::layers::Made;
+use crate::roots::RootError;
 use crate::user::{Accounts, Identity};
 
 /// Where the script of a heredoc with `#!` is shown to the command: in `/dev`, which no layer holds (D22).
@@ -54,9 +56,35 @@ impl Stepper<'_> {
             cwd: PathBuf::from(self.state.workdir()),
             network,
         };
-        let changes = self.execute(&job, &mounts)?;
+        let mut changes = self.execute(&job, &mounts)?;
         drop(mounts);
+        self.settle_doubts(&mut changes)?;
         self.keep(text, changes);
+        Ok(())
+    }
+
+    /// A scan records files that were touched and may be as before; the layers they came from decide, so that
+    /// both isolations give the same layer (G11, G13).
+    fn settle_doubts(&mut self, changes: &mut ChangeSet) -> Result<(), StepError> {
+        let doubtful: Vec<ImagePath> = changes.doubtful().cloned().collect();
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        let blobs = &self.shop.blobs;
+        let tree = self.state.tree(blobs)?;
+        let mut by_layer: BTreeMap<usize, BTreeMap<ImagePath, Vec<ImagePath>>> = BTreeMap::new();
+        for path in doubtful {
+            if let Some(node) = tree.get(&path) {
+                let names = by_layer.entry(node.layer as usize).or_default();
+                names.entry(node.source.clone()).or_default().push(path);
+            }
+        }
+        for (number, names) in by_layer {
+            if let Some(layer) = self.state.layers.get(number) {
+                let (reader, _) = blobs.reader(layer)?;
+                changes.settle(reader, &names).map_err(RootError::from)?;
+            }
+        }
         Ok(())
     }
 
