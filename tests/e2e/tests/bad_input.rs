@@ -99,7 +99,7 @@ fn mistakes_in_the_dockerfile() {
     refused(
         "FROM BASE\nCOPY --chown=nobody-knows file /\n",
         &[],
-        "nobody-knows",
+        "unable to find user nobody-knows",
         &["Dockerfile:2", "passwd"],
     );
     refused(

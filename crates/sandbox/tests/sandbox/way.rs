@@ -4,7 +4,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// Held while a test's files are made and its process is started.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// First argument of the process made for one test.
 pub(crate) const INSIDE: &str = "--inside";
@@ -99,6 +103,9 @@ impl Way {
     }
 
     fn try_run(self, test: &str, is_root: bool) -> io::Result<Finished> {
+        // A process forked by another thread while a program is being copied here would hold it open for writing
+        // for a moment, and it could not be executed.
+        let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let home = tempfile::Builder::new()
             .prefix("kiln-sandbox-test-")
             .tempdir()?;
@@ -116,7 +123,13 @@ impl Way {
             .args([INSIDE, test, self.name()])
             .env("KILN_TEST_WORK", &work)
             .current_dir("/");
-        let output = command.output()?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        drop(starting);
+        let output = child.wait_with_output()?;
         // Files of ids that a user namespace gave away can be removed by root only, which is who made such a test.
         fs::remove_dir_all(&work)?;
         let outcome = match output.status.code() {
