@@ -95,6 +95,12 @@ pub enum CopyError {
         /// Path in the image.
         path: String,
     },
+    /// A destination written as a directory is a file (conformance E16).
+    #[error("/{path}: not a directory")]
+    DestinationIsFile {
+        /// Path in the image.
+        path: String,
+    },
     /// A file meets a directory of its name (conformance E16).
     #[error("cannot replace to directory /{path} with file")]
     ReplaceDirectory {

@@ -1,9 +1,7 @@
 //! Build arguments, and the variables that act as if they were given as such.
 
-use std::collections::BTreeMap;
-
 use crate::OptionError;
-use crate::env_vars::{self, Env, PROXIES};
+use crate::env_vars::{self, Env};
 use crate::value::ValueError;
 
 /// Reads `--build-arg` values: `K=V`, or `K` for the value of that variable, which counts as not given when the
@@ -80,34 +78,6 @@ pub(crate) fn source_date_epoch(
     }
 }
 
-/// The proxy variables that every RUN gets, in both spellings: from build-args, else from the environment (B26).
-pub(crate) fn proxies(
-    args: &[(String, String)],
-    env: &Env<'_>,
-) -> Result<BTreeMap<String, String>, OptionError> {
-    let mut found = BTreeMap::new();
-    for upper in PROXIES {
-        let lower = upper.to_ascii_lowercase();
-        let arg = |name: &str| {
-            args.iter()
-                .find(|(known, _)| known == name)
-                .map(|(_, value)| value.clone())
-        };
-        let mut values = [arg(upper), arg(&lower)];
-        if values == [None, None] {
-            values = [env_vars::text(env, upper)?, env_vars::text(env, &lower)?];
-        }
-        let [first, second] = values;
-        if let Some(value) = first.clone().or_else(|| second.clone()) {
-            found.insert(upper.to_owned(), value);
-        }
-        if let Some(value) = second.or(first) {
-            found.insert(lower, value);
-        }
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
@@ -179,25 +149,5 @@ mod tests {
         let mut args = vec![("SOURCE_DATE_EPOCH".to_owned(), "today".to_owned())];
         assert!(source_date_epoch(&mut args, &env).is_err());
         assert_eq!(source_date_epoch(&mut Vec::new(), &|_| None).unwrap(), None);
-    }
-
-    // conformance: B26
-    #[test]
-    fn proxies_come_in_both_spellings() {
-        let args = vec![("FTP_PROXY".to_owned(), "ftp://arg".to_owned())];
-        let found = proxies(&args, &env).unwrap();
-        let expected = [
-            ("FTP_PROXY", "ftp://arg"),
-            ("HTTP_PROXY", "http://low"),
-            ("NO_PROXY", "up"),
-            ("ftp_proxy", "ftp://arg"),
-            ("http_proxy", "http://low"),
-            ("no_proxy", "low"),
-        ];
-        let found: Vec<_> = found
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        assert_eq!(found, expected);
     }
 }

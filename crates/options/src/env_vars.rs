@@ -41,15 +41,6 @@ pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// Where `~` is when `DOCKER_CONFIG` is not set.
 pub const HOME: &str = "HOME";
 
-/// Proxy variables in upper case; the lower-case spelling of each counts as well (B26).
-pub const PROXIES: [&str; 5] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "FTP_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-];
-
 /// The text of a variable; an empty one counts as not set, as CI systems produce it.
 pub(crate) fn text(env: &Env<'_>, name: &str) -> Result<Option<String>, OptionError> {
     match env(name) {

@@ -1,6 +1,5 @@
 //! Everything the executor is told.
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use kiln_oci::{Family, Platform, Reference};
@@ -76,7 +75,6 @@ impl ExecutorOptions {
             dockerfile: DockerfileSource::find(&build.dockerfile, Some(&context_dir))?,
             context_dir,
             targets: targets(&build.target),
-            proxy_env: build_args::proxies(&build_args, env)?,
             build_args,
             labels: pairs("--label", &build.label)?,
             annotations: pairs("--annotation", &build.annotation)?,
@@ -213,8 +211,6 @@ pub struct BuildSettings {
     pub ignore_var_run: bool,
     /// Seconds since 1970 that stand for now (G43).
     pub source_date_epoch: Option<i64>,
-    /// Proxy variables for every RUN, in both spellings (B26).
-    pub proxy_env: BTreeMap<String, String>,
     /// The volume of base images.
     pub cache: CacheSettings,
     /// How registries are reached.
@@ -262,7 +258,6 @@ impl Default for BuildSettings {
             ignore_paths: Vec::new(),
             ignore_var_run: true,
             source_date_epoch: None,
-            proxy_env: BTreeMap::new(),
             cache: CacheSettings::default(),
             registry: RegistrySettings::default(),
             skip_push_permission_check: false,

@@ -14,6 +14,9 @@ use crate::settings::SettingsError;
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What is offered in the TLS handshake; reqwest leaves a configuration of ours as it is.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
 /// A client builder with Kiln's trust, name resolution and proxies, for other downloads over http.
 ///
 /// Works without any certificate store, `/etc/resolv.conf` or dynamic libc; installs the process-wide
@@ -23,18 +26,24 @@ pub fn http_client_builder(user_agent: &str) -> Result<reqwest::ClientBuilder, S
         user_agent,
         tls::Trust::System.client_config(None)?,
         dns::Shared::default(),
+        true,
     ))
 }
 
 fn builder(
     user_agent: &str,
-    tls: rustls::ClientConfig,
+    mut tls: rustls::ClientConfig,
     dns: dns::Shared,
+    http2: bool,
 ) -> reqwest::ClientBuilder {
     // A control character would make every request fail; what is left of the text still names us.
     let user_agent: String = user_agent
         .chars()
         .filter(|c| matches!(c, ' '..='~'))
+        .collect();
+    tls.alpn_protocols = ALPN[usize::from(!http2)..]
+        .iter()
+        .map(|name| name.to_vec())
         .collect();
     reqwest::Client::builder()
         .user_agent(user_agent)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kiln_oci::{Reference, Repository};
 
+use crate::certificate::Issued;
 use crate::port::closed_port;
 
 const PROGRAM: &str = "/usr/bin/docker-registry";
@@ -20,12 +21,21 @@ pub struct DebianRegistry {
 }
 
 impl DebianRegistry {
-    /// Starts it, or says on standard error why the test is skipped.
+    /// Starts it with plain http, or says on standard error why the test is skipped.
+    pub fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// Starts it with https and HTTP/2.
+    pub fn start_tls(issued: &Issued) -> Option<Self> {
+        Self::start_with(Some(issued))
+    }
+
     #[expect(
         clippy::print_stderr,
         reason = "the reason for skipping belongs into the test's output"
     )]
-    pub fn start() -> Option<Self> {
+    fn start_with(tls: Option<&Issued>) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
             eprintln!("skipped: {PROGRAM} is not installed");
             return None;
@@ -34,8 +44,16 @@ impl DebianRegistry {
         let port = closed_port();
         let config = dir.path().join("config.yml");
         let data = dir.path().join("data");
+        let tls = tls.map_or_else(String::new, |issued| {
+            let (certificate, key) = issued.write(dir.path(), "server");
+            format!(
+                "\n  tls: {{certificate: {}, key: {}}}",
+                certificate.display(),
+                key.display()
+            )
+        });
         let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n",
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp:\n  addr: \"127.0.0.1:{port}\"{tls}\n",
             data.display()
         );
         std::fs::write(&config, text).expect("cannot write the registry's config");

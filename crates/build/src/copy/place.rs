@@ -286,7 +286,7 @@ impl<'a> Placer<'a> {
             self.parents(&into.path)?;
             match self.standing(&into.path) {
                 Standing::Other => {
-                    return Err(CopyError::NotADirectory {
+                    return Err(CopyError::DestinationIsFile {
                         path: shown(&into.path),
                     });
                 }

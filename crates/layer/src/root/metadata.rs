@@ -27,14 +27,29 @@ pub(crate) fn set_metadata_at(
         let mode = Mode::from_raw_mode(entry.mode);
         rustix::fs::chmodat(dir, name_of(name), mode, AtFlags::empty())?;
     }
-    if entry.xattrs.is_empty()
-        || !matches!(entry.kind, EntryKind::File { .. } | EntryKind::Directory)
-    {
+    let is_dir = matches!(entry.kind, EntryKind::Directory);
+    if !(is_dir || matches!(entry.kind, EntryKind::File { .. }) && !entry.xattrs.is_empty()) {
         return Ok(Vec::new());
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat(dir, name_of(name), flags, Mode::empty())?;
+    // Only a directory can have been there before, with attributes of a lower layer (G29).
+    if is_dir {
+        drop_xattrs(&file, entry)?;
+    }
     Ok(set_xattrs(file.as_fd(), entry))
+}
+
+/// Takes away the attributes of images that the entry does not have.
+fn drop_xattrs(file: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
+    for name in read_xattrs(file)?.into_keys() {
+        let of_images = name.starts_with(b"user.") || name == b"security.capability";
+        let ours = NEVER_SET.iter().any(|prefix| name.starts_with(prefix));
+        if of_images && !ours && !entry.xattrs.contains_key(&name) {
+            rustix::fs::fremovexattr(file, name_of(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Sets what can be set, and says what could not (conformance: G34).

@@ -104,7 +104,6 @@ fn the_rest() {
         ("FF_KANIKO_OCI_WARMER", "nonsense"),
         ("BUILDER_OUTPUT", "/out"),
         ("SOURCE_DATE_EPOCH", "5"),
-        ("https_proxy", "http://p"),
     ];
     let settings = files.settings(&["-d=a"], &env);
     assert!(
@@ -115,8 +114,4 @@ fn the_rest() {
     assert!(settings.registry.disable_http2);
     assert_eq!(settings.builder_output.as_deref(), Some("/out".as_ref()));
     assert_eq!(settings.source_date_epoch, Some(5));
-    assert_eq!(
-        settings.proxy_env.get("HTTPS_PROXY").map(String::as_str),
-        Some("http://p")
-    );
 }

@@ -79,10 +79,15 @@ impl Hosts {
         let unverified_hosts = lower(&settings.skip_tls_verify_hosts);
         let dns = dns::Shared::default();
         let build = |config| {
-            let mut builder = builder(&settings.user_agent, config, dns.clone())
-                // Redirects are followed by hand: credentials and schemes are checked at each hop (I11).
-                .redirect(reqwest::redirect::Policy::none())
-                .pool_max_idle_per_host(settings.concurrency.max(16));
+            let mut builder = builder(
+                &settings.user_agent,
+                config,
+                dns.clone(),
+                !settings.disable_http2,
+            )
+            // Redirects are followed by hand: credentials and schemes are checked at each hop (I11).
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(settings.concurrency.max(16));
             builder = if settings.disable_http2 {
                 builder.http1_only()
             } else {
@@ -230,7 +235,30 @@ fn is_rfc1918(ip: Ipv4Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kiln_testkit::{Authority, DebianRegistry};
+    use reqwest::Version;
+
     use super::*;
+
+    // conformance: I35
+    #[tokio::test]
+    async fn http_2_is_spoken_unless_forbidden() {
+        let issued = Authority::new().issue(&["127.0.0.1"]);
+        let Some(registry) = DebianRegistry::start_tls(&issued) else {
+            return;
+        };
+        for (disable_http2, expected) in [(false, Version::HTTP_2), (true, Version::HTTP_11)] {
+            let hosts = Hosts::new(&RegistrySettings {
+                disable_http2,
+                skip_tls_verify_pull: true,
+                ..RegistrySettings::default()
+            });
+            let host = hosts.unwrap().get(&registry.repo("a"), Direction::Pull);
+            let url = host.url(Scheme::Https, "/v2/").unwrap();
+            let answer = host.http.get(url).send().await.unwrap();
+            assert_eq!(answer.version(), expected);
+        }
+    }
 
     // conformance: I12
     #[test]

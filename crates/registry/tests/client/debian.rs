@@ -2,17 +2,34 @@
 
 use bytes::Bytes;
 use kiln_oci::{Descriptor, Family, Index, MediaType, Platform};
-use kiln_registry::{BlobSource, Pushed};
-use kiln_testkit::{DebianRegistry, image_from};
+use kiln_registry::{BlobSource, Client, Pushed, RegistrySettings};
+use kiln_testkit::{Authority, DebianRegistry, image_from};
 
-use crate::client;
+use crate::settings;
 
 #[tokio::test]
 async fn an_image_makes_the_round_trip() {
-    let Some(registry) = DebianRegistry::start() else {
-        return;
-    };
-    let client = client();
+    if let Some(registry) = DebianRegistry::start() {
+        round_trip(&registry, settings()).await;
+    }
+}
+
+// conformance: I35
+#[tokio::test]
+async fn an_image_makes_the_round_trip_over_http_2() {
+    let issued = Authority::new().issue(&["127.0.0.1"]);
+    if let Some(registry) = DebianRegistry::start_tls(&issued) {
+        let settings = RegistrySettings {
+            skip_tls_verify_hosts: vec![registry.host()],
+            ..settings()
+        };
+        round_trip(&registry, settings).await;
+    }
+}
+
+async fn round_trip(registry: &DebianRegistry, settings: RegistrySettings) {
+    let fresh = || Client::new(settings.clone()).unwrap();
+    let client = fresh();
     let built = image_from("[size=3000000] big\netc/x = 1").build();
     let reference = registry.reference("team/app:1");
     let repo = reference.repo();
@@ -38,7 +55,7 @@ async fn an_image_makes_the_round_trip() {
         .unwrap();
     assert_eq!(digest, built.digest);
 
-    let image = crate::client()
+    let image = fresh()
         .image(&reference, &Platform::new("linux", "amd64"))
         .await
         .unwrap();
@@ -61,7 +78,7 @@ async fn an_image_makes_the_round_trip() {
         .await
         .unwrap();
     assert_eq!(pushed, Pushed::Mounted);
-    let again = crate::client()
+    let again = fresh()
         .push_blob(&other, layer, BlobSource::File(file), &[])
         .await
         .unwrap();

@@ -184,3 +184,20 @@ async fn a_registry_that_is_not_there_is_a_readable_error() {
     assert!(error.is_retryable());
     insta::assert_snapshot!(shown(&error), @"the version check to registry `HOST` failed: connection refused");
 }
+
+// conformance: I18
+#[tokio::test]
+async fn other_downloads_share_the_transport() {
+    let registry = Registry::start();
+    let digest = registry.put_blob("a/b", b"hello");
+    let http = kiln_registry::http_client_builder("kiln/1")
+        .unwrap()
+        .build()
+        .unwrap();
+    let url = format!("http://localhost:{}/v2/a/b/blobs/{digest}", registry.port());
+    assert_eq!(
+        http.get(url).send().await.unwrap().bytes().await.unwrap(),
+        "hello"
+    );
+    assert_eq!(registry.log()[0].header("user-agent"), Some("kiln/1"));
+}

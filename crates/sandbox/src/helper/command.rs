@@ -1,11 +1,12 @@
 //! From a prepared root to the running command.
 
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -19,6 +20,11 @@ use crate::{SetupError, missing_program};
 
 /// What a command without PATH is searched in, as Docker has it.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A program that was just written stays busy for a moment if another thread of the executor started a process
+/// while it was open; so it is tried this often, with this pause.
+const BUSY_TRIES: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Forks the command and returns once it runs, or with the reason why it does not.
 pub(super) fn start(job: &Job, scope: Scope) -> Result<Pid, SetupError> {
@@ -155,7 +161,14 @@ fn try_exec(path: &[u8], arguments: &[CString], environment: &[CString]) -> Setu
             errno: nix::libc::EINVAL,
         };
     };
-    let Err(error) = nix::unistd::execve(&file, arguments, environment);
+    let mut error = refused_exec(&file, arguments, environment);
+    for _ in 0..BUSY_TRIES {
+        if error != Errno::ETXTBSY {
+            break;
+        }
+        std::thread::sleep(BUSY_PAUSE);
+        error = refused_exec(&file, arguments, environment);
+    }
     match error {
         Errno::ENOENT | Errno::ENOTDIR => {
             missing_program::explain(Path::new(OsStr::from_bytes(path)))
@@ -166,4 +179,9 @@ fn try_exec(path: &[u8], arguments: &[CString], environment: &[CString]) -> Setu
             errno: errno(&error.into()),
         },
     }
+}
+
+fn refused_exec(file: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
+    let Err(error) = nix::unistd::execve(file, arguments, environment);
+    error
 }
