@@ -183,6 +183,10 @@ fn background_children(fixture: &Fixture) {
     ));
     assert_eq!(said, "done\n");
     assert!(!is_running(&word));
+    if fixture.way == Way::MaskedProc {
+        // `ps` would count the zombies of the whole machine.
+        return;
+    }
     // Orphans are reaped while the command runs, as by any init.
     let said = fixture.output_of(
         "for i in 1 2 3; do (true & exec true); done; sleep 0.2; ps -o stat,comm | grep -c ^Z || true",
