@@ -1,13 +1,11 @@
 //! Packs layers while the build goes on: entries to tar to blob in the work folder, off the stage's thread.
 
-use std::io::{self, BufWriter, Read};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use kiln_context::{FileView, ViewError};
-use kiln_layer::{
-    Compression, Entry, ImagePath, LayerError, LayerInfo, LayerWriter, WriterOptions,
-};
+use kiln_context::ViewError;
+use kiln_layer::{Compression, LayerError, LayerInfo, LayerWriter, WriterOptions};
 use kiln_snapshot::SnapshotError;
 
 use crate::copy::{Content, Items};
@@ -86,6 +84,13 @@ impl PackOptions {
     }
 }
 
+impl PackOptions {
+    fn time_in_layer(&self, mtime: i64) -> i64 {
+        let mtime = self.mtime.unwrap_or(mtime);
+        self.mtime_clamp.map_or(mtime, |latest| mtime.min(latest))
+    }
+}
+
 /// Starts packing and limits how many layers are packed at once.
 pub(crate) struct Packer {
     dir: PathBuf,
@@ -120,7 +125,11 @@ impl Packer {
     }
 
     /// Begins to pack; the layer is usable at once, its blob when somebody waits for it.
-    pub(crate) fn start(&self, content: Made) -> Layer {
+    pub(crate) fn start(&self, mut content: Made) -> Layer {
+        if let Made::Items(items) = &mut content {
+            // Before anybody sees them: a command finds the times that the layer has.
+            items.set_times(|mtime| self.options.time_in_layer(mtime));
+        }
         let (layer, promise) = Layer::made(content);
         let job = Job {
             layer: layer.clone(),
@@ -182,29 +191,10 @@ impl Job {
         let Some(Made::Items(items)) = self.layer.content() else {
             return Ok(());
         };
-        let mut by_view: Vec<(&Arc<dyn FileView>, Vec<ImagePath>)> = Vec::new();
-        for item in items.values() {
-            let Content::View(view, path) = &item.content else {
-                continue;
-            };
-            if !view.wants_prefetch() {
-                continue;
-            }
-            match by_view
-                .iter_mut()
-                .find(|(known, _)| Arc::ptr_eq(known, view))
-            {
-                Some((_, paths)) => paths.push(path.clone()),
-                None => by_view.push((view, vec![path.clone()])),
-            }
-        }
-        for (view, paths) in by_view {
-            view.prefetch(&paths).map_err(|source| PackError::Read {
-                path: paths.first().map(ToString::to_string).unwrap_or_default(),
-                source,
-            })?;
-        }
-        Ok(())
+        Content::prefetch(items.values()).map_err(|(path, source)| PackError::Read {
+            path: path.to_string(),
+            source,
+        })
     }
 
     fn run(&self) -> Result<Packed, PackError> {
@@ -265,28 +255,15 @@ pub(crate) fn write_items<W: io::Write + Send + 'static>(
     writer: &mut LayerWriter<W>,
 ) -> Result<(), PackError> {
     for item in items.values() {
-        match &item.content {
-            Content::None => append(writer, &item.entry, None)?,
-            Content::Bytes(bytes) => append(writer, &item.entry, Some(&mut &bytes[..]))?,
-            Content::Piece(piece) => append(writer, &item.entry, Some(&mut piece.open()))?,
-            Content::View(view, path) => {
-                let mut content = view.open(path).map_err(|source| PackError::Read {
-                    path: item.entry.path.to_string(),
-                    source,
-                })?;
-                append(writer, &item.entry, Some(&mut *content))?;
-            }
-        }
+        let mut content = item.content.open().map_err(|source| PackError::Read {
+            path: item.entry.path.to_string(),
+            source,
+        })?;
+        writer
+            .append(&item.entry, Some(&mut *content))
+            .map_err(PackError::Write)?;
     }
     Ok(())
-}
-
-fn append<W: io::Write + Send + 'static>(
-    writer: &mut LayerWriter<W>,
-    entry: &Entry,
-    content: Option<&mut dyn Read>,
-) -> Result<(), PackError> {
-    writer.append(entry, content).map_err(PackError::Write)
 }
 
 /// A counting semaphore for threads.

@@ -14,17 +14,19 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kiln_context::ViewError;
 use kiln_layer::{
-    ExtractOptions, ImagePath, LayerError, Owners, Root, SkipReason, Skipped, extract,
+    ExtractOptions, Extraction, ImagePath, LayerError, Owners, Root, SkipReason, Skipped, extract,
 };
 use kiln_oci::{DiffId, Digest};
 use kiln_sandbox::{IdMap, Mode, RunRoot, SandboxError};
 use kiln_snapshot::{ChangeSet, SnapshotError};
 
 use crate::blobs::{BlobError, Blobs, check_diff_id};
+use crate::copy::{Content, Items};
 use crate::event::{Event, EventSink};
 use crate::image_view::LayerDir;
-use crate::layers::Layer;
+use crate::layers::{Layer, Made};
 use crate::shop::Exposed;
 use crate::stage::Finished;
 
@@ -47,6 +49,15 @@ pub enum RootError {
         /// Why not.
         #[source]
         source: Box<LayerError>,
+    },
+    /// A file that an earlier COPY or ADD brings cannot be read.
+    #[error("cannot read `/{path}` for the root filesystem")]
+    Copied {
+        /// Path in the image.
+        path: String,
+        /// Why it failed.
+        #[source]
+        source: Box<ViewError>,
     },
     /// The files of the root cannot be reached.
     #[error("cannot use the root filesystem")]
@@ -188,23 +199,40 @@ impl Roots {
         root: &Root,
         protected: &(dyn Fn(&ImagePath) -> bool + Sync),
     ) -> Result<(), RootError> {
-        let (reader, digest) = self.blobs.reader(layer)?;
         let options = ExtractOptions {
             owners: self.owners(),
             protected: Some(protected),
             ..ExtractOptions::default()
         };
-        let report = extract(reader, root, &options).map_err(|source| RootError::Unpack {
+        let (name, skipped) = match layer.content() {
+            // No need to wait until it is packed.
+            Some(Made::Items(items)) => (
+                "of a COPY or ADD".to_owned(),
+                place_items(items, root, &options)?,
+            ),
+            _ => self.unpack_blob(layer, root, &options)?,
+        };
+        for skipped in &skipped {
+            let text = format!("layer {name}: {}", skip_text(skipped));
+            self.events.event(Event::Warning(text));
+        }
+        Ok(())
+    }
+
+    fn unpack_blob(
+        &self,
+        layer: &Layer,
+        root: &Root,
+        options: &ExtractOptions<'_>,
+    ) -> Result<(String, Vec<Skipped>), RootError> {
+        let (reader, digest) = self.blobs.reader(layer)?;
+        let report = extract(reader, root, options).map_err(|source| RootError::Unpack {
             digest,
             source: Box::new(source),
         })?;
         check_diff_id(layer, digest, report.diff_id)?;
-        for skipped in &report.skipped {
-            let text = format!("layer {digest}: {}", skip_text(skipped));
-            self.events.event(Event::Warning(text));
-        }
         layer.learn_listing(report.listing);
-        Ok(())
+        Ok((digest.to_string(), report.skipped))
     }
 
     /// A directory with all files of a finished stage or image, for a mount.
@@ -307,6 +335,28 @@ impl StageRoot {
             StageRoot::Plain(_) | StageRoot::InPlace(_) => None,
         }
     }
+}
+
+/// Writes the files of a COPY, ADD or WORKDIR straight from where they come from.
+fn place_items(
+    items: &Items,
+    root: &Root,
+    options: &ExtractOptions<'_>,
+) -> Result<Vec<Skipped>, RootError> {
+    let failed = |path: &ImagePath, source| RootError::Copied {
+        path: path.to_string(),
+        source: Box::new(source),
+    };
+    Content::prefetch(items.values()).map_err(|(path, source)| failed(&path, source))?;
+    let mut extraction = Extraction::new(root, options);
+    for item in items.values() {
+        let mut content = item
+            .content
+            .open()
+            .map_err(|source| failed(&item.entry.path, source))?;
+        extraction.entry(&item.entry, &mut *content)?;
+    }
+    Ok(extraction.finish()?.0)
 }
 
 /// What is missing from a root, and why (conformance G34, G38, G40).

@@ -142,19 +142,50 @@ pub fn extract<R: Read>(
     root: &Root,
     options: &ExtractOptions<'_>,
 ) -> Result<ExtractReport, LayerError> {
-    let mut unpacker = Unpacker::new(root, options);
+    let mut extraction = Extraction::new(root, options);
     let mut listing = Vec::new();
     while let Some((entry, mut content)) = reader.next_entry()? {
-        unpacker.entry(&entry, &mut content)?;
+        extraction.entry(&entry, &mut content)?;
         if options.keep_listing {
             listing.push(entry);
         }
     }
-    unpacker.finish_directories()?;
+    let (skipped, unresolved_links) = extraction.finish()?;
     Ok(ExtractReport {
         diff_id: reader.finish()?,
-        skipped: unpacker.skipped,
-        unresolved_links: unpacker.unresolved_links,
+        skipped,
+        unresolved_links,
         listing,
     })
+}
+
+/// Unpacks entries that are at hand, without a tar stream; what [`extract`] does with each of a layer's.
+pub struct Extraction<'a> {
+    unpacker: Unpacker<'a>,
+}
+
+impl fmt::Debug for Extraction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extraction").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Extraction<'a> {
+    /// Starts below `root`.
+    pub fn new(root: &'a Root, options: &'a ExtractOptions<'a>) -> Self {
+        let unpacker = Unpacker::new(root, options);
+        Self { unpacker }
+    }
+
+    /// Places one entry; `content` must give the bytes of a file and is not looked at for other kinds.
+    pub fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), LayerError> {
+        self.unpacker.entry(entry, content)
+    }
+
+    /// Gives directories their final looks, and says what is missing from the root: see
+    /// [`ExtractReport::skipped`] and [`ExtractReport::unresolved_links`].
+    pub fn finish(mut self) -> Result<(Vec<Skipped>, Vec<Entry>), LayerError> {
+        self.unpacker.finish_directories()?;
+        Ok((self.unpacker.skipped, self.unpacker.unresolved_links))
+    }
 }

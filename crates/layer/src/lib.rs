@@ -52,8 +52,8 @@ pub use compression::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
 pub use entry::{Entry, EntryKind, Xattrs};
 pub use error::LayerError;
 pub use extract::{
-    ExtractOptions, ExtractReport, ImpliedParent, OpaqueXattr, Owners, SkipReason, Skipped,
-    Whiteouts, extract,
+    ExtractOptions, ExtractReport, Extraction, ImpliedParent, OpaqueXattr, Owners, SkipReason,
+    Skipped, Whiteouts, extract,
 };
 pub use listing::{extract_contents, read_listing};
 pub use path::ImagePath;

@@ -1,14 +1,15 @@
 //! The entries of a layer that is about to be packed, each with the place its content comes from.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::sync::Arc;
 
-use kiln_context::{FileView, LinkId};
+use kiln_context::{FileView, LinkId, ViewError};
 use kiln_layer::{Entry, EntryKind, ImagePath};
 
 use crate::spool::Piece;
 
-/// Where the bytes of a regular file are.
+/// Where the bytes of a regular file are. All can be read more than once.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
     /// No bytes: every other kind of entry, and empty files.
@@ -19,6 +20,49 @@ pub(crate) enum Content {
     Bytes(Arc<[u8]>),
     /// A piece of a spool.
     Piece(Piece),
+}
+
+impl Content {
+    /// Has views unpack everything that `items` will ask them for in one pass.
+    pub(crate) fn prefetch<'a>(
+        items: impl Iterator<Item = &'a Item>,
+    ) -> Result<(), (ImagePath, ViewError)> {
+        let mut by_view: Vec<(&Arc<dyn FileView>, Vec<ImagePath>)> = Vec::new();
+        for item in items {
+            let Content::View(view, path) = &item.content else {
+                continue;
+            };
+            if !view.wants_prefetch() {
+                continue;
+            }
+            match by_view
+                .iter_mut()
+                .find(|(known, _)| Arc::ptr_eq(known, view))
+            {
+                Some((_, paths)) => paths.push(path.clone()),
+                None => by_view.push((view, vec![path.clone()])),
+            }
+        }
+        for (view, paths) in by_view {
+            view.prefetch(&paths).map_err(|source| {
+                (
+                    paths.first().cloned().unwrap_or_else(ImagePath::root),
+                    source,
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Reads the bytes from their start.
+    pub(crate) fn open(&self) -> Result<Box<dyn Read + '_>, ViewError> {
+        Ok(match self {
+            Content::None => Box::new(std::io::empty()),
+            Content::Bytes(bytes) => Box::new(&bytes[..]),
+            Content::Piece(piece) => Box::new(piece.open()),
+            Content::View(view, path) => view.open(path)?,
+        })
+    }
 }
 
 /// One entry of the layer.
@@ -60,6 +104,13 @@ impl Items {
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &Item> {
         self.by_path.values()
+    }
+
+    /// Gives every entry the time that it will have in the layer.
+    pub(crate) fn set_times(&mut self, time_of: impl Fn(i64) -> i64) {
+        for item in self.by_path.values_mut() {
+            item.entry.mtime = time_of(item.entry.mtime);
+        }
     }
 
     /// Takes out what lies at and below `path`: something that is no directory replaces it.
