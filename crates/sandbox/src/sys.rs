@@ -40,8 +40,17 @@ pub(crate) fn exit_now(code: i32) -> ! {
 
 /// Makes the mount whose root `mount` is, and those below it, read-only. ENOSYS before Linux 5.12.
 pub(crate) fn set_read_only_recursive(mount: BorrowedFd<'_>) -> io::Result<()> {
+    set_recursive(mount, libc::MOUNT_ATTR_RDONLY)
+}
+
+/// Makes devices in the mount whose root `mount` is, and in those below it, useless. ENOSYS before Linux 5.12.
+pub(crate) fn set_no_devices_recursive(mount: BorrowedFd<'_>) -> io::Result<()> {
+    set_recursive(mount, libc::MOUNT_ATTR_NODEV)
+}
+
+fn set_recursive(mount: BorrowedFd<'_>, attribute: u64) -> io::Result<()> {
     let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_set: attribute,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,

@@ -7,7 +7,7 @@ use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::mounts::{bind, filesystem};
+use super::mounts::{add_flag, bind, filesystem};
 use super::step;
 use super::target::{Kind, Target, Targets};
 use crate::SetupError;
@@ -35,7 +35,8 @@ const NO_DANGER: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
     .union(MountFlags::NOEXEC);
 
-/// Mounts a tmpfs with the usual devices at /dev.
+/// Mounts a tmpfs with the usual devices at /dev. Each is a mount of its own, so that devices which the command makes
+/// beside them do not work.
 pub(super) fn populate(targets: &mut Targets) -> Result<(), SetupError> {
     let mount = |targets: &mut Targets| {
         let place = targets.find_or_make(b"dev", Kind::Directory)?;
@@ -52,6 +53,8 @@ pub(super) fn populate(targets: &mut Targets) -> Result<(), SetupError> {
         node(dev, name, makedev(*major, *minor))
             .map_err(step("make device", format!("/dev/{name}")))?;
     }
+    add_flag(dev, MountFlags::NOSUID | MountFlags::NODEV)
+        .map_err(step("refuse devices in", "/dev"))?;
     for (name, text) in LINKS {
         rustix::fs::symlinkat(*text, dev, *name)
             .map_err(step("make link", format!("/dev/{name}")))?;
@@ -71,7 +74,8 @@ pub(super) fn populate(targets: &mut Targets) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// Makes a device, or shows the host's where that is refused, as it is in a user namespace.
+/// Makes a device and mounts it on itself, or shows the host's where making one is refused, as it is in a user
+/// namespace.
 fn node(dev: BorrowedFd<'_>, name: &str, number: u64) -> io::Result<()> {
     match rustix::fs::mknodat(
         dev,
@@ -80,7 +84,10 @@ fn node(dev: BorrowedFd<'_>, name: &str, number: u64) -> io::Result<()> {
         Mode::from_raw_mode(0o666),
         number,
     ) {
-        Ok(()) => return Ok(()),
+        Ok(()) => {
+            let made = Target::at(dev, name)?;
+            return bind(&made.fd, &made).map(drop);
+        }
         Err(Errno::PERM) => {}
         Err(error) => return Err(error.into()),
     }

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::mount::MountFlags;
@@ -50,9 +50,24 @@ pub(super) fn make_read_only(mounted: &Target) -> io::Result<()> {
     if sys::set_read_only_recursive(mounted.fd.as_fd()).is_ok() {
         return Ok(());
     }
+    add_flag(mounted.fd.as_fd(), MountFlags::RDONLY)
+}
+
+/// Makes devices in a mount useless, and in those below it where the kernel can: a command may make some, and no
+/// container's limits are sure to keep it from the disks they stand for.
+pub(super) fn refuse_devices(mounted: BorrowedFd<'_>) -> io::Result<()> {
+    if sys::set_no_devices_recursive(mounted).is_ok() {
+        return Ok(());
+    }
+    add_flag(mounted, MountFlags::NODEV)
+}
+
+/// Adds a flag to one mount and leaves those below it alone.
+pub(super) fn add_flag(mounted: BorrowedFd<'_>, flag: MountFlags) -> io::Result<()> {
     // In a user namespace the flags a mount came with are locked, so they have to be repeated.
-    let present = rustix::fs::fstatvfs(&mounted.fd)?.f_flag;
+    let present = rustix::fs::fstatvfs(mounted)?.f_flag;
     let kept = [
+        (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
         (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
         (StatVfsMountFlags::NODEV, MountFlags::NODEV),
         (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
@@ -60,14 +75,14 @@ pub(super) fn make_read_only(mounted: &Target) -> io::Result<()> {
         (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
         (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
     ];
-    let mut flags = MountFlags::BIND | MountFlags::RDONLY;
+    let mut flags = MountFlags::BIND | flag;
     for (seen, flag) in kept {
         if present.contains(seen) {
             flags |= flag;
         }
     }
     Ok(rustix::mount::mount_remount(
-        descriptor_path(&mounted.fd),
+        descriptor_path(&mounted),
         flags,
         "",
     )?)
@@ -116,6 +131,7 @@ pub(super) fn mount(targets: &mut Targets, mount: &JobMount) -> Result<(), Setup
                 Access::ReadWrite => bind(&fd, &place).map(drop),
                 Access::Discard => discard::mount(&fd, kind, &place, targets),
             }
+            .and_then(|()| refuse_devices(place.reopen()?.fd.as_fd()))
             .map_err(step("mount", target.lossy()))
         }
         JobMount::Tmpfs { target, size, mode } => {

@@ -1,7 +1,7 @@
 //! A command in a directory as its root, prepared by the init process of a new pid namespace.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::CloneFlags;
@@ -50,12 +50,15 @@ fn enter_namespaces(job: &Job) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// Makes the root a mount of its own, as `pivot_root` wants it.
+/// Makes the root a mount of its own, as `pivot_root` wants it, on which no device works: those that commands need are
+/// in /dev.
 fn mount_root(root: &Path) -> Result<OwnedFd, SetupError> {
     let name = root.display().to_string();
     rustix::mount::mount_bind_recursive(root, root).map_err(step("bind", &*name))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(root, flags, Mode::empty()).map_err(step("open", name))
+    let root = rustix::fs::open(root, flags, Mode::empty()).map_err(step("open", &*name))?;
+    mounts::refuse_devices(root.as_fd()).map_err(step("refuse devices in", name))?;
+    Ok(root)
 }
 
 fn prepare(targets: &mut Targets, job: &Job) -> Result<(), SetupError> {

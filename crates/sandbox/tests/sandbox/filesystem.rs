@@ -13,6 +13,7 @@ use crate::{Test, test};
 pub(crate) const TESTS: &[Test] = &[
     test("supplied", NAMESPACES, supplied),
     test("nothing_of_the_host", NAMESPACES, nothing_of_the_host),
+    test("no_devices", NAMESPACES, no_devices),
     test("stubs_vanish", NAMESPACES, stubs_vanish),
     test(
         "changes_beside_stubs_stay",
@@ -115,6 +116,28 @@ proc read-only
     let after = tree(&fixture.root);
     assert!(!after.contains_key(&fixture.root.join("etc/hosts")));
     assert!(!after.contains_key(&fixture.root.join("etc/resolv.conf")));
+}
+
+/// A command as the machine's root may make a device, which is then in the layer, but it cannot reach the host's disks
+/// through it, wherever it puts it.
+fn no_devices(fixture: &Fixture) {
+    let cache = fixture.work.join("cache");
+    fs::create_dir(&cache).unwrap();
+    let script = "umask 0
+        for dir in / /dev /cache /discarded; do
+            mknod $dir/node c 1 5 2>/dev/null
+            head -c 1 $dir/node >/dev/null 2>&1 && echo $dir/node can be read
+        done
+        test -c /node && echo made
+        : >/dev/null && head -c 2 /dev/zero | wc -c";
+    let mut spec = fixture.sh(script);
+    spec.mounts = vec![writable(&cache, "/cache"), discarding(&cache, "/discarded")];
+    let expected = if fixture.is_root_of_machine() {
+        "made\n2\n"
+    } else {
+        "2\n"
+    };
+    assert_eq!(output(&spec), expected);
 }
 
 // conformance: D41
