@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::DockerfileSource;
 use crate::value::choice;
 
 /// Options that say what is built, and how steps are carried out.
@@ -13,7 +14,7 @@ use crate::value::choice;
 )]
 pub struct BuildOptions {
     /// Path or URL of the Dockerfile; a path is looked up from the current directory, then from the context.
-    #[cfg_attr(feature = "clap", arg(short = 'f', long, value_name = "FILE", default_value = BuildOptions::DOCKERFILE))]
+    #[cfg_attr(feature = "clap", arg(short = 'f', long, value_name = "FILE", default_value = DockerfileSource::DEFAULT))]
     pub dockerfile: String,
     /// Stage to build; the last one by default. May be repeated or joined by commas: all are built, the first is
     /// pushed.
@@ -97,14 +98,10 @@ pub struct BuildOptions {
     pub force_build_metadata: bool,
 }
 
-impl BuildOptions {
-    const DOCKERFILE: &str = "Dockerfile";
-}
-
 impl Default for BuildOptions {
     fn default() -> Self {
         Self {
-            dockerfile: Self::DOCKERFILE.to_owned(),
+            dockerfile: DockerfileSource::DEFAULT.to_owned(),
             target: Vec::new(),
             build_arg: Vec::new(),
             label: Vec::new(),

@@ -16,16 +16,23 @@ pub enum DockerfileSource {
 
 impl Default for DockerfileSource {
     fn default() -> Self {
-        Self::Path(PathBuf::from("Dockerfile"))
+        Self::Path(PathBuf::from(Self::DEFAULT))
     }
 }
 
 impl DockerfileSource {
-    /// Looks `name` up from the current directory, then from `context` (J10).
+    /// The name that is looked for when none is given.
+    pub(crate) const DEFAULT: &str = "Dockerfile";
+
+    /// Looks `name` up from the current directory, then from `context` (J10); the default name also in lower case,
+    /// where there is none in its own spelling (A34).
     pub(crate) fn find(name: &str, context: Option<&Path>) -> Result<Self, OptionError> {
         let mut tried = Vec::new();
-        for base in [Some(Path::new("")), context].into_iter().flatten() {
-            let path = absolute(&base.join(name))?;
+        let lower = (name == Self::DEFAULT).then_some("dockerfile");
+        let names = [Some(name), lower].into_iter().flatten();
+        let bases = [Some(Path::new("")), context].into_iter().flatten();
+        for place in names.flat_map(|name| bases.clone().map(move |base| base.join(name))) {
+            let path = absolute(&place)?;
             if std::fs::metadata(&path).is_ok_and(|found| !found.is_dir()) {
                 return Ok(Self::Path(path));
             }
@@ -70,6 +77,20 @@ mod tests {
             panic!()
         };
         assert_eq!(tried.len(), 2);
+    }
+
+    // conformance: A34
+    #[test]
+    fn the_default_name_may_be_in_lower_case() {
+        let temp = tempfile::tempdir().unwrap();
+        let find = |name: &str| DockerfileSource::find(name, Some(temp.path())).ok();
+        let path = |name: &str| Some(DockerfileSource::Path(temp.path().join(name)));
+        std::fs::write(temp.path().join("dockerfile"), "").unwrap();
+        std::fs::write(temp.path().join("other"), "").unwrap();
+        assert_eq!(find("Dockerfile"), path("dockerfile"));
+        assert_eq!(find("Other"), None);
+        std::fs::write(temp.path().join("Dockerfile"), "").unwrap();
+        assert_eq!(find("Dockerfile"), path("Dockerfile"));
     }
 
     #[test]
