@@ -46,7 +46,8 @@ pub struct BuildOptions {
     /// Work in place even where this does not look like a container.
     #[cfg_attr(feature = "clap", arg(long))]
     pub force: bool,
-    /// How changed files are found where there is no overlay: full, redo or time.
+    /// full, redo or time, accepted for compatibility: all three find changes in the same way here, by everything
+    /// that a file has.
     #[cfg_attr(feature = "clap", arg(long, alias = "snapshotMode", value_name = "MODE",
         value_parser = str::parse::<SnapshotMode>, default_value_t))]
     pub snapshot_mode: SnapshotMode,
@@ -62,12 +63,9 @@ pub struct BuildOptions {
     /// Path that never becomes part of a layer. May be repeated.
     #[cfg_attr(feature = "clap", arg(long, value_name = "PATH", value_parser = crate::path::any_path()))]
     pub ignore_path: Vec<PathBuf>,
-    /// Keep /var/run out of layers.
-    #[cfg_attr(
-        feature = "clap",
-        arg(long, alias = "whitelist-var-run", default_value = "true")
-    )]
-    pub ignore_var_run: bool,
+    /// Keep /var/run out of layers, as `--ignore-path /var/run` does; unlike with kaniko only if asked for.
+    #[cfg_attr(feature = "clap", arg(long, alias = "whitelist-var-run"))]
+    pub ignore_var_run: Option<bool>,
     /// Folder for the builder's own files; `KANIKO_DIR` by default, then /kaniko if the executor is there, else a
     /// private folder below TMPDIR.
     #[cfg_attr(feature = "clap", arg(long, value_name = "DIR", value_parser = crate::path::any_path()))]
@@ -87,7 +85,8 @@ pub struct BuildOptions {
     /// Show what would be done, and stop.
     #[cfg_attr(feature = "clap", arg(long))]
     pub dryrun: bool,
-    /// Extra tries of unpacking a base image.
+    /// Accepted for compatibility: layers are unpacked from files that are here and verified;
+    /// `--image-download-retry` is about getting them.
     #[cfg_attr(feature = "clap", arg(long, value_name = "N", value_parser = crate::quantity::number, default_value_t))]
     pub image_fs_extract_retry: i32,
     /// Accepted for compatibility; stages that nothing needs are never built.
@@ -115,7 +114,7 @@ impl Default for BuildOptions {
             reproducible: false,
             use_new_run: false,
             ignore_path: Vec::new(),
-            ignore_var_run: true,
+            ignore_var_run: None,
             kaniko_dir: None,
             pre_cleanup: None,
             cleanup: None,
@@ -152,7 +151,7 @@ choice! {
         Full = "full",
         /// By kaniko's quicker rule; the same as `full` here.
         Redo = "redo",
-        /// By kaniko's quickest rule, which loses files there (G20).
+        /// By kaniko's quickest rule, which loses files there (G20); the same as `full` here.
         Time = "time",
     }
 }

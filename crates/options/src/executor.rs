@@ -10,8 +10,11 @@ use crate::output::pairs;
 use crate::{
     BuildOptions, CacheOptions, CacheSettings, CompressionKind, ContextOptions, DockerfileSource,
     FileTarget, Isolation, LayerCacheOptions, LogOptions, Notice, OptionError, OutputOptions,
-    PushOptions, RegistryOptions, SecretSpec, SnapshotMode, WorkDir, build_args, registry, secret,
+    PushOptions, RegistryOptions, SecretSpec, SnapshotMode, WorkDir, build_args, secret,
 };
+
+/// What `--ignore-var-run` is about.
+const VAR_RUN: &str = "/var/run";
 
 /// Every option of the executor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,7 +96,6 @@ impl ExecutorOptions {
             dry_run: build.dryrun,
             print_plan: build.dryrun
                 || env_vars::boolean(env, env_vars::KANIKO_PRINT_PLAN)?.unwrap_or(false),
-            extract_retry: registry::tries(build.image_fs_extract_retry),
             destinations: output.destinations,
             no_push: output.no_push,
             tar_path: output.tar_path,
@@ -108,34 +110,41 @@ impl ExecutorOptions {
             reproducible: build.reproducible,
             single_snapshot: build.single_snapshot,
             snapshot_mode: build.snapshot_mode,
-            ignore_paths: ignore_paths(&build.ignore_path),
-            ignore_var_run: build.ignore_var_run,
+            ignore_paths: ignore_paths(&build.ignore_path, build.ignore_var_run),
             source_date_epoch,
             cache: self.cache.resolve()?,
             registry: self.push.resolve(&self.registry, env)?,
             skip_push_permission_check: self.push.skip_push_permission_check,
         };
-        notices.extend(without_effect(&settings));
+        notices.extend(without_effect(build, &settings));
         Ok(Resolved { settings, notices })
     }
 }
 
-/// What was asked for and does not exist yet, as far as the build is still right without it.
-fn without_effect(settings: &BuildSettings) -> Vec<Notice> {
-    let asked = [
+/// What was asked for and does not exist, or not yet, as far as the build is still right without it.
+fn without_effect(build: &BuildOptions, settings: &BuildSettings) -> Vec<Notice> {
+    let not_yet = [
         (settings.materialize, "`--materialize`"),
         (settings.pre_cleanup, "`--pre-cleanup`"),
         (settings.cleanup, "`--cleanup`"),
         (settings.preserve_context, "`--preserve-context`"),
         (settings.print_plan, "`KANIKO_PRINT_PLAN`"),
     ];
-    let names = asked
+    let names = not_yet
         .iter()
         .filter(|(asked, _)| *asked)
         .map(|(_, name)| name);
-    names
+    let mut notices: Vec<Notice> = names
         .map(|name| Notice(format!("{name} has no effect yet in this version")))
-        .collect()
+        .collect();
+    if build.image_fs_extract_retry > 0 {
+        notices.push(Notice(
+            "`--image-fs-extract-retry` has no effect: layers are unpacked from files that are here and verified, so \
+             another try would end as the first; `--image-download-retry` is about getting them"
+                .to_owned(),
+        ));
+    }
+    notices
 }
 
 /// What a build needs to know, checked.
@@ -175,8 +184,6 @@ pub struct BuildSettings {
     pub dry_run: bool,
     /// Show the plan before building.
     pub print_plan: bool,
-    /// Extra tries of unpacking a base image (I16).
-    pub extract_retry: u32,
     /// Names of the image, each once, none with a digest; pushed to unless `no_push`.
     pub destinations: Vec<Reference>,
     /// Push nothing.
@@ -205,10 +212,8 @@ pub struct BuildSettings {
     pub single_snapshot: bool,
     /// How a scan finds changes.
     pub snapshot_mode: SnapshotMode,
-    /// Absolute paths of the image that never become part of a layer (G24).
+    /// Absolute paths of the image that never become part of a layer (G24); `/var/run` is one only if asked for (D19).
     pub ignore_paths: Vec<PathBuf>,
-    /// Keep `/var/run` out of layers (D19).
-    pub ignore_var_run: bool,
     /// Seconds since 1970 that stand for now (G43).
     pub source_date_epoch: Option<i64>,
     /// The volume of base images.
@@ -240,7 +245,6 @@ impl Default for BuildSettings {
             materialize: false,
             dry_run: false,
             print_plan: false,
-            extract_retry: 0,
             destinations: Vec::new(),
             no_push: true,
             tar_path: None,
@@ -256,7 +260,6 @@ impl Default for BuildSettings {
             single_snapshot: false,
             snapshot_mode: SnapshotMode::default(),
             ignore_paths: Vec::new(),
-            ignore_var_run: true,
             source_date_epoch: None,
             cache: CacheSettings::default(),
             registry: RegistrySettings::default(),
@@ -292,11 +295,13 @@ fn targets(values: &[String]) -> Vec<String> {
 }
 
 /// Paths of the image, cleaned; a relative one counts from the root.
-fn ignore_paths(paths: &[PathBuf]) -> Vec<PathBuf> {
+fn ignore_paths(paths: &[PathBuf], var_run: Option<bool>) -> Vec<PathBuf> {
+    let var_run = (var_run == Some(true)).then(|| PathBuf::from(VAR_RUN));
     paths
         .iter()
         .filter(|path| !path.as_os_str().is_empty())
         .map(|path| cleaned(path))
+        .chain(var_run)
         .collect()
 }
 

@@ -381,3 +381,25 @@ fn an_ordinary_user_can_run_in_a_namespace() {
     let names: Vec<&str> = image.above(&base)[1].names();
     assert_eq!(names, ["etc/", "etc/.wh.motd", "made/", "seen"]);
 }
+
+// conformance: D19
+#[test]
+fn var_run_is_captured_unless_told_otherwise() {
+    kiln_only!();
+    needs_root!();
+    for (flag, captured) in [
+        ("--single-snapshot=false", true),
+        ("--ignore-var-run=false", true),
+        ("--ignore-var-run", false),
+    ] {
+        let case = Case::new();
+        let base = case.base(Base::Busybox);
+        let dockerfile = format!(
+            "FROM {base}\nRUN rm -rf /var/run; mkdir -p /var/run; touch /var/run/v /seen\n"
+        );
+        let context = case.context().dockerfile(dockerfile);
+        let tree = case.build(&context).arg(flag).run().image().tree();
+        assert!(tree.has("seen"));
+        assert_eq!(tree.has("var/run/v"), captured, "{flag}");
+    }
+}

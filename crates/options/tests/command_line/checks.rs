@@ -74,7 +74,6 @@ fn a_full_command_line() {
     );
     assert_eq!(settings.image_format, Some(Family::Docker));
     assert_eq!(settings.registry.retries.push, 3);
-    assert_eq!(settings.extract_retry, 0);
     assert_eq!(
         settings.registry.certificates,
         [("h".to_owned(), at("crt"))]
@@ -198,4 +197,39 @@ fn warmer_settings() {
         files.warm(&["-i=a"], &[]).unwrap().cache_dir().to_str(),
         Some("/cache")
     );
+}
+
+// conformance: D19
+#[test]
+fn var_run_is_kept_out_of_layers_only_if_asked_for() {
+    let files = Files::new();
+    let table: &[(&[&str], &[&str])] = &[
+        (&[], &[]),
+        (&["--ignore-var-run=false"], &[]),
+        (&["--ignore-var-run"], &["/var/run"]),
+        (
+            &["--whitelist-var-run=true", "--ignore-path=a"],
+            &["/a", "/var/run"],
+        ),
+    ];
+    assert!(!table.is_empty());
+    for (flags, expected) in table {
+        let arguments = [&["--no-push"], *flags].concat();
+        let settings = files.settings(&arguments, &[]);
+        let paths: Vec<_> = settings
+            .ignore_paths
+            .iter()
+            .map(|path| path.to_str().unwrap())
+            .collect();
+        assert_eq!(paths, *expected, "{flags:?}");
+    }
+}
+
+#[test]
+fn tries_of_unpacking_are_said_to_have_no_effect() {
+    let files = Files::new();
+    let notices = |flag: &str| files.build(&["--no-push", flag], &[]).unwrap().notices;
+    assert_eq!(notices("--image-fs-extract-retry=0"), []);
+    let said = notices("--image-fs-extract-retry=2");
+    assert!(said[0].0.contains("--image-download-retry"), "{said:?}");
 }

@@ -156,8 +156,12 @@ fn executor_rows() -> Vec<Row<ExecutorOptions>> {
             build.ignore_path,
             r#"["/a", "/b"]"#
         ),
-        row!(["--ignore-var-run=false"], build.ignore_var_run, "false"),
-        row!(["--whitelist-var-run=false"], build.ignore_var_run, "false"),
+        row!(
+            ["--ignore-var-run=false"],
+            build.ignore_var_run,
+            "Some(false)"
+        ),
+        row!(["--whitelist-var-run"], build.ignore_var_run, "Some(true)"),
         row!(["--kaniko-dir", "/x"], build.kaniko_dir, r#"Some("/x")"#),
         row!(["--pre-cleanup"], build.pre_cleanup, "Some(true)"),
         row!(["--cleanup=false"], build.cleanup, "Some(false)"),
