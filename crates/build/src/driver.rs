@@ -81,6 +81,9 @@ pub async fn build(
 ) -> Result<BuildReport, BuildError> {
     let Entered { mode, reason, work } = entered;
     events.event(Event::Info(reason));
+    if let Some(note) = work.note() {
+        events.event(Event::Info(note.to_owned()));
+    }
     let path = work.path().to_owned();
     let outcome = Build {
         settings: &settings,
@@ -436,9 +439,7 @@ impl Build<'_> {
     fn kept(&self, context: &Context) -> Vec<PathBuf> {
         let settings = self.settings;
         let mut kept = vec![self.work.path().to_owned(), context.dir().to_owned()];
-        if let crate::settings::WorkDir::Fixed(dir) = &settings.work_dir {
-            kept.push(dir.clone());
-        }
+        kept.extend(settings.work_dir.lasting().map(Path::to_owned));
         kept.extend(std::env::current_exe());
         kept.extend(settings.cache.dir.clone());
         kept.extend(settings.oci_layout_path.clone());

@@ -138,6 +138,17 @@ pub enum BuildError {
     /// The image cannot be written where it was asked for.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// No work folder can be made where the settings say.
+    #[error("cannot make a work folder in `{parent}` ({setting})")]
+    NoWorkFolder {
+        /// Where it should be.
+        parent: PathBuf,
+        /// What says so.
+        setting: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
     /// The work folder cannot be used.
     #[error("cannot use the work folder `{path}`")]
     WorkDir {
@@ -185,6 +196,10 @@ impl BuildError {
         match self {
             BuildError::Step { source, .. } => source.hint(),
             BuildError::Isolation(source) => source.hint(),
+            BuildError::NoWorkFolder { .. } => Some(
+                "name a folder that can be written to with `--kaniko-dir`, or, for temporary files, with `TMPDIR`"
+                    .to_owned(),
+            ),
             BuildError::PushPermission { source, .. } if source.is_unauthorized() => Some(
                 "check the credentials in `config.json`, or pass `--skip-push-permission-check`"
                     .to_owned(),

@@ -20,33 +20,58 @@ const PREFIX: &str = "kiln-";
 /// Held while the build lives; a folder whose lock is free belongs to nobody.
 const LOCK: &str = "lock";
 
+/// How a place is said to be chosen: by name, or as that of temporary files.
+const NAMED: &str = "`--kaniko-dir` or `KANIKO_DIR`";
+const TEMPORARY: &str = "`TMPDIR`, `/tmp` by default";
+
 /// The folder of one build.
 #[derive(Debug)]
 pub(crate) struct WorkFolder {
     dir: TempDir,
     _lock: File,
+    note: Option<String>,
 }
 
 impl WorkFolder {
-    /// Makes a folder in the place that the settings name; where a fixed place cannot be written to, as by
-    /// an ordinary user in the executor's own image, below `TMPDIR`.
+    /// Makes a folder in the place that the settings name. Only the place of kaniko's images, which nobody named, has
+    /// another one behind it.
     pub(crate) fn create(place: &WorkDir) -> Result<WorkFolder, BuildError> {
         match place {
-            WorkDir::Private(parent) => Self::below(parent),
-            WorkDir::Fixed(parent) => Self::below(parent)
-                .or_else(|error| Self::below(&std::env::temp_dir()).map_err(|_| error)),
+            WorkDir::Private(parent) => Self::temporary(parent),
+            WorkDir::Fixed(parent) => Self::lasting(parent).map_err(failed(parent, NAMED)),
+            WorkDir::Image { dir, fallback } => match Self::lasting(dir) {
+                Ok(folder) => Ok(folder),
+                Err(error) => {
+                    let mut folder = Self::temporary(fallback)?;
+                    folder.note = Some(format!(
+                        "work files are kept below `{}`, since `{}` cannot be used: {error}",
+                        fallback.display(),
+                        dir.display()
+                    ));
+                    Ok(folder)
+                }
+            },
         }
     }
 
-    fn below(parent: &Path) -> Result<WorkFolder, BuildError> {
-        let failed = |source| BuildError::WorkDir {
-            path: parent.to_owned(),
-            source,
-        };
-        fs::create_dir_all(parent).map_err(failed)?;
+    /// Below a folder of the user's, made if it is missing.
+    fn lasting(parent: &Path) -> io::Result<WorkFolder> {
+        fs::create_dir_all(parent)?;
+        Self::below(parent)
+    }
+
+    /// Below the folder for temporary files. One that is missing is a mistake in `TMPDIR`, and if it were made,
+    /// nobody would remove it.
+    fn temporary(parent: &Path) -> Result<WorkFolder, BuildError> {
+        fs::metadata(parent)
+            .and_then(|_| Self::below(parent))
+            .map_err(failed(parent, TEMPORARY))
+    }
+
+    fn below(parent: &Path) -> io::Result<WorkFolder> {
         remove_abandoned(parent);
         loop {
-            if let Some(folder) = Self::claim(parent).map_err(failed)? {
+            if let Some(folder) = Self::claim(parent)? {
                 return Ok(folder);
             }
         }
@@ -72,12 +97,21 @@ impl WorkFolder {
         }
         // Users of the image must reach their root below it.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o711))?;
-        Ok(Some(WorkFolder { dir, _lock: lock }))
+        Ok(Some(WorkFolder {
+            dir,
+            _lock: lock,
+            note: None,
+        }))
     }
 
     /// The folder.
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// What the user should know about the place.
+    pub(crate) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// Removes the folder and says so if that fails.
@@ -93,6 +127,15 @@ impl WorkFolder {
             source,
         })?;
         Ok(path)
+    }
+}
+
+fn failed(parent: &Path, setting: &'static str) -> impl FnOnce(io::Error) -> BuildError {
+    let parent = parent.to_owned();
+    move |source| BuildError::NoWorkFolder {
+        parent,
+        setting,
+        source,
     }
 }
 
@@ -212,5 +255,31 @@ mod tests {
         let place = WorkDir::Private(parent.path().to_owned());
         WorkFolder::create(&place).unwrap().close().unwrap();
         assert!(foreign.exists());
+    }
+
+    /// A place that was named is used or refused; only that of kaniko's images has another behind it.
+    #[test]
+    fn which_places_may_be_replaced() {
+        let temp = tempfile::tempdir().unwrap();
+        let (file, missing) = (temp.path().join("file"), temp.path().join("missing"));
+        fs::write(&file, "").unwrap();
+        let text = |place: WorkDir| WorkFolder::create(&place).unwrap_err().to_string();
+
+        let named = text(WorkDir::Fixed(file.join("x")));
+        assert!(named.contains("file/x` (`--kaniko-dir`"), "{named}");
+        let temporary = text(WorkDir::Private(missing.clone()));
+        assert!(temporary.contains("missing` (`TMPDIR`"), "{temporary}");
+        assert!(!missing.exists(), "TMPDIR was made");
+        let image = |fallback: &Path| WorkDir::Image {
+            dir: file.join("x"),
+            fallback: fallback.to_owned(),
+        };
+        assert!(text(image(&missing)).contains("missing"));
+
+        let folder = WorkFolder::create(&image(temp.path())).unwrap();
+        assert!(folder.path().starts_with(temp.path()));
+        assert!(folder.note().unwrap().contains("file/x"), "{folder:?}");
+        let folder = WorkFolder::create(&WorkDir::Fixed(temp.path().join("new"))).unwrap();
+        assert_eq!(folder.note(), None);
     }
 }

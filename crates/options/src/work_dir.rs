@@ -9,9 +9,17 @@ use crate::path::{absolute, given};
 /// Where the builder keeps its own files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkDir {
-    /// This folder, which outlives the build.
+    /// This folder, which outlives the build. Somebody named it, so it is an error if it cannot be used.
     Fixed(PathBuf),
-    /// A folder of a fresh name below this one, removed at the end.
+    /// The folder of kaniko's images, which outlives the build, or, where it cannot be written to, as by an ordinary
+    /// user, a folder of a fresh name below `fallback`.
+    Image {
+        /// The folder.
+        dir: PathBuf,
+        /// The folder for temporary files.
+        fallback: PathBuf,
+    },
+    /// A folder of a fresh name below this one, which has to exist, removed at the end.
     Private(PathBuf),
 }
 
@@ -29,12 +37,24 @@ impl WorkDir {
         if let Some(dir) = given(flag)?.or(given(variable.as_ref())?) {
             return Ok(Self::Fixed(dir));
         }
+        let temporary = match env(env_vars::TMPDIR) {
+            Some(dir) if !dir.is_empty() => absolute(Path::new(&dir))?,
+            _ => PathBuf::from("/tmp"),
+        };
         if executable.is_some_and(|path| path.starts_with(KANIKO)) {
-            return Ok(Self::Fixed(PathBuf::from(KANIKO)));
+            return Ok(Self::Image {
+                dir: PathBuf::from(KANIKO),
+                fallback: temporary,
+            });
         }
-        match env(env_vars::TMPDIR) {
-            Some(dir) if !dir.is_empty() => absolute(Path::new(&dir)).map(Self::Private),
-            _ => Ok(Self::Private(PathBuf::from("/tmp"))),
+        Ok(Self::Private(temporary))
+    }
+
+    /// The folder that outlives the build, if there is one.
+    pub fn lasting(&self) -> Option<&Path> {
+        match self {
+            Self::Fixed(dir) | Self::Image { dir, .. } => Some(dir),
+            Self::Private(_) => None,
         }
     }
 }
@@ -59,6 +79,10 @@ mod tests {
     fn precedence() {
         let fixed = |path: &str| WorkDir::Fixed(PathBuf::from(path));
         let private = |path: &str| WorkDir::Private(PathBuf::from(path));
+        let image = |fallback: &str| WorkDir::Image {
+            dir: PathBuf::from("/kaniko"),
+            fallback: PathBuf::from(fallback),
+        };
         let table: &[Row<'_>] = &[
             (
                 Some("/a"),
@@ -76,7 +100,13 @@ mod tests {
                 None,
                 &[("KANIKO_DIR", "")],
                 "/kaniko/executor",
-                fixed("/kaniko"),
+                image("/tmp"),
+            ),
+            (
+                None,
+                &[("TMPDIR", "/scratch")],
+                "/kaniko/executor",
+                image("/scratch"),
             ),
             (None, &[], "/kaniko2/executor", private("/tmp")),
             (
