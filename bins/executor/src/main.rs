@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use kiln_build::{BuildError, Cancel};
 use kiln_options::{
-    CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, LoginOptions, Stop,
-    byte_size, report_failure, start_logging,
+    CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, LogFormat, LoginOptions,
+    Stop, byte_size, report_failure, start_logging,
 };
 
 use crate::log_lines::LogLines;
@@ -23,24 +23,26 @@ fn main() -> ExitCode {
     kiln_build::init();
     let command = match ExecutorCommand::read(std::env::args_os()) {
         Ok(command) => command,
-        Err(stop) => return stop.report(),
+        Err(stop) => return stop.report(LogFormat::default()),
     };
     let ExecutorCommand { options, action } = command;
+    let format = options.log.log_format;
     if let Err(error) = start_logging(&options.log, &|name| std::env::var_os(name)) {
-        return report_failure(&error, None, None, 1);
+        return report_failure(format, &error, None, None, 1);
     }
     match action {
         None => build(&options),
-        Some(ExecutorAction::Login(login)) => log_in(&login),
+        Some(ExecutorAction::Login(login)) => log_in(&login, format),
         Some(ExecutorAction::Push(_)) => unavailable("push"),
         Some(ExecutorAction::Version) => version(),
     }
 }
 
 fn build(options: &ExecutorOptions) -> ExitCode {
+    let format = options.log.log_format;
     let resolved = match options.resolve(&|name| std::env::var_os(name)) {
         Ok(resolved) => resolved,
-        Err(error) => return Stop::Wrong(error).report(),
+        Err(error) => return Stop::Wrong(error).report(format),
     };
     for notice in &resolved.notices {
         tracing::warn!("{notice}");
@@ -48,14 +50,14 @@ fn build(options: &ExecutorOptions) -> ExitCode {
     // A process with threads cannot enter a user namespace, so the runtime comes second.
     let entered = match kiln_build::enter(&resolved.settings) {
         Ok(entered) => entered,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(format, &error),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return report_failure(&error, None, None, 1),
+        Err(error) => return report_failure(format, &error, None, None, 1),
     };
     let cancel = Cancel::new();
     let events = Arc::new(LogLines::new(&options.log));
@@ -74,16 +76,22 @@ fn build(options: &ExecutorOptions) -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&error),
+        Err(error) => failed(format, &error),
     }
 }
 
-fn failed(error: &BuildError) -> ExitCode {
+fn failed(format: LogFormat, error: &BuildError) -> ExitCode {
     let excerpt = error.location().map(|location| location.excerpt.as_str());
-    report_failure(error, excerpt, error.hint().as_deref(), error.exit_code())
+    report_failure(
+        format,
+        error,
+        excerpt,
+        error.hint().as_deref(),
+        error.exit_code(),
+    )
 }
 
-fn log_in(options: &LoginOptions) -> ExitCode {
+fn log_in(options: &LoginOptions, format: LogFormat) -> ExitCode {
     match options.store(&|name| std::env::var_os(name), &mut std::io::stdin()) {
         Ok(path) => {
             tracing::info!(
@@ -93,7 +101,7 @@ fn log_in(options: &LoginOptions) -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Err(error) => report_failure(&error, None, None, 1),
+        Err(error) => report_failure(format, &error, None, None, 1),
     }
 }
 

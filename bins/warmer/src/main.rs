@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use kiln_build::{Event, WarmReport};
 use kiln_options::{
-    CommandLine as _, Stop, WarmerCommand, WarmerOptions, byte_size, report_failure, start_logging,
+    CommandLine as _, LogFormat, Stop, WarmerCommand, WarmerOptions, byte_size, report_failure,
+    start_logging,
 };
 
 fn main() -> ExitCode {
@@ -13,30 +14,31 @@ fn main() -> ExitCode {
     kiln_build::init();
     let options = match WarmerCommand::read(std::env::args_os()) {
         Ok(command) => command.options,
-        Err(stop) => return stop.report(),
+        Err(stop) => return stop.report(LogFormat::default()),
     };
     if let Err(error) = start_logging(&options.log, &|name| std::env::var_os(name)) {
-        return report_failure(&error, None, None, 1);
+        return report_failure(options.log.log_format, &error, None, None, 1);
     }
     warm(&options)
 }
 
 fn warm(options: &WarmerOptions) -> ExitCode {
+    let format = options.log.log_format;
     let settings = match options.resolve(&|name| std::env::var_os(name)) {
         Ok(settings) => settings,
-        Err(error) => return Stop::Wrong(error).report(),
+        Err(error) => return Stop::Wrong(error).report(format),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return report_failure(&error, None, None, 1),
+        Err(error) => return report_failure(format, &error, None, None, 1),
     };
     // An interrupted warmer needs no care: whatever is not complete has no name in the cache (H33).
     match runtime.block_on(kiln_build::warm(settings, Arc::new(log))) {
         Ok(report) => summary(&report),
-        Err(error) => report_failure(&error, None, None, 1),
+        Err(error) => report_failure(format, &error, None, None, 1),
     }
 }
 

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{ExecutorOptions, OptionError, PushImageOptions, WarmerOptions, failure_text};
+use crate::{
+    ExecutorOptions, LogFormat, OptionError, PushImageOptions, WarmerOptions, failure_text,
+};
 
 pub use manners::kaniko_manners;
 
@@ -92,27 +94,38 @@ impl CommandLine for WarmerCommand {
 
 impl Stop {
     /// Prints what there is to say and gives the exit code: 0 after help, 1 after a mistake, usage included (K).
-    pub fn report(&self) -> ExitCode {
+    /// `format` is that of the log, as far as it is known.
+    pub fn report(&self, format: LogFormat) -> ExitCode {
         match self {
             Self::Print(text) => {
                 // Nobody is left to tell when stdout is closed.
                 let _ = write!(std::io::stdout(), "{text}");
                 ExitCode::SUCCESS
             }
-            Self::Wrong(error) => report_failure(error, None, error.hint().as_deref(), 1),
+            Self::Wrong(error) => report_failure(format, error, None, error.hint().as_deref(), 1),
         }
     }
 }
 
-/// Prints a failure on stderr, in the form of [`failure_text`], and gives `code` as exit code, or 1 if it is none.
+/// Prints a failure on stderr, in the form of [`failure_text`] or as a line of a JSON log, and gives `code` as exit code,
+/// or 1 if it is none.
 pub fn report_failure(
+    format: LogFormat,
     error: &dyn std::error::Error,
     excerpt: Option<&str>,
     hint: Option<&str>,
     code: i32,
 ) -> ExitCode {
+    let text = match format {
+        #[cfg(feature = "logging")]
+        LogFormat::Json => {
+            let time = format!("{:.0}", jiff::Timestamp::now());
+            crate::failure::failure_json(error, excerpt, hint, time)
+        }
+        _ => failure_text(error, excerpt, hint),
+    };
     // Nobody is left to tell when stderr is closed.
-    let _ = writeln!(std::io::stderr(), "{}", failure_text(error, excerpt, hint));
+    let _ = writeln!(std::io::stderr(), "{text}");
     ExitCode::from(
         u8::try_from(code)
             .ok()

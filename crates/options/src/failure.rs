@@ -4,19 +4,7 @@ use std::error::Error;
 
 /// The text of a failure: message and causes in one chain, then the lines of the Dockerfile, then what to try.
 pub fn failure_text(error: &dyn Error, excerpt: Option<&str>, hint: Option<&str>) -> String {
-    let mut text = format!("error: {error}");
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = without_number(inner.to_string());
-        // A transparent wrapper says what its cause says.
-        if !more.is_empty() && !said.ends_with(&more) {
-            text.push_str(if more.contains('\n') { ":\n" } else { ": " });
-            text.push_str(&more);
-            said = more;
-        }
-        cause = inner.source();
-    }
+    let mut text = format!("error: {}", chain(error));
     for (label, part) in [("", excerpt), ("hint: ", hint)] {
         if let Some(part) = part.map(str::trim_end).filter(|part| !part.is_empty()) {
             text.truncate(text.trim_end().len());
@@ -29,14 +17,61 @@ pub fn failure_text(error: &dyn Error, excerpt: Option<&str>, hint: Option<&str>
     text
 }
 
-/// Drops the number that std adds to what the system says; it helps nobody.
-fn without_number(mut text: String) -> String {
-    if text.ends_with(')')
-        && let Some(at) = text.rfind(" (os error ")
-    {
-        text.truncate(at);
+/// The failure as one line of a JSON log: the message with its causes, and the other parts under names of their own.
+#[cfg(feature = "logging")]
+pub(crate) fn failure_json(
+    error: &dyn Error,
+    excerpt: Option<&str>,
+    hint: Option<&str>,
+    time: String,
+) -> String {
+    let mut line = serde_json::Map::new();
+    line.insert("level".to_owned(), "error".into());
+    line.insert("msg".to_owned(), chain(error).trim_end().into());
+    line.insert("time".to_owned(), time.into());
+    for (name, part) in [("excerpt", excerpt), ("hint", hint)] {
+        if let Some(part) = part.map(str::trim_end).filter(|part| !part.is_empty()) {
+            line.insert(name.to_owned(), part.into());
+        }
+    }
+    serde_json::Value::Object(line).to_string()
+}
+
+/// An error and its causes, each said once.
+fn chain(error: &dyn Error) -> String {
+    let mut said = without_number(&error.to_string());
+    let mut text = said.clone();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = without_number(&inner.to_string());
+        // A transparent wrapper says what its cause says.
+        if !more.is_empty() && !said.ends_with(&more) {
+            text.push_str(if more.contains('\n') { ":\n" } else { ": " });
+            text.push_str(&more);
+            said = more;
+        }
+        cause = inner.source();
     }
     text
+}
+
+/// Drops the number that std adds to what the system says, wherever a library put it; it helps nobody.
+fn without_number(text: &str) -> String {
+    const NUMBER: &str = " (os error ";
+    let mut parts = text.split(NUMBER);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                kept.push_str(rest);
+            }
+            _ => {
+                kept.push_str(NUMBER);
+                kept.push_str(part);
+            }
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -51,11 +86,11 @@ mod tests {
         cause: Option<Box<Link>>,
     }
 
-    fn chain(texts: &[&'static str]) -> Link {
+    fn linked(texts: &[&'static str]) -> Link {
         let (text, rest) = texts.split_first().unwrap();
         Link {
             text,
-            cause: (!rest.is_empty()).then(|| Box::new(chain(rest))),
+            cause: (!rest.is_empty()).then(|| Box::new(linked(rest))),
         }
     }
 
@@ -91,11 +126,38 @@ mod tests {
                 None,
                 "error: a: no such file",
             ),
+            (
+                &["a", "denied (os error 13) at path \"/x (y)\""],
+                None,
+                None,
+                "error: a: denied at path \"/x (y)\"",
+            ),
+            (
+                &["denied (os error 13)", "odd (os error x)"],
+                None,
+                None,
+                "error: denied: odd (os error x)",
+            ),
             (&["a"], Some(""), Some(""), "error: a"),
         ];
         assert!(!table.is_empty());
         for (texts, excerpt, hint, expected) in table {
-            assert_eq!(failure_text(&chain(texts), *excerpt, *hint), *expected);
+            assert_eq!(failure_text(&linked(texts), *excerpt, *hint), *expected);
         }
+    }
+
+    #[cfg(feature = "logging")]
+    #[test]
+    fn json_is_one_line() {
+        let line = failure_json(
+            &linked(&["a", "b\nc\n"]),
+            Some(" 1 | FROM x\n"),
+            None,
+            "now".to_owned(),
+        );
+        assert_eq!(
+            line,
+            r#"{"level":"error","msg":"a:\nb\nc","time":"now","excerpt":" 1 | FROM x"}"#
+        );
     }
 }
