@@ -241,11 +241,12 @@ pub struct Try {
     pub error: Box<RegistryError>,
 }
 
-/// What the network said, in one line: `connection refused`, `invalid peer certificate: UnknownIssuer`.
+/// What the network said, in one line: `connection refused`, `invalid peer certificate: unknown issuer`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     text: String,
     temporary: bool,
+    certificate: bool,
 }
 
 impl Cause {
@@ -253,11 +254,12 @@ impl Cause {
         Self {
             text: text.into(),
             temporary,
+            certificate: false,
         }
     }
 
     /// The innermost reason of a transport error: the outer ones only say that sending failed.
-    pub(crate) fn of(error: &reqwest::Error) -> Self {
+    pub fn of(error: &reqwest::Error) -> Self {
         let mut chain: Vec<&(dyn std::error::Error + 'static)> = Vec::new();
         let mut next = std::error::Error::source(error);
         while let Some(cause) = next {
@@ -270,7 +272,7 @@ impl Cause {
             .map(ToString::to_string)
             .find(|text| !text.is_empty());
         let text = text.unwrap_or_else(|| error.to_string());
-        let certificate = text.contains("certificate") || text.contains("UnknownIssuer");
+        let certificate = text.contains("certificate");
         let text = match text.as_str() {
             t if t.contains("end of file before message length reached")
                 || t.contains("unexpected EOF") =>
@@ -280,11 +282,13 @@ impl Cause {
             t if t.contains("connection closed before message completed") => {
                 "the connection was closed without an answer".to_owned()
             }
+            t if certificate => certificate_words(t),
             t => t.split(" (os error").next().unwrap_or(t).to_owned(),
         };
         Self {
             text: lower_first(&text),
             temporary: !certificate && !error.is_builder() && !error.is_redirect(),
+            certificate,
         }
     }
 
@@ -337,6 +341,29 @@ impl RegistryError {
             Self::Unauthorized { .. } => true,
             Self::AllSourcesFailed { errors, .. } => {
                 errors.last().is_some_and(|t| t.error.is_unauthorized())
+            }
+            _ => false,
+        }
+    }
+
+    /// The certificate of the host is not one that we trust.
+    pub fn is_untrusted(&self) -> bool {
+        match self {
+            Self::Connection { source, .. } => source.certificate,
+            Self::AllSourcesFailed { errors, .. } => {
+                errors.last().is_some_and(|t| t.error.is_untrusted())
+            }
+            _ => false,
+        }
+    }
+
+    /// Nobody answered: no such host, no connection, or silence.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Connection { source, .. } => !source.certificate,
+            Self::Timeout { .. } => true,
+            Self::AllSourcesFailed { errors, .. } => {
+                errors.last().is_some_and(|t| t.error.is_unreachable())
             }
             _ => false,
         }
@@ -408,6 +435,19 @@ impl RegistryError {
         }
         text
     }
+}
+
+/// The names that rustls gives the faults of a certificate, in words. That a CA's own certificate is shown means in
+/// practice that somebody made one for this server and signed it with itself.
+fn certificate_words(text: &str) -> String {
+    const WORDS: [(&str, &str); 3] = [
+        ("Other(OtherError(CaUsedAsEndEntity))", "it is self-signed"),
+        ("UnknownIssuer", "unknown issuer"),
+        ("BadSignature", "its signature is wrong"),
+    ];
+    WORDS.iter().fold(text.to_owned(), |text, (name, words)| {
+        text.replace(name, words)
+    })
 }
 
 fn lower_first(text: &str) -> String {

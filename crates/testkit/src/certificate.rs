@@ -40,6 +40,14 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// The authority's own certificate with its key, as people show it who made one for their server by hand.
+    pub fn itself(&self) -> Issued {
+        Issued {
+            certificate: self.issuer.pem(),
+            key: self.issuer.key().serialize_pem(),
+        }
+    }
+
     /// A certificate for servers and clients under these names and addresses.
     pub fn issue(&self, names: &[&str]) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -126,7 +126,10 @@ pub(super) async fn ask(
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| error.kind().to_string())?;
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such program in PATH".to_owned(),
+            other => other.to_string(),
+        })?;
     let talk = async {
         if let Some(mut stdin) = child.stdin.take() {
             // A program that does not read its input closes the pipe; its answer still counts.
@@ -233,6 +236,6 @@ mod tests {
         let error = ask("kiln-test-surely-missing", "h", None)
             .await
             .unwrap_err();
-        assert!(error.contains("not found"), "{error}");
+        assert_eq!(error, "there is no such program in PATH");
     }
 }

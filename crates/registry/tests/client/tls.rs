@@ -13,7 +13,8 @@ async fn certificates_are_verified_unless_told_otherwise() {
     registry.push_image("a/b:1", &image_from("x"));
     let reference = registry.reference("a/b:1");
     let error = client().manifest(&reference).await.unwrap_err();
-    insta::assert_snapshot!(shown(&error), @"the version check to registry `HOST` failed: invalid peer certificate: UnknownIssuer");
+    insta::assert_snapshot!(shown(&error), @"the version check to registry `HOST` failed: invalid peer certificate: unknown issuer");
+    assert!(error.is_untrusted() && !error.is_unreachable(), "{error:?}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ca.pem");
     std::fs::write(&file, authority.pem()).unwrap();
@@ -63,6 +64,20 @@ async fn certificates_are_verified_unless_told_otherwise() {
         let found = Client::new(settings).unwrap().manifest(&reference).await;
         assert_eq!(found.is_ok(), expected, "{what}: {found:?}");
     }
+}
+
+// conformance: I13
+#[tokio::test]
+async fn a_self_signed_certificate_is_called_so() {
+    let registry = Registry::with(RegistryOptions {
+        tls: Some(Authority::new().itself()),
+        ..RegistryOptions::default()
+    });
+    let error = client()
+        .manifest(&registry.reference("a/b:1"))
+        .await
+        .unwrap_err();
+    insta::assert_snapshot!(shown(&error), @"the version check to registry `HOST` failed: invalid peer certificate: it is self-signed");
 }
 
 // conformance: I13
