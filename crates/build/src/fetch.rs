@@ -1,11 +1,13 @@
 //! Downloads for `ADD <url>` and for a Dockerfile given by URL (conformance E43-E46).
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kiln_oci::Digest;
+use kiln_registry::{Cause, Retries, Waits};
 use sha2::{Digest as _, Sha256};
 
+use crate::report::with_causes;
 use crate::spool::{Piece, Spool};
 
 /// A download that stands still for this long has failed.
@@ -28,7 +30,7 @@ pub enum FetchError {
         url: String,
         /// Why it failed.
         #[source]
-        source: reqwest::Error,
+        source: Cause,
     },
     /// The server answered with an error.
     #[error("cannot fetch `{url}`: the server answered {status}")]
@@ -37,6 +39,8 @@ pub enum FetchError {
         url: String,
         /// The HTTP status.
         status: u16,
+        /// When to come back, if it said so.
+        retry_after: Option<Duration>,
     },
     /// The content is not the one that `--checksum` names.
     #[error("`{url}` has digest {actual}, but `--checksum` says {expected}")]
@@ -59,6 +63,24 @@ pub enum FetchError {
     },
 }
 
+impl FetchError {
+    /// The very same request may succeed in a moment.
+    fn is_transient(&self) -> bool {
+        match self {
+            FetchError::Transport { source, .. } => source.is_temporary(),
+            FetchError::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            _ => false,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            FetchError::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
 /// A file that was fetched.
 #[derive(Debug)]
 pub(crate) struct FetchedFile {
@@ -71,38 +93,78 @@ pub(crate) struct FetchedFile {
     pub(crate) mtime: i64,
 }
 
-/// Fetches a file into the spool, checking its digest if one is given.
+/// Fetches a file into the spool, checking its digest if one is given. What may pass by itself is tried again, as
+/// often and as patiently as a request to a registry (I15).
 pub(crate) async fn fetch(
     client: &reqwest::Client,
     url: &str,
     checksum: Option<Digest>,
     spool: &Spool,
 ) -> Result<FetchedFile, FetchError> {
-    let parsed = url::Url::parse(url).map_err(|_| FetchError::Url {
-        url: without_query(url),
-    })?;
-    let name = match parsed
-        .path_segments()
-        .and_then(|mut parts| parts.next_back())
-    {
-        Some(last) if !last.is_empty() => last.as_bytes().to_vec(),
-        _ => b"__unnamed__".to_vec(),
+    let waits = Waits::request(&Retries::default());
+    fetch_patiently(client, url, checksum, spool, waits).await
+}
+
+async fn fetch_patiently(
+    client: &reqwest::Client,
+    url: &str,
+    checksum: Option<Digest>,
+    spool: &Spool,
+    mut waits: Waits,
+) -> Result<FetchedFile, FetchError> {
+    let shown = without_query(url);
+    let parsed = url::Url::parse(url).map_err(|_| FetchError::Url { url: shown.clone() })?;
+    let (actual, file) = loop {
+        let error = match fetch_once(client, &parsed, &shown, spool).await {
+            Ok(fetched) => break fetched,
+            Err(error) => error,
+        };
+        let wait = if error.is_transient() {
+            waits.next(error.retry_after())
+        } else {
+            None
+        };
+        let Some(wait) = wait else {
+            return Err(error);
+        };
+        let (why, ms) = (with_causes(&error), wait.as_millis());
+        tracing::debug!("{why}; trying again in {ms} ms");
+        tokio::time::sleep(wait).await;
     };
-    let url = without_query(url);
-    let transport = |source: reqwest::Error| FetchError::Transport {
-        url: url.clone(),
-        source: source.without_url(),
-    };
-    let mut response = client.get(parsed).send().await.map_err(transport)?;
-    if !response.status().is_success() {
-        let status = response.status().as_u16();
-        return Err(FetchError::Status { url, status });
+    if let Some(expected) = checksum.filter(|expected| *expected != actual) {
+        return Err(FetchError::Checksum {
+            url: shown,
+            expected,
+            actual,
+        });
     }
-    let mtime = last_modified(&response);
+    Ok(file)
+}
+
+/// One try, from the start of the file; `shown` is the URL for messages.
+async fn fetch_once(
+    client: &reqwest::Client,
+    url: &url::Url,
+    shown: &str,
+    spool: &Spool,
+) -> Result<(Digest, FetchedFile), FetchError> {
+    let transport = |source: reqwest::Error| FetchError::Transport {
+        url: shown.to_owned(),
+        source: Cause::of(&source.without_url()),
+    };
     let keep = |source| FetchError::Keep {
-        url: url.clone(),
+        url: shown.to_owned(),
         source,
     };
+    let mut response = client.get(url.clone()).send().await.map_err(transport)?;
+    if !response.status().is_success() {
+        return Err(FetchError::Status {
+            url: shown.to_owned(),
+            status: response.status().as_u16(),
+            retry_after: kiln_registry::retry_after(response.headers(), SystemTime::now()),
+        });
+    }
+    let mtime = last_modified(&response);
     let mut file = tempfile::tempfile_in(spool.dir()).map_err(keep)?;
     let mut hash = Sha256::new();
     let mut size = 0;
@@ -111,20 +173,21 @@ pub(crate) async fn fetch(
         size += chunk.len() as u64;
         file.write_all(&chunk).map_err(keep)?;
     }
-    let actual = Digest::from_bytes(hash.finalize().into());
-    if let Some(expected) = checksum.filter(|expected| *expected != actual) {
-        return Err(FetchError::Checksum {
-            url,
-            expected,
-            actual,
-        });
-    }
-    Ok(FetchedFile {
-        name,
+    let fetched = FetchedFile {
+        name: file_name(url),
         content: Piece::whole(file, size),
         size,
         mtime,
-    })
+    };
+    Ok((Digest::from_bytes(hash.finalize().into()), fetched))
+}
+
+/// The last segment of the URL's path as written (E44).
+fn file_name(url: &url::Url) -> Vec<u8> {
+    match url.path_segments().and_then(|mut parts| parts.next_back()) {
+        Some(last) if !last.is_empty() => last.as_bytes().to_vec(),
+        _ => b"__unnamed__".to_vec(),
+    }
 }
 
 /// A client for downloads: no total limit, but none may stand still.
@@ -173,6 +236,8 @@ fn without_query(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kiln_testkit::{Fault, On, Registry};
+
     use super::*;
 
     // conformance: I39
@@ -180,5 +245,52 @@ mod tests {
     fn messages_hold_no_signature() {
         let shown = without_query("https://user:pass@host/a/b?X-Signature=secret#f");
         assert_eq!(shown, "https://host/a/b");
+    }
+
+    /// What a download that meets `fault` this often ends as, and how many requests that took.
+    async fn with_fault(fault: Fault, times: usize) -> (Result<u64, String>, usize) {
+        let registry = Registry::start();
+        let digest = registry.put_blob("a", b"content");
+        registry.fault(On::get("/blobs/").times(times), fault);
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create(dir.path()).unwrap();
+        let waits = Waits::request(&Retries {
+            request: 2,
+            request_delay: Duration::from_millis(1),
+            retry_after_cap: Duration::from_millis(1),
+            ..Retries::default()
+        });
+        let url = format!("http://{}/v2/a/blobs/{digest}?sig=secret", registry.host());
+        let client = client("test").unwrap();
+        let fetched = fetch_patiently(&client, &url, Some(digest), &spool, waits).await;
+        let ended = fetched
+            .map(|file| file.size)
+            .map_err(|error| with_causes(&error));
+        let ended = ended.map_err(|text| text.replace(&registry.host(), "HOST"));
+        (ended, registry.count("GET", "/blobs/"))
+    }
+
+    // conformance: I15 E43
+    #[tokio::test]
+    async fn what_passes_by_itself_is_tried_again() {
+        let table = [
+            ("busy", Fault::status(503), 2, true, 3),
+            ("too busy", Fault::status(503), 3, false, 3),
+            ("limited", Fault::too_many("1"), 1, true, 2),
+            ("slow", Fault::status(408), 1, true, 2),
+            ("broken", Fault::Reset, 1, true, 2),
+            ("missing", Fault::status(404), 1, false, 1),
+        ];
+        assert!(!table.is_empty());
+        for (what, fault, times, good, requests) in table {
+            let (ended, made) = with_fault(fault, times).await;
+            assert_eq!(ended.is_ok(), good, "{what}: {ended:?}");
+            assert_eq!(made, requests, "{what}");
+            let text = ended.err().unwrap_or_default();
+            assert!(
+                !text.contains("secret") && !text.contains("os error"),
+                "{text}"
+            );
+        }
     }
 }

@@ -44,5 +44,6 @@ pub use client::Client;
 pub use error::{Cause, RegistryError, Try};
 pub use manifest::{Fetched, RemoteImage};
 pub use push::{BlobSource, Pushed};
+pub use retry::{Waits, retry_after};
 pub use settings::{RegistrySettings, Retries, SettingsError};
 pub use transport::http_client_builder;

@@ -10,9 +10,9 @@ use crate::settings::Retries;
 /// Doubling stops here; a build should not sleep for hours because somebody asked for many tries.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// The waits that are left.
+/// The waits that are left before further tries.
 #[derive(Debug, Clone)]
-pub(crate) struct Waits {
+pub struct Waits {
     left: u32,
     next: Duration,
     cap: Duration,
@@ -20,7 +20,7 @@ pub(crate) struct Waits {
 
 impl Waits {
     /// For one request (I15).
-    pub(crate) fn request(retries: &Retries) -> Self {
+    pub fn request(retries: &Retries) -> Self {
         Self::new(retries.request, retries.request_delay, retries)
     }
 
@@ -70,16 +70,17 @@ impl Waits {
         }
     }
 
-    /// The wait before the next try, if there is one; a registry that names a time is obeyed up to a cap.
+    /// The wait before the next try, if there is one.
     pub(crate) fn after(&mut self, error: &RegistryError) -> Option<Duration> {
+        self.next(error.retry_after())
+    }
+
+    /// The wait before the next try, if there is one; a server that named a time is obeyed up to a cap.
+    pub fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
         let own = self.next;
         self.next = own.saturating_mul(2).min(LONGEST);
-        Some(
-            error
-                .retry_after()
-                .map_or(own, |asked| asked.max(own).min(self.cap.max(own))),
-        )
+        Some(asked.map_or(own, |asked| asked.max(own).min(self.cap.max(own))))
     }
 }
 
@@ -104,7 +105,7 @@ where
 }
 
 /// `Retry-After` as seconds or as a date.
-pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
