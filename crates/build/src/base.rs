@@ -11,6 +11,7 @@ use kiln_registry::{Client, RegistryError};
 use kiln_tarball_cache::{CachedImage, ImageCache};
 
 use crate::blobs::Origin;
+use crate::error::pull_hint;
 use crate::event::{Event, EventSink};
 use crate::layers::Layer;
 use crate::plan::ImageSource;
@@ -77,6 +78,16 @@ pub enum BaseError {
         #[source]
         source: kiln_dockerfile::ParseError,
     },
+}
+
+impl BaseError {
+    /// What the user can try, if anything is known to help.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            BaseError::Registry { source, .. } => pull_hint(source),
+            _ => None,
+        }
+    }
 }
 
 /// An image that was looked up: nothing of its layers is here yet.

@@ -193,9 +193,9 @@ impl Build<'_> {
                 (url.clone(), None, bytes)
             }
         };
-        let dockerfile = kiln_dockerfile::parse(&bytes).map_err(|source| BuildError::Parse {
+        let dockerfile = kiln_dockerfile::parse(&bytes).map_err(|errors| BuildError::Parse {
             file: name.clone(),
-            source,
+            errors,
         })?;
         for warning in &dockerfile.warnings {
             let line = warning.span.line();
@@ -231,7 +231,12 @@ impl Build<'_> {
         let settings = self.settings;
         let build_args: BuildArgs = settings.build_args.iter().cloned().collect();
         let dockerfile = &text.dockerfile;
-        let targets = Plan::targets_of(dockerfile, &settings.targets)?;
+        let targets = Plan::targets_of(dockerfile, &settings.targets).map_err(|source| {
+            BuildError::Target {
+                file: text.name.clone(),
+                source,
+            }
+        })?;
         let target_name = settings.targets.first().map_or("default", String::as_str);
         let global = Plan::global_scope(dockerfile, &settings.platform, target_name, &build_args)
             .map_err(|(span, source)| BuildError::Plan {

@@ -65,17 +65,22 @@ pub enum BuildError {
     #[error("cannot prepare downloads")]
     Downloads(#[source] ClientError),
     /// The Dockerfile cannot be parsed.
-    #[error("`{file}` cannot be parsed")]
+    #[error("{}", errors.in_file(file))]
     Parse {
         /// The Dockerfile as it was named.
         file: String,
         /// Every mistake found, with its line.
-        #[source]
-        source: ParseError,
+        errors: ParseError,
     },
     /// `--target` names no stage.
-    #[error(transparent)]
-    Target(#[from] StageError),
+    #[error("{file}")]
+    Target {
+        /// The Dockerfile as it was named.
+        file: String,
+        /// What was asked for, and what there is.
+        #[source]
+        source: StageError,
+    },
     /// A line of the Dockerfile cannot be planned.
     #[error("{location}")]
     Plan {
@@ -195,6 +200,11 @@ impl BuildError {
     pub fn hint(&self) -> Option<String> {
         match self {
             BuildError::Step { source, .. } => source.hint(),
+            BuildError::Base { source, .. } => source.hint(),
+            BuildError::Target {
+                source: StageError::NoTarget { stages, .. },
+                ..
+            } => Some(stage_list(stages)),
             BuildError::Isolation(source) => source.hint(),
             BuildError::NoWorkFolder { .. } => Some(
                 "name a folder that can be written to with `--kaniko-dir`, or, for temporary files, with `TMPDIR`"
@@ -204,6 +214,8 @@ impl BuildError {
                 "check the credentials in `config.json`, or pass `--skip-push-permission-check`"
                     .to_owned(),
             ),
+            BuildError::PushPermission { source, .. } => push_hint(source),
+            BuildError::Push { source, .. } => push_hint(source),
             _ => None,
         }
     }
@@ -215,5 +227,90 @@ impl BuildError {
             BuildError::Cancelled => true,
             _ => false,
         }
+    }
+}
+
+fn stage_list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "no stage of the file has a name: `FROM image AS name` gives one".to_owned();
+    }
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    format!("the stages with a name are {}", quoted.join(", "))
+}
+
+/// What to try when an image cannot be pulled.
+pub(crate) fn pull_hint(error: &RegistryError) -> Option<String> {
+    let text = if error.is_not_found() {
+        "check the image's name and tag"
+    } else if error.is_unauthorized() {
+        "check the image's name, which some registries do not tell from missing rights, and the credentials in \
+         `config.json`; `executor login` stores some"
+    } else if error.is_unreachable() {
+        "check the registry's name and the network, or name another source with `--registry-mirror` or \
+         `--registry-map`"
+    } else {
+        return trust_hint(error);
+    };
+    Some(text.to_owned())
+}
+
+fn push_hint(error: &RegistryError) -> Option<String> {
+    let text = if error.is_unauthorized() {
+        "check the credentials in `config.json`; `executor login` stores some"
+    } else if error.is_unreachable() {
+        "check the registry's name and the network"
+    } else {
+        return trust_hint(error);
+    };
+    Some(text.to_owned())
+}
+
+fn trust_hint(error: &RegistryError) -> Option<String> {
+    error.is_untrusted().then(|| {
+        "trust the certificate, or the one of who issued it, with `--registry-certificate HOST=FILE`, or any with \
+         `--skip-tls-verify-registry HOST`"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_registry::{Client, RegistrySettings, Retries};
+    use kiln_testkit::{Auth, Authority, Fault, On, Registry, closed_port};
+
+    use super::*;
+
+    async fn hint_about(host: &str) -> String {
+        let settings = RegistrySettings {
+            retries: Retries {
+                request: 0,
+                ..Retries::default()
+            },
+            ..RegistrySettings::default()
+        };
+        let reference: Reference = format!("{host}/a:1").parse().unwrap();
+        let client = Client::new(settings).unwrap();
+        let error = client.manifest(&reference).await.unwrap_err();
+        pull_hint(&error).unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn failed_pulls_say_what_to_try() {
+        let (plain, tls) = (Registry::start(), Registry::with_tls(&Authority::new()));
+        let locked = Registry::with_auth(Auth::basic("u", "p"));
+        let silent = format!("127.0.0.1:{}", closed_port());
+        let table = [
+            (plain.host(), "name and tag"),
+            (locked.host(), "credentials in `config.json`"),
+            (silent, "`--registry-mirror`"),
+            (tls.host(), "`--registry-certificate HOST=FILE`"),
+        ];
+        for (host, expected) in table {
+            let hint = hint_about(&host).await;
+            assert!(hint.contains(expected), "{expected}: {hint}");
+        }
+        // What is the registry's own fault has no remedy here.
+        plain.fault(On::any("/"), Fault::status(500));
+        assert_eq!(hint_about(&plain.host()).await, "");
     }
 }

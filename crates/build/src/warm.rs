@@ -46,16 +46,15 @@ pub enum WarmError {
     #[error("cannot prepare downloads")]
     Downloads(#[source] ClientError),
     /// The Dockerfile cannot be parsed.
-    #[error("`{name}` cannot be parsed")]
+    #[error("{}", errors.in_file(name))]
     Parse {
         /// Where it is.
         name: String,
         /// Every mistake found, with its line.
-        #[source]
-        source: kiln_dockerfile::ParseError,
+        errors: kiln_dockerfile::ParseError,
     },
     /// A FROM of the Dockerfile cannot be evaluated.
-    #[error("`{name}`, line {line}")]
+    #[error("{name}:{line}")]
     Plan {
         /// Where it is.
         name: String,
@@ -152,9 +151,9 @@ async fn images_of(
     source: &DockerfileSource,
 ) -> Result<Vec<(Reference, Platform)>, WarmError> {
     let (name, text) = read_dockerfile(settings, source).await?;
-    let dockerfile = kiln_dockerfile::parse(&text).map_err(|source| WarmError::Parse {
+    let dockerfile = kiln_dockerfile::parse(&text).map_err(|errors| WarmError::Parse {
         name: name.clone(),
-        source,
+        errors,
     })?;
     let build_args: BuildArgs = settings.build_args.iter().cloned().collect();
     let planned = |(span, source): (kiln_dockerfile::Span, Box<PlanError>)| WarmError::Plan {

@@ -18,16 +18,31 @@ pub struct Diagnostic {
     pub excerpt: String,
 }
 
+impl Diagnostic {
+    /// The fault and its place as `FILE:LINE: what is wrong`, then the excerpt.
+    fn write_in(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{file}:{line}: {}", self.fault)?,
+            None => write!(f, "{file}: {}", self.fault)?,
+        }
+        self.write_excerpt(f)
+    }
+
+    fn write_excerpt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.excerpt.is_empty() {
+            write!(f, "\n{}", self.excerpt.trim_end_matches('\n'))?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some(line) => write!(f, "dockerfile parse error on line {line}: {}", self.fault)?,
             None => write!(f, "dockerfile parse error: {}", self.fault)?,
         }
-        if !self.excerpt.is_empty() {
-            write!(f, "\n{}", self.excerpt.trim_end_matches('\n'))?;
-        }
-        Ok(())
+        self.write_excerpt(f)
     }
 }
 
@@ -46,20 +61,34 @@ impl ParseError {
     pub fn line(&self) -> Option<u32> {
         self.errors.first().and_then(|e| e.line)
     }
-}
 
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The text for whoever knows the name of the file: each fault begins with `FILE:LINE:`, which editors and
+    /// people look for.
+    pub fn in_file(&self, file: &str) -> impl fmt::Display {
+        fmt::from_fn(move |f| self.write(f, |error, f| error.write_in(file, f)))
+    }
+
+    fn write(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        one: impl Fn(&Diagnostic, &mut fmt::Formatter<'_>) -> fmt::Result,
+    ) -> fmt::Result {
         for (index, error) in self.errors.iter().take(MOST_SHOWN).enumerate() {
             if index > 0 {
                 f.write_str("\n\n")?;
             }
-            write!(f, "{error}")?;
+            one(error, f)?;
         }
         match self.errors.len().saturating_sub(MOST_SHOWN) {
             0 => Ok(()),
             more => write!(f, "\n\n... and {more} more errors"),
         }
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, |error, f| error.fmt(f))
     }
 }
 

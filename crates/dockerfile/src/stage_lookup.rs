@@ -31,6 +31,8 @@ pub enum StageError {
         name: String,
         /// A stage that looks like it.
         suggestion: Option<String>,
+        /// Every stage that has a name, in order.
+        stages: Vec<String>,
     },
 }
 
@@ -76,10 +78,11 @@ pub fn copy_source(
 pub fn find_target(stages: &[Stage], name: &str) -> Result<usize, StageError> {
     find_stage(stages, stages.len(), name).ok_or_else(|| {
         let names = stages.iter().filter_map(|stage| stage.name.as_deref());
-        let suggestion = closest(name, names).map(str::to_owned);
+        let suggestion = closest(name, names.clone()).map(str::to_owned);
         StageError::NoTarget {
             name: name.to_owned(),
             suggestion,
+            stages: names.map(str::to_owned).collect(),
         }
     })
 }

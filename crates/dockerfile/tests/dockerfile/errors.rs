@@ -36,7 +36,14 @@ fn line_comes_first() {
     let first = rendered(text);
     let expected = "dockerfile parse error on line 3: unknown instruction: FNTRYPOINT (did you mean ENTRYPOINT?)";
     assert_eq!(first.lines().next(), Some(expected));
-    assert_eq!(parse(text.as_bytes()).unwrap_err().line(), Some(3));
+    let error = parse(text.as_bytes()).unwrap_err();
+    assert_eq!(error.line(), Some(3));
+    let named = error.in_file("sub/Dockerfile").to_string();
+    let expected = "sub/Dockerfile:3: unknown instruction: FNTRYPOINT (did you mean ENTRYPOINT?)";
+    assert_eq!(named.lines().next(), Some(expected));
+    assert!(named.contains("FNTRYPOINT [\"x\"]"), "{named}");
+    let empty = parse(b"").unwrap_err().in_file("D").to_string();
+    assert_eq!(empty, "D: the Dockerfile cannot be empty");
 }
 
 // conformance: A3, A15, A18, A20, A32
