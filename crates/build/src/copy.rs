@@ -83,6 +83,18 @@ pub enum CopyError {
     /// A source is missing, excluded or unreadable.
     #[error("cannot read the source")]
     Source(#[from] ViewError),
+    /// A source is, or lies behind, a symlink to nothing in the view (conformance E8, E11).
+    #[error(
+        "\"/{path}\": not found: `/{link}` is a symlink to `{target}`, which is not in the context (or `--from`)"
+    )]
+    Dangling {
+        /// The source.
+        path: String,
+        /// The symlink.
+        link: String,
+        /// Where it points to.
+        target: String,
+    },
     /// Several sources need a destination that is a directory (conformance E14).
     #[error("several sources need a destination that is a directory: write `{destination}/`")]
     NeedsDirectory {

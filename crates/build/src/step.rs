@@ -46,6 +46,8 @@ pub enum StepError {
         command: String,
         /// Its exit code.
         code: i32,
+        /// Whether the kernel seems to have refused an id that this user namespace does not have.
+        refused_id: bool,
     },
     /// A signal ended the command (conformance D6).
     #[error("process \"{command}\" did not complete successfully: killed by signal {signal}")]
@@ -212,6 +214,17 @@ impl StepError {
             StepError::Exit { code: 137, .. } | StepError::Killed { signal: 9, .. } => {
                 Some("the command was killed, often for want of memory: raise the limit".to_owned())
             }
+            StepError::Exit {
+                refused_id: true, ..
+            } => Some(
+                "only one user id exists here, so that files cannot be given to another: install `newuidmap` and \
+                 `newgidmap` (package uidmap) and give this user ranges in /etc/subuid and /etc/subgid, or run the \
+                 executor as root"
+                    .to_owned(),
+            ),
+            StepError::Copy(CopyError::Dangling { .. }) => Some(
+                "symlinks are followed inside the build context only: copy the file into it".to_owned(),
+            ),
             StepError::Copy(CopyError::Source(error)) if error.is_not_found() => Some(
                 "the path is looked up in the build context (or `--from`); check `.dockerignore`, too"
                     .to_owned(),

@@ -1,7 +1,7 @@
 //! What the sources of a COPY or ADD name: wildcards, symlinks and `--parents` (conformance E1-E11, E33).
 
-use kiln_context::{ViewEntry, ViewError, has_wildcard, matches, resolve};
-use kiln_layer::ImagePath;
+use kiln_context::{FileView, ViewEntry, ViewError, has_wildcard, matches, resolve};
+use kiln_layer::{EntryKind, ImagePath};
 
 use super::{CopyError, CopyRequest, CopySource};
 use crate::spool::Piece;
@@ -97,12 +97,41 @@ fn find_path(
 }
 
 fn entry_at(request: &CopyRequest<'_>, path: &[u8]) -> Result<ViewEntry, CopyError> {
-    let found = resolve(request.view.as_ref(), path, true)?;
-    found.ok_or_else(|| {
-        CopyError::Source(ViewError::NotFound {
-            path: String::from_utf8_lossy(&kiln_context::clean(path)).into_owned(),
-        })
+    let view = request.view.as_ref();
+    if let Some(found) = resolve(view, path, true)? {
+        return Ok(found);
+    }
+    let path = ImagePath::from_bytes_cleaned(path);
+    let shown = path.to_string();
+    Err(match dangling(view, &path)? {
+        Some((link, target)) => CopyError::Dangling {
+            path: shown,
+            link,
+            target,
+        },
+        None => CopyError::Source(ViewError::NotFound { path: shown }),
     })
+}
+
+/// The first part of `path` that is a symlink to nothing in the view, and what it says. It is often a path of this
+/// machine, where the user sees a file.
+fn dangling(view: &dyn FileView, path: &ImagePath) -> Result<Option<(String, String)>, ViewError> {
+    let mut parts: Vec<ImagePath> = std::iter::successors(Some(path.clone()), ImagePath::parent)
+        .filter(|part| !part.is_root())
+        .collect();
+    parts.reverse();
+    for part in parts {
+        let Some(entry) = resolve(view, part.as_bytes(), false)? else {
+            break;
+        };
+        if let EntryKind::Symlink { target } = &entry.entry.kind
+            && resolve(view, part.as_bytes(), true)?.is_none()
+        {
+            let target = String::from_utf8_lossy(target).into_owned();
+            return Ok(Some((part.to_string(), target)));
+        }
+    }
+    Ok(None)
 }
 
 /// A missing fixed directory before a wildcard is reported with the whole source (E7).

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use kiln_dockerfile::{CommandLine, Run};
-use kiln_layer::{FileType, ImagePath, LayerError, Root};
+use kiln_layer::{FileType, ImagePath, LayerError, Owners, Root};
 use kiln_sandbox::{Exit, Network, RunRoot, RunSpec, SandboxMount, Stream, User};
 use kiln_snapshot::ChangeSet;
 
@@ -24,6 +24,9 @@ const SCRIPT_DIR: &str = "/dev/pipes";
 
 /// No passwd or group file is read beyond this.
 const ACCOUNT_FILE_LIMIT: u64 = 16 << 20;
+
+/// What programs say when they give a file to an id that does not exist in their user namespace.
+const EINVAL: &[u8] = b"Invalid argument";
 
 /// What the sandbox runs, before it knows its root.
 struct Job {
@@ -112,9 +115,12 @@ impl Stepper<'_> {
             return Err(StepError::Dependency);
         };
         let stage = shop.plan.stage_name(self.stage);
+        let single_id = shop.roots.owners() == Owners::Ignore;
+        let mut refused_id = false;
         let outcome = root.run(&self.state.layers, |root| {
             let spec = specify(job, mounts, root, shop)?;
             let mut output = |_: Stream, line: &[u8]| {
+                refused_id |= single_id && line.windows(EINVAL.len()).any(|part| part == EINVAL);
                 let line = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
                 let stage = stage.clone();
                 shop.events.event(Event::Output { stage, line });
@@ -133,6 +139,7 @@ impl Stepper<'_> {
                 Exit::Code(code) => Err(StepError::Exit {
                     command: job.shown.clone(),
                     code,
+                    refused_id,
                 }),
                 Exit::Signal(signal) => Err(StepError::Killed {
                     command: job.shown.clone(),
