@@ -88,7 +88,7 @@ impl ParseError {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, |error, f| error.fmt(f))
+        self.write(f, fmt::Display::fmt)
     }
 }
 

@@ -50,14 +50,14 @@ fn mistakes_in_the_dockerfile() {
     refused(
         "FROM BASE\nENV A=1\nFNTRYPOINT x\n",
         &[],
-        "unknown instruction",
-        &["FNTRYPOINT", "ENTRYPOINT", "Dockerfile", "3"],
+        "Dockerfile:3: unknown instruction",
+        &["FNTRYPOINT", "ENTRYPOINT"],
     );
     refused(
         "FROM BASE\nCOPY --chwon=1 file /\n",
         &[],
-        "unknown flag",
-        &["chwon", "chown", "Dockerfile", "2"],
+        "Dockerfile:2: unknown flag",
+        &["chwon", "chown"],
     );
     refused(
         "FROM BASE\nCOPY --from=nostage.invalid/x f /\n",
@@ -72,10 +72,10 @@ fn mistakes_in_the_dockerfile() {
         &["Dockerfile:2"],
     );
     refused(
-        "FROM BASE AS a\n",
+        "FROM BASE AS a\nFROM a AS second\n",
         &["--target=nope"],
         "target stage \"nope\"",
-        &["could not be found"],
+        &["Dockerfile: ", "could not be found", "`a`, `second`"],
     );
     refused(
         "FROM BASE\nENV A=1\nCOPY nofile /\n",
@@ -172,7 +172,11 @@ fn paths_that_leave_the_context() {
         "FROM BASE\nCOPY out/passwd /stolen\n",
         &[],
         "not found",
-        &["out/passwd", "Dockerfile:2"],
+        &[
+            "\"/out/passwd\"",
+            "`/out` is a symlink to `/etc`",
+            "Dockerfile:2",
+        ],
     );
     refused(
         "FROM BASE\nCOPY file /\n",
@@ -197,9 +201,10 @@ fn a_registry_that_cannot_be_reached() {
     let context = case
         .context()
         .dockerfile("FROM 127.0.0.1:1/some/image:tag\nCOPY Dockerfile /\n");
-    case.build(&context)
-        .run()
-        .failed(1, &["127.0.0.1:1", "some/image", "refused"]);
+    case.build(&context).run().failed(
+        1,
+        &["127.0.0.1:1", "some/image", "refused", "--registry-mirror"],
+    );
     let context = context.dockerfile(format!("FROM {base}\nCOPY Dockerfile /\n"));
     let outcome = case
         .build(&context)
@@ -207,9 +212,74 @@ fn a_registry_that_cannot_be_reached() {
         .run();
     outcome.failed(1, &["127.0.0.1:1", "some/image", "refused"]);
     let context = context.dockerfile(format!("FROM {base}-not-there\nCOPY Dockerfile /\n"));
-    case.build(&context)
+    case.build(&context).run().failed(
+        1,
+        &[
+            "1-not-there",
+            "Dockerfile:1",
+            "hint: check the image's name",
+        ],
+    );
+}
+
+/// Whoever reads the log as JSON can read its end, too.
+#[test]
+fn a_json_log_ends_in_json() {
+    kiln_only!();
+    let case = Case::new();
+    let context = case.context().dockerfile("FROM scratch\nCOPY nofile /\n");
+    let build = case.build(&context).arg("--log-format=json").no_push();
+    let outcome = build.run();
+    outcome.failed(1, &[]);
+    let lines: Vec<serde_json::Value> = outcome
+        .log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect();
+    let last = lines.last().unwrap();
+    let text = |key: &str| last[key].as_str().unwrap_or_default().to_owned();
+    assert_eq!(text("level"), "error");
+    assert!(
+        text("msg").contains("Dockerfile:2: COPY nofile /"),
+        "{last}"
+    );
+    assert!(text("excerpt").contains("COPY nofile"), "{last}");
+    assert!(text("hint").contains(".dockerignore"), "{last}");
+}
+
+// conformance: A34
+#[test]
+fn a_lower_case_dockerfile_is_found() {
+    kiln_only!();
+    let case = Case::new();
+    let context = case
+        .context()
+        .file("dockerfile", "FROM scratch\nLABEL a=b\n");
+    case.build(&context).no_push().run().ok();
+}
+
+/// Only a place that nobody named is replaced, and a missing one is not made.
+#[test]
+fn places_for_work_files_that_cannot_be_used() {
+    kiln_only!();
+    let case = Case::new();
+    let context = case.context().dockerfile("FROM scratch\nLABEL a=b\n");
+    let build = case.build(&context).no_push();
+    build
+        .clone()
+        .arg("--kaniko-dir=/proc/kiln-test")
         .run()
-        .failed(1, &["1-not-there", "Dockerfile:1"]);
+        .failed(1, &["/proc/kiln-test", "--kaniko-dir"]);
+    build
+        .clone()
+        .env("KANIKO_DIR", "/proc/kiln-test")
+        .run()
+        .failed(1, &["/proc/kiln-test", "KANIKO_DIR"]);
+    let missing = case.path("no-tmp");
+    let outcome = build.env("TMPDIR", &missing).run();
+    outcome.failed(1, &["no-tmp", "TMPDIR"]);
+    assert!(!outcome.log.contains("os error"), "{}", outcome.log);
+    assert!(!missing.exists());
 }
 
 /// Pulls through a registry that lies, with a RUN so that layers are needed.

@@ -308,7 +308,14 @@ fn tls_is_verified_unless_told_otherwise() {
         .context()
         .dockerfile(format!("FROM {base}\nCOPY Dockerfile /\n"));
     let build = case.build(&context);
-    build.clone().run().failed(1, &[host, "certificate"]);
+    build.clone().run().failed(
+        1,
+        &[
+            host,
+            "certificate: it is self-signed",
+            "--registry-certificate",
+        ],
+    );
     build
         .clone()
         .arg(format!(

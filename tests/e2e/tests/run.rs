@@ -403,3 +403,33 @@ fn var_run_is_captured_unless_told_otherwise() {
         assert_eq!(tree.has("var/run/v"), captured, "{flag}");
     }
 }
+
+/// Where the user has one id, files cannot be given away; the kernel's own words do not say why.
+#[test]
+fn a_missing_id_is_explained() {
+    kiln_only!();
+    needs_root!();
+    if !userns_works()
+        || std::fs::read_to_string("/etc/subuid").is_ok_and(|ranges| !ranges.is_empty())
+    {
+        skipped("uid 1000 gets no user namespace, or one with more ids");
+        return;
+    }
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let (words, program) = User::Ordinary.enter(&case);
+    let failing = |command: &str| {
+        let context = case
+            .context()
+            .dockerfile(format!("FROM {base}\nRUN {command}\n"));
+        case.build(&context)
+            .under(words.clone())
+            .program(program.clone())
+            .run()
+    };
+    failing("touch /f && chown 5:5 /f")
+        .failed(1, &["Dockerfile:2", "hint: only one user id exists"]);
+    let other = failing("exit 7");
+    other.failed(7, &["Dockerfile:2"]);
+    assert!(!other.log.contains("hint:"), "{}", other.log);
+}
