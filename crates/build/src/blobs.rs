@@ -4,19 +4,21 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_layer::{Entry, LayerError, LayerReader, extract_contents, read_listing};
-use kiln_oci::{Descriptor, Digest, Repository};
+use kiln_oci::{Descriptor, Digest, Repository, VerifyingReader};
 use kiln_registry::{Client, RegistryError};
 use kiln_tarball_cache::CachedImage;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 use crate::event::{Event, EventSink};
+use crate::interrupt::Interrupt;
 use crate::layers::{Described, Layer};
 use crate::pack::{PackError, blob_path};
+use crate::workers::Workers;
 
 /// Where the blob of a base layer is.
 #[derive(Debug, Clone)]
@@ -92,6 +94,21 @@ pub enum BlobError {
         #[source]
         source: Box<LayerError>,
     },
+    /// The content of a file is not what its digest says.
+    #[error("`{path}` is damaged")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// The build was interrupted.
+    #[error("interrupted")]
+    Cancelled,
+    /// The thread that read a blob is gone.
+    #[error("the thread that read a blob ended before it was done")]
+    Lost,
     /// The file of the blob cannot be opened.
     #[error("cannot open `{path}`")]
     Open {
@@ -110,6 +127,8 @@ pub(crate) struct Blobs {
     dir: PathBuf,
     client: Client,
     runtime: Handle,
+    interrupt: Interrupt,
+    workers: Workers,
     events: Arc<dyn EventSink>,
     fetches: Mutex<HashMap<Digest, Fetch>>,
 }
@@ -127,12 +146,16 @@ impl Blobs {
         dir: PathBuf,
         client: Client,
         runtime: Handle,
+        interrupt: Interrupt,
+        workers: Workers,
         events: Arc<dyn EventSink>,
     ) -> Blobs {
         Blobs {
             dir,
             client,
             runtime,
+            interrupt,
+            workers,
             events,
             fetches: Mutex::default(),
         }
@@ -145,47 +168,86 @@ impl Blobs {
         descriptor: &Descriptor,
         origin: &Origin,
     ) -> Result<PathBuf, BlobError> {
-        if let Origin::File(path) = origin {
-            return Ok(path.clone());
-        }
-        if let Origin::Cached(image, _) = origin
-            && let Some(path) = image.blob_path(&descriptor.digest)
-        {
-            return Ok(path);
-        }
         let cell = {
             let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(fetches.entry(descriptor.digest).or_default())
         };
-        let fetched = cell
-            .get_or_try_init(|| async {
-                match origin {
-                    Origin::Registry(repository) => self.download(descriptor, repository).await,
-                    Origin::Cached(image, _) => self.copy_out(descriptor, image),
-                    Origin::File(path) => Ok(path.clone()),
+        let fetch = cell.get_or_try_init(|| async {
+            match origin {
+                Origin::Registry(repository) => self.download(descriptor, repository).await,
+                Origin::Cached(image, repository) => {
+                    self.cached_or_download(descriptor, image, repository).await
                 }
-            })
-            .await?;
-        Ok(fetched.clone())
+                Origin::File(path) => self.check_file(descriptor, path).await,
+            }
+        });
+        let fetched = self.interrupt.unless_raised(fetch).await;
+        fetched.ok_or(BlobError::Cancelled)?.cloned()
+    }
+
+    /// A blob of an OCI layout is used where it lies, but not unseen: what is passed on under a digest must
+    /// have it, and nobody else looks at it on the way to another layout or archive.
+    async fn check_file(&self, descriptor: &Descriptor, path: &Path) -> Result<PathBuf, BlobError> {
+        let (wanted, at) = (descriptor.clone(), path.to_owned());
+        off_runtime(move || {
+            let file = File::open(&at).map_err(|source| BlobError::Open {
+                path: at.clone(),
+                source,
+            })?;
+            let mut reader = VerifyingReader::new(file, wanted.digest, Some(wanted.size));
+            match io::copy(&mut reader, &mut io::sink()) {
+                Ok(_) => Ok(at),
+                Err(source) => Err(BlobError::Damaged { path: at, source }),
+            }
+        })
+        .await
+    }
+
+    /// A blob of the local cache; if it is damaged the registry has it still, and the user hears of it.
+    async fn cached_or_download(
+        &self,
+        descriptor: &Descriptor,
+        image: &Arc<CachedImage>,
+        repository: &Repository,
+    ) -> Result<PathBuf, BlobError> {
+        let found = match image.blob_path(&descriptor.digest) {
+            Some(path) => self.check_file(descriptor, &path).await,
+            None => self.copy_out(descriptor, image).await,
+        };
+        let Err(error) = found else { return found };
+        let why = crate::report::with_causes(&error);
+        self.events.event(Event::Warning(format!(
+            "layer {} in the local cache is damaged: {why}; pulling it from {repository}. `warmer --force` renews the image",
+            descriptor.digest
+        )));
+        self.download(descriptor, repository).await
     }
 
     /// Takes a layer out of an archive of the cache; checked on the way.
-    fn copy_out(&self, descriptor: &Descriptor, image: &CachedImage) -> Result<PathBuf, BlobError> {
-        let path = blob_path(&self.dir, &descriptor.digest);
-        let failed = |source| BlobError::Open {
-            path: path.clone(),
-            source,
-        };
-        let mut layer = image
-            .open_layer(descriptor)
-            .map_err(|source| BlobError::Cache {
-                digest: descriptor.digest,
+    async fn copy_out(
+        &self,
+        descriptor: &Descriptor,
+        image: &Arc<CachedImage>,
+    ) -> Result<PathBuf, BlobError> {
+        let (dir, wanted, image) = (self.dir.clone(), descriptor.clone(), Arc::clone(image));
+        off_runtime(move || {
+            let path = blob_path(&dir, &wanted.digest);
+            let failed = |source| BlobError::Open {
+                path: path.clone(),
                 source,
-            })?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir).map_err(failed)?;
-        io::copy(&mut layer, &mut file).map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
-        Ok(path)
+            };
+            let mut layer = image
+                .open_layer(&wanted)
+                .map_err(|source| BlobError::Cache {
+                    digest: wanted.digest,
+                    source,
+                })?;
+            let mut file = tempfile::NamedTempFile::new_in(&dir).map_err(failed)?;
+            io::copy(&mut layer, &mut file).map_err(failed)?;
+            file.persist(&path).map_err(|error| failed(error.error))?;
+            Ok(path)
+        })
+        .await
     }
 
     async fn download(
@@ -221,8 +283,7 @@ impl Blobs {
                     }
                 };
                 // Without a thread the blob is fetched when it is used.
-                let spawned = std::thread::Builder::new().spawn(fetch);
-                if let Err(error) = spawned {
+                if let Err(error) = self.workers.start("kiln-fetch", fetch) {
                     tracing::debug!(%error, "no thread to prefetch");
                 }
             }
@@ -268,6 +329,15 @@ impl Blobs {
         extract_contents(reader, wanted, take).map_err(|source| unreadable(digest, source))?;
         Ok(())
     }
+}
+
+/// Runs blocking work beside the runtime.
+async fn off_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, BlobError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(BlobError::Lost))
 }
 
 fn unreadable(digest: Digest, source: LayerError) -> BlobError {

@@ -56,7 +56,12 @@ impl BuiltImage {
         layers: Vec<Described>,
         finishing: &Finishing<'_>,
     ) -> BuiltImage {
-        let family = family(finishing.format, stage.family(), &layers);
+        let family = crate::format::family(
+            finishing.format,
+            stage.family(),
+            has_zstd(&layers),
+            !finishing.annotations.is_empty(),
+        );
         let layers: Vec<ImageLayer> = layers
             .into_iter()
             .map(|layer| image_layer(layer, family))
@@ -86,19 +91,13 @@ impl BuiltImage {
     }
 }
 
-/// The family asked for, else that of the base, else OCI (C11); docker has no zstd layers (G46), and
-/// annotations need OCI, which the caller has seen to.
-fn family(asked: Option<Family>, base: Option<Family>, layers: &[Described]) -> Family {
-    let zstd = layers.iter().any(|layer| match layer {
+fn has_zstd(layers: &[Described]) -> bool {
+    layers.iter().any(|layer| match layer {
         Described::Own(packed) => packed.info.compression == LayerCompression::Zstd,
         Described::Base(descriptor, ..) => {
             descriptor.media_type.layer_compression() == Some(LayerCompression::Zstd)
         }
-    });
-    match asked.or(base) {
-        Some(Family::Docker) if !zstd => Family::Docker,
-        _ => Family::Oci,
-    }
+    })
 }
 
 /// Blobs pass unchanged; only the media type follows the image's family (F26).

@@ -6,12 +6,14 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use kiln_context::ViewError;
 use kiln_layer::{Compression, LayerError, LayerInfo, LayerWriter, WriterOptions};
+use kiln_sandbox::Cancel;
 use kiln_snapshot::SnapshotError;
 
 use crate::copy::{Content, Items};
 use crate::event::{Event, EventSink};
 use crate::layers::{Layer, Made, Packed};
 use crate::settings::{BuildSettings, CompressionKind};
+use crate::workers::Workers;
 
 /// Why a layer could not be packed.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +98,8 @@ pub(crate) struct Packer {
     dir: PathBuf,
     options: PackOptions,
     events: Arc<dyn EventSink>,
+    cancel: Cancel,
+    workers: Workers,
     slots: Arc<Slots>,
 }
 
@@ -115,11 +119,15 @@ impl Packer {
         options: PackOptions,
         at_once: usize,
         events: Arc<dyn EventSink>,
+        cancel: Cancel,
+        workers: Workers,
     ) -> Packer {
         Packer {
             dir,
             options,
             events,
+            cancel,
+            workers,
             slots: Arc::new(Slots::new(at_once)),
         }
     }
@@ -136,19 +144,18 @@ impl Packer {
             dir: self.dir.clone(),
             options: self.options.clone(),
             events: Arc::clone(&self.events),
+            cancel: self.cancel.clone(),
         };
         let slots = Arc::clone(&self.slots);
         let keep = promise.clone();
-        let spawned = std::thread::Builder::new()
-            .name("kiln-pack".to_owned())
-            .spawn(move || {
-                // If packing panics, whoever waits must still hear of it.
-                let _lost = KeepOnDrop(keep.clone());
-                // Before the slot: what has to be fetched may be a layer that still waits for one.
-                let ready = job.prefetch();
-                let _slot = slots.take();
-                keep.keep(ready.and_then(|()| job.run()).map_err(Arc::new));
-            });
+        let spawned = self.workers.start("kiln-pack", move || {
+            // If packing panics, whoever waits must still hear of it.
+            let _lost = KeepOnDrop(keep.clone());
+            // Before the slot: what has to be fetched may be a layer that still waits for one.
+            let ready = job.prefetch();
+            let _slot = slots.take();
+            keep.keep(ready.and_then(|()| job.run()).map_err(Arc::new));
+        });
         if let Err(source) = spawned {
             promise.keep(Err(Arc::new(PackError::Io {
                 operation: "start a thread for",
@@ -183,6 +190,7 @@ struct Job {
     dir: PathBuf,
     options: PackOptions,
     events: Arc<dyn EventSink>,
+    cancel: Cancel,
 }
 
 impl Job {
@@ -217,7 +225,10 @@ impl Job {
             tee: None,
         };
         let sink = file.reopen().map_err(failed("write to"))?;
-        let sink = BufWriter::with_capacity(256 * 1024, sink);
+        let sink = UnlessCancelled {
+            inner: BufWriter::with_capacity(256 * 1024, sink),
+            cancel: self.cancel.clone(),
+        };
         let mut writer = LayerWriter::new(sink, self.options.compression, options);
         match content {
             Made::Items(items) => write_items(items, &mut writer)?,
@@ -264,6 +275,26 @@ pub(crate) fn write_items<W: io::Write + Send + 'static>(
             .map_err(PackError::Write)?;
     }
     Ok(())
+}
+
+/// Ends the packing of a layer that nobody wants any more.
+#[derive(Debug)]
+struct UnlessCancelled<W> {
+    inner: W,
+    cancel: Cancel,
+}
+
+impl<W: io::Write> io::Write for UnlessCancelled<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("the build was interrupted"));
+        }
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// A counting semaphore for threads.

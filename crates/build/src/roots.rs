@@ -29,6 +29,7 @@ use crate::image_view::LayerDir;
 use crate::layers::{Layer, Made};
 use crate::shop::Exposed;
 use crate::stage::Finished;
+use crate::workers::Workers;
 
 pub(crate) use in_place::InPlaceRoot;
 pub(crate) use overlay::OverlayRoot;
@@ -149,6 +150,20 @@ impl Roots {
     /// Whether all stages share one root, so that they have to run one after the other.
     pub(crate) fn one_at_a_time(&self) -> bool {
         self.mode == Mode::InPlace
+    }
+
+    /// Begins to remove all directories, which takes a while: the image is made, and what is left to do needs
+    /// only blobs. What cannot be removed goes with the work folder.
+    pub(crate) fn clear(&self, workers: &Workers) {
+        let dir = self.dir.clone();
+        let cleared = workers.start("kiln-clear", move || {
+            if let Err(error) = std::fs::remove_dir_all(&dir) {
+                tracing::debug!(%error, path = %dir.display(), "left for later");
+            }
+        });
+        if let Err(error) = cleared {
+            tracing::debug!(%error, "no thread to remove root filesystems");
+        }
     }
 
     /// A root for a stage that starts with a base of `base_layers` layers.

@@ -17,7 +17,8 @@ use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::copy::{CopyRequest, CopySource, plan};
 use crate::event::EventSink;
-use crate::fetch::{FetchError, FetchedFile, fetch};
+use crate::fetch::{FetchedFile, fetch};
+use crate::interrupt::Interrupt;
 use crate::pack::{Packer, write_items};
 use crate::plan::{ImageSource, Plan, Source};
 use crate::promise::Promise;
@@ -41,6 +42,8 @@ pub(crate) struct Shop {
     pub(crate) clock: Clock,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) cancel: Cancel,
+    /// The same for async code.
+    pub(crate) interrupt: Interrupt,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) packer: Packer,
     pub(crate) roots: Arc<Roots>,
@@ -125,9 +128,10 @@ impl Shop {
         &self,
         url: &str,
         checksum: Option<Digest>,
-    ) -> Result<FetchedFile, FetchError> {
-        self.runtime
-            .block_on(fetch(&self.download, url, checksum, &self.spool))
+    ) -> Result<FetchedFile, StepError> {
+        let fetch = fetch(&self.download, url, checksum, &self.spool);
+        let fetched = self.runtime.block_on(self.interrupt.unless_raised(fetch));
+        Ok(fetched.ok_or(StepError::Cancelled)??)
     }
 
     /// The folder of cache mounts, made if it is missing.
