@@ -181,7 +181,8 @@ impl Blobs {
                 Origin::File(path) => self.check_file(descriptor, path).await,
             }
         });
-        let fetched = self.interrupt.unless_raised(fetch).await;
+        // Boxed, or every future above would carry its 20 KiB.
+        let fetched = self.interrupt.unless_raised(Box::pin(fetch)).await;
         fetched.ok_or(BlobError::Cancelled)?.cloned()
     }
 

@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::blobs::Blobs;
 use crate::clock::Clock;
+use crate::early::EarlyUploads;
 use crate::error::{BuildError, Location};
 use crate::event::{Event, EventSink};
 use crate::image::{BuiltImage, Finishing};
@@ -173,7 +174,7 @@ impl Build<'_> {
         let finished = self.execute(&text, &shop, starts).await?;
         let image = self.finish(&shop, finished).await?;
         shop.roots.clear(&self.workers);
-        let handing_out = self.hand_out(&client, &shop, &image, &download);
+        let handing_out = Box::pin(self.hand_out(&client, &shop, &image, &download));
         self.heed("handing out the image", handing_out).await?;
         Ok(BuildReport {
             digest: image.digest,
@@ -320,6 +321,7 @@ impl Build<'_> {
             Arc::clone(&events),
             self.cancel.clone(),
             self.workers.clone(),
+            self.early_uploads(client),
         );
         let roots = Arc::new(Roots::new(
             self.work.subdir("r")?,
@@ -368,6 +370,16 @@ impl Build<'_> {
             exposed: Mutex::default(),
             plan,
         }))
+    }
+
+    fn early_uploads(&self, client: &Client) -> Option<EarlyUploads> {
+        let destination = self.settings.destinations.first();
+        let destination = destination.filter(|_| !self.settings.no_push)?;
+        Some(EarlyUploads {
+            client: client.clone(),
+            repository: destination.repo(),
+            runtime: Handle::current(),
+        })
     }
 
     /// Paths of this machine that a build in place must leave alone (G39, J12).

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kiln_oci::{
     Descriptor, DiffId, Digest, Family, ImageConfig, LayerCompression, Manifest, MediaType,
@@ -9,14 +10,15 @@ use kiln_oci::{
 
 use crate::blobs::Origin;
 use crate::clock::Clock;
+use crate::early::EarlyUpload;
 use crate::layers::Described;
 use crate::stage::Finished;
 
 /// Where the bytes of a layer are.
 #[derive(Debug, Clone)]
 pub(crate) enum LayerBytes {
-    /// In a file of the work folder.
-    Packed(PathBuf),
+    /// In a file of the work folder, and maybe on their way to a registry.
+    Packed(PathBuf, Option<Arc<EarlyUpload>>),
     /// Where the base came from.
     Base(Origin),
 }
@@ -116,7 +118,7 @@ fn image_layer(layer: Described, family: Family) -> ImageLayer {
             ImageLayer {
                 descriptor: Descriptor::new(media_type, packed.info.digest, packed.info.size),
                 diff_id: packed.info.diff_id,
-                bytes: LayerBytes::Packed(packed.path),
+                bytes: LayerBytes::Packed(packed.path, packed.early),
             }
         }
     }

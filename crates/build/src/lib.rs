@@ -32,6 +32,7 @@ mod blobs;
 mod clock;
 mod copy;
 mod driver;
+mod early;
 mod error;
 mod event;
 mod fetch;

@@ -10,6 +10,7 @@ use kiln_sandbox::Cancel;
 use kiln_snapshot::SnapshotError;
 
 use crate::copy::{Content, Items};
+use crate::early::{EarlyUpload, EarlyUploads, FollowedFile};
 use crate::event::{Event, EventSink};
 use crate::layers::{Layer, Made, Packed};
 use crate::settings::{BuildSettings, CompressionKind};
@@ -100,6 +101,7 @@ pub(crate) struct Packer {
     events: Arc<dyn EventSink>,
     cancel: Cancel,
     workers: Workers,
+    early: Option<Arc<EarlyUploads>>,
     slots: Arc<Slots>,
 }
 
@@ -121,13 +123,17 @@ impl Packer {
         events: Arc<dyn EventSink>,
         cancel: Cancel,
         workers: Workers,
+        early: Option<EarlyUploads>,
     ) -> Packer {
+        let fixed_times = options.mtime.is_some() || options.mtime_clamp.is_some();
         Packer {
             dir,
             options,
             events,
             cancel,
             workers,
+            // Without times two builds may well make the same layer, which the registry has then.
+            early: early.filter(|_| !fixed_times).map(Arc::new),
             slots: Arc::new(Slots::new(at_once)),
         }
     }
@@ -145,6 +151,7 @@ impl Packer {
             options: self.options.clone(),
             events: Arc::clone(&self.events),
             cancel: self.cancel.clone(),
+            early: self.early.clone(),
         };
         let slots = Arc::clone(&self.slots);
         let keep = promise.clone();
@@ -191,6 +198,7 @@ struct Job {
     options: PackOptions,
     events: Arc<dyn EventSink>,
     cancel: Cancel,
+    early: Option<Arc<EarlyUploads>>,
 }
 
 impl Job {
@@ -224,9 +232,14 @@ impl Job {
             mtime_clamp: self.options.mtime_clamp,
             tee: None,
         };
-        let sink = file.reopen().map_err(failed("write to"))?;
+        let out = file.reopen().map_err(failed("write to"))?;
+        let early = match content {
+            Made::Items(_) => None,
+            Made::Changes(_) => self.early.clone(),
+        };
+        let out = FollowedFile::new(out, file.path().to_owned(), early);
         let sink = UnlessCancelled {
-            inner: BufWriter::with_capacity(256 * 1024, sink),
+            inner: BufWriter::with_capacity(256 * 1024, out),
             cancel: self.cancel.clone(),
         };
         let mut writer = LayerWriter::new(sink, self.options.compression, options);
@@ -234,13 +247,19 @@ impl Job {
             Made::Items(items) => write_items(items, &mut writer)?,
             Made::Changes(changes) => changes.write(&mut writer).map_err(PackError::Changes)?,
         }
-        let (info, mut sink) = writer.finish().map_err(PackError::Write)?;
-        io::Write::flush(&mut sink).map_err(failed("write to"))?;
-        self.adopt(file, info)
+        let (info, sink) = writer.finish().map_err(PackError::Write)?;
+        let out = sink.inner.into_inner();
+        let out = out.map_err(|error| failed("write to")(error.into_error()))?;
+        self.adopt(file, info, out.end())
     }
 
     /// Gives the blob its name; the same blob may be there already from an equal step.
-    fn adopt(&self, file: tempfile::NamedTempFile, info: LayerInfo) -> Result<Packed, PackError> {
+    fn adopt(
+        &self,
+        file: tempfile::NamedTempFile,
+        info: LayerInfo,
+        early: Option<EarlyUpload>,
+    ) -> Result<Packed, PackError> {
         let path = blob_path(&self.dir, &info.digest);
         file.persist(&path).map_err(|error| PackError::Io {
             operation: "rename a layer to",
@@ -252,7 +271,11 @@ impl Job {
             size: info.size,
             uncompressed_size: info.uncompressed_size,
         });
-        Ok(Packed { info, path })
+        Ok(Packed {
+            info,
+            path,
+            early: early.map(Arc::new),
+        })
     }
 }
 

@@ -125,18 +125,20 @@ async fn push_layer(
         reference: reference.clone(),
         source: Arc::new(source),
     };
-    let mount_from: Vec<Repository> = match &layer.bytes {
-        LayerBytes::Base(origin) => origin.repository().cloned().into_iter().collect(),
-        LayerBytes::Packed(_) => Vec::new(),
-    };
-    if matches!(layer.bytes, LayerBytes::Base(_)) {
-        let there = client
-            .claim_blob(repository, &layer.descriptor, &mount_from)
-            .await
-            .map_err(failed)?;
-        if there.is_some() {
-            return Ok(());
+    match &layer.bytes {
+        LayerBytes::Base(origin) => {
+            let mount_from: Vec<Repository> = origin.repository().cloned().into_iter().collect();
+            let claimed = client.claim_blob(repository, &layer.descriptor, &mount_from);
+            if claimed.await.map_err(failed)?.is_some() {
+                return Ok(());
+            }
         }
+        LayerBytes::Packed(_, Some(early)) => {
+            if early.complete(client, repository, &layer.descriptor).await {
+                return Ok(());
+            }
+        }
+        LayerBytes::Packed(_, None) => {}
     }
     let path = layer_file(blobs, layer)
         .await
