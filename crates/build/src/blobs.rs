@@ -14,6 +14,7 @@ use kiln_tarball_cache::CachedImage;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
+use crate::cache::{LayerCache, StepOrigin};
 use crate::event::{Event, EventSink};
 use crate::interrupt::Interrupt;
 use crate::layers::{Described, Layer};
@@ -27,6 +28,8 @@ pub(crate) enum Origin {
     Registry(Repository),
     /// In a file of this machine.
     File(PathBuf),
+    /// In an entry of the cache of steps.
+    Step(Arc<StepOrigin>),
     /// In the local cache; with the repository that holds it as well, so that a push can mount it.
     Cached(Arc<CachedImage>, Repository),
 }
@@ -36,6 +39,7 @@ impl Origin {
     pub(crate) fn repository(&self) -> Option<&Repository> {
         match self {
             Origin::Registry(repository) | Origin::Cached(_, repository) => Some(repository),
+            Origin::Step(step) => step.place.as_repository().map(|(_, repository)| repository),
             Origin::File(_) => None,
         }
     }
@@ -103,6 +107,12 @@ pub enum BlobError {
         #[source]
         source: io::Error,
     },
+    /// A cached step has no layer any more.
+    #[error("layer {digest} is not there any more")]
+    Gone {
+        /// The blob.
+        digest: Digest,
+    },
     /// The build was interrupted.
     #[error("interrupted")]
     Cancelled,
@@ -129,6 +139,7 @@ pub(crate) struct Blobs {
     runtime: Handle,
     interrupt: Interrupt,
     workers: Workers,
+    cache: Option<Arc<LayerCache>>,
     events: Arc<dyn EventSink>,
     fetches: Mutex<HashMap<Digest, Fetch>>,
 }
@@ -148,6 +159,7 @@ impl Blobs {
         runtime: Handle,
         interrupt: Interrupt,
         workers: Workers,
+        cache: Option<Arc<LayerCache>>,
         events: Arc<dyn EventSink>,
     ) -> Blobs {
         Blobs {
@@ -156,6 +168,7 @@ impl Blobs {
             runtime,
             interrupt,
             workers,
+            cache,
             events,
             fetches: Mutex::default(),
         }
@@ -174,7 +187,10 @@ impl Blobs {
         };
         let fetch = cell.get_or_try_init(|| async {
             match origin {
-                Origin::Registry(repository) => self.download(descriptor, repository).await,
+                Origin::Registry(repository) => {
+                    self.download(&self.client, descriptor, repository).await
+                }
+                Origin::Step(step) => self.fetch_step(descriptor, step).await,
                 Origin::Cached(image, repository) => {
                     self.cached_or_download(descriptor, image, repository).await
                 }
@@ -221,7 +237,31 @@ impl Blobs {
             "layer {} in the local cache is damaged: {why}; pulling it from {repository}. `warmer --force` renews the image",
             descriptor.digest
         )));
-        self.download(descriptor, repository).await
+        self.download(&self.client, descriptor, repository).await
+    }
+
+    /// The layer of a cached step. If it is not what it should be the build begins again without the entry.
+    async fn fetch_step(
+        &self,
+        descriptor: &Descriptor,
+        step: &StepOrigin,
+    ) -> Result<PathBuf, BlobError> {
+        let found = match (step.place.as_repository(), step.place.as_folder()) {
+            (Some((client, repository)), _) => self.download(client, descriptor, repository).await,
+            (None, Some(cache)) => match cache.blob_path(&descriptor.digest) {
+                Some(path) => self.check_file(descriptor, &path).await,
+                None => Err(BlobError::Gone {
+                    digest: descriptor.digest,
+                }),
+            },
+            (None, None) => Err(BlobError::Lost),
+        };
+        match (&found, &self.cache) {
+            (Ok(path), Some(cache)) => cache.keep_near(step, path),
+            (Ok(_), None) => {}
+            (Err(_), _) => step.distrust(),
+        }
+        found
     }
 
     /// Takes a layer out of an archive of the cache; checked on the way.
@@ -253,11 +293,12 @@ impl Blobs {
 
     async fn download(
         &self,
+        client: &Client,
         descriptor: &Descriptor,
         repository: &Repository,
     ) -> Result<PathBuf, BlobError> {
         let path = blob_path(&self.dir, &descriptor.digest);
-        self.client
+        client
             .blob_to_file(repository, descriptor, &path, &|_| {})
             .await
             .map_err(|source| BlobError::Fetch {
@@ -312,8 +353,10 @@ impl Blobs {
     /// The entries of a layer, its diff-id checked. Blocks; not for async code.
     pub(crate) fn listing(&self, layer: &Layer) -> Result<Vec<Entry>, BlobError> {
         let (reader, digest) = self.reader(layer)?;
-        let (entries, diff_id) =
-            read_listing(reader).map_err(|source| unreadable(digest, source))?;
+        let (entries, diff_id) = read_listing(reader).map_err(|source| {
+            layer.distrust();
+            unreadable(digest, source)
+        })?;
         check_diff_id(layer, digest, diff_id)?;
         Ok(entries)
     }
@@ -355,11 +398,14 @@ pub(crate) fn check_diff_id(
     actual: kiln_oci::DiffId,
 ) -> Result<(), BlobError> {
     match layer.base_diff_id() {
-        Some(expected) if expected != actual => Err(BlobError::DiffId {
-            digest,
-            expected,
-            actual,
-        }),
+        Some(expected) if expected != actual => {
+            layer.distrust();
+            Err(BlobError::DiffId {
+                digest,
+                expected,
+                actual,
+            })
+        }
         _ => Ok(()),
     }
 }

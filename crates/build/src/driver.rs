@@ -1,5 +1,7 @@
 //! The road of a build: read, plan, look bases up, run stages side by side, finish, hand out.
 
+mod chain;
+mod foresee;
 mod lookup;
 mod stages;
 
@@ -18,6 +20,7 @@ use kiln_sandbox::{Cancel, Mode};
 use tokio::runtime::Handle;
 
 use crate::blobs::Blobs;
+use crate::cache::{Distrusted, LayerCache};
 use crate::clock::Clock;
 use crate::early::EarlyUploads;
 use crate::error::{BuildError, Location};
@@ -96,12 +99,7 @@ pub async fn build(
     };
     // Boxed: the future of a build is deep, and its callers should not carry it on their stacks.
     let outcome = Box::pin(build.run(mode)).await;
-    if outcome.is_err() {
-        // Whatever still packs or fetches does so for nothing, in a folder that is about to go.
-        cancel.cancel();
-    }
-    let workers = build.workers.clone();
-    drop(tokio::task::spawn_blocking(move || workers.join()).await);
+    build.join_workers().await;
     let closed = work.close();
     match (outcome, closed) {
         (Ok(report), Err(source)) => {
@@ -114,6 +112,7 @@ pub async fn build(
 }
 
 /// A Dockerfile as it was read.
+#[derive(Clone)]
 struct Text {
     /// As messages name it.
     name: String,
@@ -125,6 +124,13 @@ struct Text {
 impl Text {
     fn locate(&self, span: Span, instruction: &str) -> Location {
         Location::new(&self.name, &self.dockerfile, span, instruction)
+    }
+
+    fn step_error(&self, span: Span, instruction: &str, source: StepError) -> BuildError {
+        BuildError::Step {
+            location: Box::new(self.locate(span, instruction)),
+            source: Box::new(source),
+        }
     }
 }
 
@@ -145,8 +151,61 @@ struct Build<'a> {
     workers: Workers,
 }
 
+/// What is known before anything is executed.
+struct Prepared {
+    text: Text,
+    plan: Arc<Plan>,
+    build_args: BuildArgs,
+    context: Arc<Context>,
+    client: Client,
+    download: reqwest::Client,
+    starts: BTreeMap<usize, Start>,
+    images: Arc<Images>,
+    mode: Mode,
+}
+
+/// One go at the steps. There is a second one when a cached layer turned out to be broken.
+struct Attempt {
+    number: usize,
+    /// Stops this go only: with the build, or because a stage failed.
+    stop: Cancel,
+    dir: PathBuf,
+    cache: Option<Arc<LayerCache>>,
+}
+
 impl Build<'_> {
     async fn run(&self, mode: Mode) -> Result<BuildReport, BuildError> {
+        let prepared = self.prepare(mode).await?;
+        let mut distrusted = Distrusted::new();
+        loop {
+            let attempt = self.attempt(&prepared, &distrusted)?;
+            let outcome = self.make(&prepared, &attempt).await;
+            if outcome.is_err() {
+                // Whatever still fetches does so for nothing, in a folder that is about to go.
+                attempt.stop.cancel();
+            }
+            let broken = attempt.cache.as_ref().map(|cache| cache.broken());
+            let broken = broken.unwrap_or_default();
+            match outcome {
+                Err(error) if !broken.is_empty() && !self.cancel.is_cancelled() => {
+                    let why = crate::report::with_causes(&error);
+                    self.events.event(Event::Warning(format!(
+                        "an entry of the cache is broken, its step is executed: {why}"
+                    )));
+                    self.join_workers().await;
+                    distrusted.extend(broken);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn join_workers(&self) {
+        let workers = self.workers.clone();
+        drop(tokio::task::spawn_blocking(move || workers.join()).await);
+    }
+
+    async fn prepare(&self, mode: Mode) -> Result<Prepared, BuildError> {
         let settings = self.settings;
         let download =
             fetch::client(&settings.registry.user_agent).map_err(BuildError::Downloads)?;
@@ -161,21 +220,70 @@ impl Build<'_> {
         };
         let ((starts, images), ()) = self.heed("asking the registries", asking).await?;
         format::check(settings, &plan, &starts, &images)?;
-        let shop = self.shop(
-            plan,
+        Ok(Prepared {
+            text,
+            plan: Arc::new(plan),
             build_args,
-            context,
-            &client,
-            download.clone(),
-            images,
-            &starts,
+            context: Arc::new(context),
+            client,
+            download,
+            starts,
+            images: Arc::new(images),
             mode,
-        )?;
-        let finished = self.execute(&text, &shop, starts).await?;
+        })
+    }
+
+    fn attempt(&self, prepared: &Prepared, distrusted: &Distrusted) -> Result<Attempt, BuildError> {
+        let stop = Cancel::with_grace(self.cancel.grace());
+        let stopped = stop.clone();
+        self.cancel.on_cancel(move || stopped.cancel());
+        let number = distrusted.len();
+        // A short name: overlay options are short.
+        let dir = self.work.subdir(&number.to_string())?;
+        let cache = LayerCache::open(
+            self.settings,
+            &prepared.client,
+            self.events,
+            &self.workers,
+            &self.interrupt,
+            distrusted.clone(),
+        );
+        Ok(Attempt {
+            number,
+            stop,
+            dir,
+            cache: cache.map(Arc::new),
+        })
+    }
+
+    /// Executes what has to be, puts the image together and hands it out.
+    async fn make(
+        &self,
+        prepared: &Prepared,
+        attempt: &Attempt,
+    ) -> Result<BuildReport, BuildError> {
+        let settings = self.settings;
+        let shop = self.shop(prepared, attempt)?;
+        let looking = self.foresee(prepared, &shop);
+        let (foreseen, starts) = self.heed("looking at the cache", looking).await?;
+        let foreseen = Arc::new(foreseen);
+        let finished = self
+            .execute(&prepared.text, &shop, &foreseen, starts)
+            .await?;
         let image = self.finish(&shop, finished).await?;
         shop.roots.clear(&self.workers);
-        let handing_out = Box::pin(self.hand_out(&client, &shop, &image, &download));
+        if let Some(cache) = &shop.cache {
+            // What went into a repository of the same registry can be mounted from there.
+            let stored = cache.stored();
+            self.heed("storing steps in the cache", async { Ok(stored.await) })
+                .await?;
+        }
+        let handing_out = Box::pin(self.hand_out(prepared, &shop, &image));
         self.heed("handing out the image", handing_out).await?;
+        if let Some(cache) = &shop.cache {
+            let keeping = async { Ok(cache.finish(&foreseen.trail(&shop)).await) };
+            self.heed("storing steps in the cache", keeping).await?;
+        }
         Ok(BuildReport {
             digest: image.digest,
             size: image.layers.iter().map(|layer| layer.descriptor.size).sum(),
@@ -286,31 +394,19 @@ impl Build<'_> {
         Ok((plan, build_args))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the one place where all parts of a build meet"
-    )]
-    fn shop(
-        &self,
-        plan: Plan,
-        build_args: BuildArgs,
-        context: Context,
-        client: &Client,
-        download: reqwest::Client,
-        images: Images,
-        starts: &BTreeMap<usize, Start>,
-        mode: Mode,
-    ) -> Result<Arc<Shop>, BuildError> {
+    fn shop(&self, prepared: &Prepared, attempt: &Attempt) -> Result<Arc<Shop>, BuildError> {
         let settings = self.settings;
-        let runtime = Handle::current();
         let events = Arc::clone(self.events);
-        let blobs_dir = self.work.subdir("blobs")?;
+        let dir = |name: &str| self.make_dir(attempt.dir.join(name));
+        let blobs_dir = dir("b")?;
+        let interrupt = Interrupt::of(&attempt.stop);
         let blobs = Arc::new(Blobs::new(
             blobs_dir.clone(),
-            client.clone(),
-            runtime.clone(),
-            self.interrupt.clone(),
+            prepared.client.clone(),
+            Handle::current(),
+            interrupt.clone(),
             self.workers.clone(),
+            attempt.cache.clone(),
             Arc::clone(&events),
         ));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -319,13 +415,17 @@ impl Build<'_> {
             PackOptions::of(settings, threads),
             threads.div_ceil(2),
             Arc::clone(&events),
-            self.cancel.clone(),
+            // A stage that fails does not take from the cache what others have made (H28).
+            match &attempt.cache {
+                Some(_) => self.cancel.clone(),
+                None => attempt.stop.clone(),
+            },
             self.workers.clone(),
-            self.early_uploads(client),
+            self.early_uploads(&prepared.client, attempt.cache.as_deref()),
         );
         let roots = Arc::new(Roots::new(
-            self.work.subdir("r")?,
-            mode,
+            dir("r")?,
+            prepared.mode.clone(),
             Arc::clone(&blobs),
             Arc::clone(&events),
             settings
@@ -333,46 +433,61 @@ impl Build<'_> {
                 .iter()
                 .map(|path| ImagePath::from(path.as_path()))
                 .collect(),
-            self.kept(&context),
+            self.kept(&prepared.context),
             threads,
+            attempt.number > 0,
         ));
-        let hosts_file = self.work.path().join("hosts");
+        let hosts_file = attempt.dir.join("hosts");
         std::fs::write(
             &hosts_file,
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
         )
         .map_err(|source| self.no_work(source))?;
         let resolv_conf = Path::new("/etc/resolv.conf");
-        let count = plan.dockerfile.stages.len();
         Ok(Arc::new(Shop {
-            build_args,
+            build_args: prepared.build_args.clone(),
             clock: Clock::choose(settings.reproducible, settings.source_date_epoch),
             events,
-            cancel: self.cancel.clone(),
-            interrupt: self.interrupt.clone(),
+            cancel: attempt.stop.clone(),
+            interrupt,
             blobs,
+            cache: attempt.cache.clone(),
+            fetched: Mutex::default(),
             packer,
             roots,
-            spool: Spool::create(self.work.path()).map_err(|source| self.no_work(source))?,
-            work: self.work.subdir("tmp")?,
+            spool: Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?,
+            work: dir("tmp")?,
             secrets: settings.secrets.clone(),
             hosts_file,
             resolv_conf: resolv_conf.exists().then(|| resolv_conf.to_owned()),
-            context,
+            context: Arc::clone(&prepared.context),
             context_view: OnceLock::new(),
-            download,
-            runtime,
+            download: prepared.download.clone(),
+            runtime: Handle::current(),
             cache_mounts: self.cache_mounts(),
-            images,
-            stages: (0..count)
-                .map(|stage| starts.contains_key(&stage).then(Promise::new))
+            images: Arc::clone(&prepared.images),
+            stages: (0..prepared.plan.dockerfile.stages.len())
+                .map(|stage| prepared.starts.contains_key(&stage).then(Promise::new))
                 .collect(),
             exposed: Mutex::default(),
-            plan,
+            plan: Arc::clone(&prepared.plan),
         }))
     }
 
-    fn early_uploads(&self, client: &Client) -> Option<EarlyUploads> {
+    fn make_dir(&self, path: PathBuf) -> Result<PathBuf, BuildError> {
+        std::fs::create_dir(&path).map_err(|source| self.no_work(source))?;
+        Ok(path)
+    }
+
+    /// Layers go where they are wanted first: into the cache, from where they are mounted, or to a destination.
+    fn early_uploads(&self, client: &Client, cache: Option<&LayerCache>) -> Option<EarlyUploads> {
+        if let Some((client, repository)) = cache.and_then(LayerCache::first_repository) {
+            return Some(EarlyUploads {
+                client,
+                repository,
+                runtime: Handle::current(),
+            });
+        }
         let destination = self.settings.destinations.first();
         let destination = destination.filter(|_| !self.settings.no_push)?;
         Some(EarlyUploads {
@@ -454,18 +569,19 @@ impl Build<'_> {
 
     async fn hand_out(
         &self,
-        client: &Client,
+        prepared: &Prepared,
         shop: &Shop,
         image: &BuiltImage,
-        download: &reqwest::Client,
     ) -> Result<(), BuildError> {
         let settings = self.settings;
         if !settings.no_push {
+            let cached = shop.cache.as_ref().map(|cache| cache.repositories());
             output::push(
-                client,
+                &prepared.client,
                 &shop.blobs,
                 image,
                 &settings.destinations,
+                &cached.unwrap_or_default(),
                 self.events,
             )
             .await?;
@@ -476,7 +592,7 @@ impl Build<'_> {
         if let Some(path) = &settings.oci_layout_path {
             output::write_layout(&shop.blobs, image, &settings.destinations, path).await?;
         }
-        output::write_digest_files(settings, image.digest, download).await?;
+        output::write_digest_files(settings, image.digest, &prepared.download).await?;
         Ok(())
     }
 }

@@ -60,7 +60,7 @@ pub enum FetchError {
 }
 
 /// A file that was fetched.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct FetchedFile {
     /// The last segment of the URL's path as written (E44).
     pub(crate) name: Vec<u8>,

@@ -11,6 +11,7 @@ use kiln_oci::{
 use crate::blobs::Origin;
 use crate::clock::Clock;
 use crate::early::EarlyUpload;
+use crate::history;
 use crate::layers::Described;
 use crate::stage::Finished;
 
@@ -68,7 +69,12 @@ impl BuiltImage {
             .into_iter()
             .map(|layer| image_layer(layer, family))
             .collect();
-        let config = config(stage.config(), &layers, finishing);
+        let mut base = stage.config().clone();
+        if let Clock::Wall = finishing.clock {
+            let own = base.history.get_mut(stage.base_history()..);
+            history::settle_times(own.unwrap_or_default());
+        }
+        let config = config(base, &layers, finishing);
         let config_bytes = config.to_bytes();
         let config_descriptor = Descriptor::of(MediaType::config(family), &config_bytes);
         let descriptors = layers
@@ -124,8 +130,11 @@ fn image_layer(layer: Described, family: Family) -> ImageLayer {
     }
 }
 
-fn config(base: &ImageConfig, layers: &[ImageLayer], finishing: &Finishing<'_>) -> ImageConfig {
-    let mut config = base.clone();
+fn config(
+    mut config: ImageConfig,
+    layers: &[ImageLayer],
+    finishing: &Finishing<'_>,
+) -> ImageConfig {
     "layers".clone_into(&mut config.rootfs.kind);
     config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
     config

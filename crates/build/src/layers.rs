@@ -184,6 +184,13 @@ impl Layer {
         }
     }
 
+    /// If the layer is one of the cache: its entry is of no use.
+    pub(crate) fn distrust(&self) {
+        if let Some((_, _, Origin::Step(step))) = self.origin() {
+            step.distrust();
+        }
+    }
+
     /// Where the blob of a base layer comes from.
     pub(crate) fn origin(&self) -> Option<(&Descriptor, DiffId, &Origin)> {
         match &*self.0 {

@@ -29,6 +29,7 @@
 
 mod base;
 mod blobs;
+mod cache;
 mod clock;
 mod copy;
 mod driver;

@@ -138,6 +138,15 @@ impl Packer {
         }
     }
 
+    /// What is done to the times of files, in words that belong into cache keys; `None` if nothing is.
+    pub(crate) fn times(&self) -> Option<String> {
+        match (self.options.mtime, self.options.mtime_clamp) {
+            (Some(all), _) => Some(format!("all {all}")),
+            (None, Some(latest)) => Some(format!("at most {latest}")),
+            (None, None) => None,
+        }
+    }
+
     /// Begins to pack; the layer is usable at once, its blob when somebody waits for it.
     pub(crate) fn start(&self, mut content: Made) -> Layer {
         if let Made::Items(items) = &mut content {

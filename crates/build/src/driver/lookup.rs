@@ -8,12 +8,14 @@ use kiln_dockerfile::{Command, Instruction, Span};
 use kiln_registry::Client;
 use kiln_tarball_cache::ImageCache;
 
-use super::{Build, Start, Text};
+use super::foresee::Foreseen;
+use super::{Build, Prepared, Start, Text};
 use crate::base::{BaseError, Bases};
+use crate::cache::{LayerCache, Missed, Reason};
 use crate::error::BuildError;
 use crate::event::Event;
 use crate::plan::{Plan, Source};
-use crate::shop::Images;
+use crate::shop::{Images, Shop};
 
 impl Build<'_> {
     /// Finds out which stages are needed and looks up every image they name, each once (C8, C24). ONBUILD
@@ -73,6 +75,64 @@ impl Build<'_> {
                 _ => None,
             }));
         }
+    }
+
+    /// Derives the keys of all steps and asks the cache for them; gives the stages that are left to do.
+    pub(super) async fn foresee(
+        &self,
+        prepared: &Prepared,
+        shop: &Arc<Shop>,
+    ) -> Result<(Foreseen, BTreeMap<usize, Start>), BuildError> {
+        let mut starts = prepared.starts.clone();
+        let Some(cache) = &shop.cache else {
+            return Ok((Foreseen::default(), starts));
+        };
+        let (shop_too, cache_too) = (Arc::clone(shop), Arc::clone(cache));
+        let (text, all) = (prepared.text.clone(), starts.clone());
+        let deriving = tokio::task::spawn_blocking(move || {
+            Foreseen::derive(&shop_too, &cache_too, &text, &all)
+        });
+        let mut foreseen = deriving.await.map_err(|_| BuildError::Lost)??;
+        foreseen.probe(cache).await;
+        let needed = foreseen.needed(&shop.plan.targets, &starts);
+        let skipped = starts.len() - needed.len();
+        starts.retain(|stage, _| needed.contains(stage));
+        if skipped > 0 {
+            let text = format!("{skipped} stages are left out: what reads them is cached");
+            self.events.event(Event::Info(text));
+        }
+        self.say_why(cache, foreseen.missed(shop, cache, &needed));
+        Ok((foreseen, starts))
+    }
+
+    /// Tells beside the build why steps were not in the cache.
+    fn say_why(&self, cache: &Arc<LayerCache>, missed: Vec<Missed>) {
+        if missed.is_empty() {
+            return;
+        }
+        let (cache, events) = (Arc::clone(cache), Arc::clone(self.events));
+        let telling = async move {
+            let trail = cache.trail().await;
+            if trail.is_none() {
+                let text = format!(
+                    "{} steps are not cached: {}",
+                    missed.len(),
+                    Reason::FirstBuild
+                );
+                return events.event(Event::Info(text));
+            }
+            for step in &missed {
+                let reason = cache.explain(trail.as_ref(), step).await;
+                events.event(Event::StepMissed {
+                    stage: step.stage.clone(),
+                    number: step.number,
+                    text: step.instruction.clone(),
+                    reason: reason.to_string(),
+                });
+            }
+        };
+        let interrupt = self.interrupt.clone();
+        tokio::spawn(async move { interrupt.unless_raised(telling).await });
     }
 
     fn open_cache(&self) -> Option<ImageCache> {

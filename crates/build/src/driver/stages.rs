@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use kiln_dockerfile::{Dockerfile, Span};
+use kiln_dockerfile::Instruction;
 
+use super::chain::{Chain, Decision};
+use super::foresee::{Foreseen, instructions};
 use super::{Build, Start, Text};
 use crate::error::{BuildError, Location};
 use crate::event::Event;
@@ -23,18 +25,20 @@ impl Build<'_> {
         &self,
         text: &Text,
         shop: &Arc<Shop>,
+        foreseen: &Arc<Foreseen>,
         starts: BTreeMap<usize, Start>,
     ) -> Result<Arc<Finished>, BuildError> {
         let failures: Mutex<Vec<BuildError>> = Mutex::default();
-        let text = Arc::new((text.name.clone(), text.dockerfile.clone()));
+        let text = Arc::new(text.clone());
         let run = |stages: Vec<(usize, Start)>| {
             let (shop, text) = (Arc::clone(shop), Arc::clone(&text));
+            let foreseen = Arc::clone(foreseen);
             let failures = &failures;
             async move {
                 let worker = tokio::task::spawn_blocking(move || {
                     let mut errors = Vec::new();
                     for (stage, start) in stages {
-                        errors.extend(run_stage(&shop, &text, stage, &start).err());
+                        errors.extend(run_stage(&shop, &text, &foreseen, stage, &start).err());
                     }
                     errors
                 });
@@ -69,7 +73,8 @@ impl Build<'_> {
 /// Runs one stage from its base to its end and keeps its promise, whatever happens.
 fn run_stage(
     shop: &Arc<Shop>,
-    text: &(String, Dockerfile),
+    text: &Text,
+    foreseen: &Foreseen,
     stage: usize,
     start: &Start,
 ) -> Result<(), BuildError> {
@@ -80,7 +85,7 @@ fn run_stage(
         .flatten()
         .unwrap_or_else(Promise::new);
     let _lost = KeepOnDrop(promise.clone());
-    let outcome = steps(shop, text, stage, start);
+    let outcome = steps(shop, text, foreseen, stage, start);
     match outcome {
         Ok((state, made)) => {
             promise.keep(Some(Arc::new(state.finish())));
@@ -126,31 +131,33 @@ impl Drop for KeepOnDrop {
 
 fn steps(
     shop: &Arc<Shop>,
-    text: &(String, Dockerfile),
+    text: &Text,
+    foreseen: &Foreseen,
     stage: usize,
     start: &Start,
 ) -> Result<(State, Vec<Layered>), BuildError> {
-    let located = |span: Span, line: &str, source: StepError| BuildError::Step {
-        location: Box::new(Location::new(&text.0, &text.1, span, line)),
-        source: Box::new(source),
-    };
     let from = &shop.plan.dockerfile.stages[stage].from;
-    let state =
-        begin(shop, stage, start).map_err(|error| located(from.span, &from.source, error))?;
+    let state = begin(shop, stage, start)
+        .map_err(|error| text.step_error(from.span, &from.source, error))?;
+    let first = match &start.base {
+        Source::Stage(_) => state.content_key,
+        image => shop.first_key(image),
+    };
+    let mut chain = Chain::new(shop, foreseen, stage, first);
     let name = shop.plan.stage_name(stage);
     let mut stepper = Stepper::new(shop, stage, state);
     let mut made = Vec::new();
-    let own = &shop.plan.dockerfile.stages[stage].instructions;
-    let total = start.triggers.len() + own.len();
-    for (number, instruction) in start.triggers.iter().chain(own).enumerate() {
+    let total = instructions(shop, stage, start).count();
+    for (number, instruction) in instructions(shop, stage, start).enumerate() {
         // A trigger has no line of its own in this file; the FROM that fired it has.
         let span = if number < start.triggers.len() {
             from.span
         } else {
             instruction.span
         };
+        let located = |error| text.step_error(span, &instruction.source, error);
         if shop.cancel.is_cancelled() {
-            return Err(located(span, &instruction.source, StepError::Cancelled));
+            return Err(located(StepError::Cancelled));
         }
         shop.events.event(Event::StepStarted {
             stage: name.clone(),
@@ -160,18 +167,17 @@ fn steps(
         });
         let begun = Instant::now();
         let layers = stepper.state.layers.len();
-        stepper.apply(instruction).map_err(|error| {
+        step(&mut stepper, chain.as_mut(), number, instruction).map_err(|error| {
             // Whatever it says, it was stopped.
-            let error = if shop.cancel.is_cancelled() {
+            located(if shop.cancel.is_cancelled() {
                 StepError::Cancelled
             } else {
                 error
-            };
-            located(span, &instruction.source, error)
+            })
         })?;
         made.extend(stepper.state.layers[layers..].iter().map(|layer| Layered {
             layer: layer.clone(),
-            location: Location::new(&text.0, &text.1, span, &instruction.source),
+            location: text.locate(span, &instruction.source),
         }));
         shop.events.event(Event::StepFinished {
             stage: name.clone(),
@@ -179,7 +185,47 @@ fn steps(
             took: begun.elapsed(),
         });
     }
+    stepper.state.content_key = chain.and_then(|chain| chain.content());
     Ok((stepper.state, made))
+}
+
+/// One step: taken from the cache, or executed and maybe kept.
+fn step(
+    stepper: &mut Stepper<'_>,
+    chain: Option<&mut Chain<'_>>,
+    at: usize,
+    instruction: &Instruction,
+) -> Result<(), StepError> {
+    let shop = stepper.shop;
+    let decision = match chain {
+        Some(chain) => chain.decide(stepper, at, instruction)?,
+        None => Decision::Execute,
+    };
+    match decision {
+        Decision::Execute => stepper.apply(instruction),
+        Decision::Take(hit) => {
+            stepper.adopt(instruction, &hit)?;
+            shop.events.event(Event::StepCached {
+                stage: shop.plan.stage_name(stepper.stage),
+                number: at + 1,
+                place: hit.origin.place.name(),
+            });
+            Ok(())
+        }
+        Decision::Keep(mut executed) => {
+            let layers = stepper.state.layers.len();
+            stepper.apply(instruction)?;
+            executed.layer = stepper.state.layers.get(layers).cloned();
+            let last = stepper.state.config.history.last();
+            executed.created = last
+                .and_then(|entry| entry.created.clone())
+                .unwrap_or_default();
+            if let Some(cache) = &shop.cache {
+                cache.keep(*executed, &stepper.state.config.platform());
+            }
+            Ok(())
+        }
+    }
 }
 
 /// The state that FROM gives.
