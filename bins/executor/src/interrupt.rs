@@ -1,36 +1,51 @@
 //! Ctrl-C and termination stop the build in an orderly way.
 
 use kiln_build::Cancel;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::sys::signal::{SigSet, Signal};
 
-/// Cancels the build at the first SIGINT or SIGTERM; a second one ends the process as it is.
-pub(crate) fn watch(cancel: &Cancel) {
-    let signals =
-        signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?)));
-    let (mut interrupt, mut terminate) = match signals {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::warn!(
-                "cannot watch for signals, an interrupted build will not clean up: {error}"
-            );
-            return;
+/// The signals that ask a program to end.
+const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// Has the signals wait until somebody [watches](Signals::watch) for them: from here on none of them ends the
+/// process where it stands, with a work folder that nobody removes. Threads started later inherit this; programs
+/// do not.
+#[derive(Debug)]
+pub(crate) struct Signals(SigSet);
+
+impl Signals {
+    /// To be called while the process has one thread.
+    pub(crate) fn hold() -> Signals {
+        let set: SigSet = SIGNALS.into_iter().collect();
+        if let Err(error) = set.thread_block() {
+            tracing::warn!("cannot hold signals, an interrupted build will not clean up: {error}");
         }
-    };
-    let cancel = cancel.clone();
-    tokio::spawn(async move {
-        let name = either(&mut interrupt, &mut terminate).await.0;
-        tracing::warn!("{name}: stopping; once more to stop at once");
-        // Stopping waits for processes to end, so it does not belong on a thread of the runtime.
-        drop(tokio::task::spawn_blocking(move || cancel.cancel()));
-        let code = either(&mut interrupt, &mut terminate).await.1;
-        at_once(code);
-    });
+        Signals(set)
+    }
+
+    /// Cancels the build at the first signal, also one that came before; a second one ends the process as it is.
+    pub(crate) fn watch(self, cancel: &Cancel) {
+        let cancel = cancel.clone();
+        let watching = std::thread::Builder::new()
+            .name("kiln-signals".to_owned())
+            .spawn(move || {
+                let Ok(first) = self.0.wait() else { return };
+                tracing::warn!("{}: stopping; once more to stop at once", name(first));
+                cancel.cancel();
+                if let Ok(second) = self.0.wait() {
+                    at_once(128 + second as i32);
+                }
+            });
+        if let Err(error) = watching {
+            tracing::warn!("cannot watch for signals: {error}");
+        }
+    }
 }
 
-async fn either(interrupt: &mut Signal, terminate: &mut Signal) -> (&'static str, i32) {
-    tokio::select! {
-        _ = interrupt.recv() => ("interrupted", 130),
-        _ = terminate.recv() => ("terminated", 143),
+fn name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::SIGINT => "interrupted",
+        Signal::SIGHUP => "hung up",
+        _ => "terminated",
     }
 }
 

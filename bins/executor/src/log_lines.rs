@@ -71,6 +71,20 @@ impl EventSink for LogLines {
             } => {
                 tracing::debug!("[{stage} {number}] done in {:.1} s", took.as_secs_f64());
             }
+            Event::StepCached {
+                stage,
+                number,
+                place,
+            } => tracing::info!("[{stage} {number}] cached in {place}"),
+            Event::StepMissed {
+                stage,
+                number,
+                text,
+                reason,
+            } => {
+                let text = text.lines().next().unwrap_or_default();
+                tracing::info!("[{stage} {number}] not cached: {text}: {reason}");
+            }
             Event::Output { stage, line } => self.output(&stage, &line),
             Event::LayerPacked {
                 digest,

@@ -1,8 +1,5 @@
 //! Builds a container image from a Dockerfile and pushes it, with kaniko's command line.
 
-// The future of a build nests deeper than the compiler follows by default.
-#![recursion_limit = "256"]
-
 mod interrupt;
 mod log_lines;
 
@@ -17,6 +14,7 @@ use kiln_options::{
     Stop, byte_size, report_failure, start_logging,
 };
 
+use crate::interrupt::Signals;
 use crate::log_lines::LogLines;
 
 fn main() -> ExitCode {
@@ -47,6 +45,7 @@ fn build(options: &ExecutorOptions) -> ExitCode {
     for notice in &resolved.notices {
         tracing::warn!("{notice}");
     }
+    let signals = Signals::hold();
     // A process with threads cannot enter a user namespace, so the runtime comes second.
     let entered = match kiln_build::enter(&resolved.settings) {
         Ok(entered) => entered,
@@ -60,11 +59,10 @@ fn build(options: &ExecutorOptions) -> ExitCode {
         Err(error) => return report_failure(format, &error, None, None, 1),
     };
     let cancel = Cancel::new();
+    signals.watch(&cancel);
     let events = Arc::new(LogLines::new(&options.log));
-    let outcome = runtime.block_on(async {
-        interrupt::watch(&cancel);
-        kiln_build::build(resolved.settings, entered, events, cancel).await
-    });
+    let build = kiln_build::build(resolved.settings, entered, events, cancel);
+    let outcome = runtime.block_on(build);
     // What a finished build left behind, such as an idle connection, is not worth waiting for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match outcome {

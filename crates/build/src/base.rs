@@ -93,6 +93,8 @@ impl BaseError {
 /// An image that was looked up: nothing of its layers is here yet.
 #[derive(Debug, Clone)]
 pub(crate) struct BaseImage {
+    /// Digest of the manifest for the platform: where keys start (H2).
+    pub(crate) digest: Digest,
     pub(crate) config: ImageConfig,
     pub(crate) layers: Vec<Layer>,
     pub(crate) family: Family,
@@ -106,6 +108,7 @@ impl BaseImage {
 
     fn new(
         reference: &str,
+        digest: Digest,
         manifest: &Manifest,
         config: ImageConfig,
         mut origin: impl FnMut(&Digest) -> Origin,
@@ -128,6 +131,7 @@ impl BaseImage {
             })
             .collect();
         Ok(BaseImage {
+            digest,
             family: manifest.family(),
             layers,
             config,
@@ -176,7 +180,8 @@ impl Bases<'_> {
             self.events.event(Event::Warning(warning.clone()));
         }
         let from = image.from.clone();
-        BaseImage::new(&shown, &image.manifest, image.config, |_| {
+        let digest = image.manifest_digest;
+        BaseImage::new(&shown, digest, &image.manifest, image.config, |_| {
             Origin::Registry(from.clone())
         })
     }
@@ -231,9 +236,14 @@ fn cached_image(
     reference: &Reference,
 ) -> Result<BaseImage, BaseError> {
     let cached = Arc::new(cached);
-    BaseImage::new(shown, &cached.manifest, cached.config.clone(), |_| {
-        Origin::Cached(Arc::clone(&cached), reference.repo())
-    })
+    let digest = cached.manifest_digest;
+    BaseImage::new(
+        shown,
+        digest,
+        &cached.manifest,
+        cached.config.clone(),
+        |_| Origin::Cached(Arc::clone(&cached), reference.repo()),
+    )
 }
 
 fn from_layout(
@@ -260,7 +270,7 @@ fn from_layout(
     let bytes = layout.read_blob(&manifest.config.digest).map_err(broken)?;
     let config = ImageConfig::parse(&bytes).map_err(document)?;
     let shown = format!("oci-layout://{}", dir.display());
-    BaseImage::new(&shown, &manifest, config, |digest| {
+    BaseImage::new(&shown, descriptor.digest, &manifest, config, |digest| {
         Origin::File(layout.blob_path(digest))
     })
 }

@@ -4,19 +4,22 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_layer::{Entry, LayerError, LayerReader, extract_contents, read_listing};
-use kiln_oci::{Descriptor, Digest, Repository};
+use kiln_oci::{Descriptor, Digest, Repository, VerifyingReader};
 use kiln_registry::{Client, RegistryError};
 use kiln_tarball_cache::CachedImage;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
+use crate::cache::{LayerCache, StepOrigin};
 use crate::event::{Event, EventSink};
+use crate::interrupt::Interrupt;
 use crate::layers::{Described, Layer};
 use crate::pack::{PackError, blob_path};
+use crate::workers::Workers;
 
 /// Where the blob of a base layer is.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub(crate) enum Origin {
     Registry(Repository),
     /// In a file of this machine.
     File(PathBuf),
+    /// In an entry of the cache of steps.
+    Step(Arc<StepOrigin>),
     /// In the local cache; with the repository that holds it as well, so that a push can mount it.
     Cached(Arc<CachedImage>, Repository),
 }
@@ -34,6 +39,7 @@ impl Origin {
     pub(crate) fn repository(&self) -> Option<&Repository> {
         match self {
             Origin::Registry(repository) | Origin::Cached(_, repository) => Some(repository),
+            Origin::Step(step) => step.place.as_repository().map(|(_, repository)| repository),
             Origin::File(_) => None,
         }
     }
@@ -92,6 +98,27 @@ pub enum BlobError {
         #[source]
         source: Box<LayerError>,
     },
+    /// The content of a file is not what its digest says.
+    #[error("`{path}` is damaged")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// A cached step has no layer any more.
+    #[error("layer {digest} is not there any more")]
+    Gone {
+        /// The blob.
+        digest: Digest,
+    },
+    /// The build was interrupted.
+    #[error("interrupted")]
+    Cancelled,
+    /// The thread that read a blob is gone.
+    #[error("the thread that read a blob ended before it was done")]
+    Lost,
     /// The file of the blob cannot be opened.
     #[error("cannot open `{path}`")]
     Open {
@@ -110,6 +137,9 @@ pub(crate) struct Blobs {
     dir: PathBuf,
     client: Client,
     runtime: Handle,
+    interrupt: Interrupt,
+    workers: Workers,
+    cache: Option<Arc<LayerCache>>,
     events: Arc<dyn EventSink>,
     fetches: Mutex<HashMap<Digest, Fetch>>,
 }
@@ -127,12 +157,18 @@ impl Blobs {
         dir: PathBuf,
         client: Client,
         runtime: Handle,
+        interrupt: Interrupt,
+        workers: Workers,
+        cache: Option<Arc<LayerCache>>,
         events: Arc<dyn EventSink>,
     ) -> Blobs {
         Blobs {
             dir,
             client,
             runtime,
+            interrupt,
+            workers,
+            cache,
             events,
             fetches: Mutex::default(),
         }
@@ -145,56 +181,124 @@ impl Blobs {
         descriptor: &Descriptor,
         origin: &Origin,
     ) -> Result<PathBuf, BlobError> {
-        if let Origin::File(path) = origin {
-            return Ok(path.clone());
-        }
-        if let Origin::Cached(image, _) = origin
-            && let Some(path) = image.blob_path(&descriptor.digest)
-        {
-            return Ok(path);
-        }
         let cell = {
             let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(fetches.entry(descriptor.digest).or_default())
         };
-        let fetched = cell
-            .get_or_try_init(|| async {
-                match origin {
-                    Origin::Registry(repository) => self.download(descriptor, repository).await,
-                    Origin::Cached(image, _) => self.copy_out(descriptor, image),
-                    Origin::File(path) => Ok(path.clone()),
+        let fetch = cell.get_or_try_init(|| async {
+            match origin {
+                Origin::Registry(repository) => {
+                    self.download(&self.client, descriptor, repository).await
                 }
-            })
-            .await?;
-        Ok(fetched.clone())
+                Origin::Step(step) => self.fetch_step(descriptor, step).await,
+                Origin::Cached(image, repository) => {
+                    self.cached_or_download(descriptor, image, repository).await
+                }
+                Origin::File(path) => self.check_file(descriptor, path).await,
+            }
+        });
+        // Boxed, or every future above would carry its 20 KiB.
+        let fetched = self.interrupt.unless_raised(Box::pin(fetch)).await;
+        fetched.ok_or(BlobError::Cancelled)?.cloned()
+    }
+
+    /// A blob of an OCI layout is used where it lies, but not unseen: what is passed on under a digest must
+    /// have it, and nobody else looks at it on the way to another layout or archive.
+    async fn check_file(&self, descriptor: &Descriptor, path: &Path) -> Result<PathBuf, BlobError> {
+        let (wanted, at) = (descriptor.clone(), path.to_owned());
+        off_runtime(move || {
+            let file = File::open(&at).map_err(|source| BlobError::Open {
+                path: at.clone(),
+                source,
+            })?;
+            let mut reader = VerifyingReader::new(file, wanted.digest, Some(wanted.size));
+            match io::copy(&mut reader, &mut io::sink()) {
+                Ok(_) => Ok(at),
+                Err(source) => Err(BlobError::Damaged { path: at, source }),
+            }
+        })
+        .await
+    }
+
+    /// A blob of the local cache; if it is damaged the registry has it still, and the user hears of it.
+    async fn cached_or_download(
+        &self,
+        descriptor: &Descriptor,
+        image: &Arc<CachedImage>,
+        repository: &Repository,
+    ) -> Result<PathBuf, BlobError> {
+        let found = match image.blob_path(&descriptor.digest) {
+            Some(path) => self.check_file(descriptor, &path).await,
+            None => self.copy_out(descriptor, image).await,
+        };
+        let Err(error) = found else { return found };
+        let why = crate::report::with_causes(&error);
+        self.events.event(Event::Warning(format!(
+            "layer {} in the local cache is damaged: {why}; pulling it from {repository}. `warmer --force` renews the image",
+            descriptor.digest
+        )));
+        self.download(&self.client, descriptor, repository).await
+    }
+
+    /// The layer of a cached step. If it is not what it should be the build begins again without the entry.
+    async fn fetch_step(
+        &self,
+        descriptor: &Descriptor,
+        step: &StepOrigin,
+    ) -> Result<PathBuf, BlobError> {
+        let found = match (step.place.as_repository(), step.place.as_folder()) {
+            (Some((client, repository)), _) => self.download(client, descriptor, repository).await,
+            (None, Some(cache)) => match cache.blob_path(&descriptor.digest) {
+                Some(path) => self.check_file(descriptor, &path).await,
+                None => Err(BlobError::Gone {
+                    digest: descriptor.digest,
+                }),
+            },
+            (None, None) => Err(BlobError::Lost),
+        };
+        match (&found, &self.cache) {
+            (Ok(path), Some(cache)) => cache.keep_near(step, path),
+            (Ok(_), None) => {}
+            (Err(_), _) => step.distrust(),
+        }
+        found
     }
 
     /// Takes a layer out of an archive of the cache; checked on the way.
-    fn copy_out(&self, descriptor: &Descriptor, image: &CachedImage) -> Result<PathBuf, BlobError> {
-        let path = blob_path(&self.dir, &descriptor.digest);
-        let failed = |source| BlobError::Open {
-            path: path.clone(),
-            source,
-        };
-        let mut layer = image
-            .open_layer(descriptor)
-            .map_err(|source| BlobError::Cache {
-                digest: descriptor.digest,
+    async fn copy_out(
+        &self,
+        descriptor: &Descriptor,
+        image: &Arc<CachedImage>,
+    ) -> Result<PathBuf, BlobError> {
+        let (dir, wanted, image) = (self.dir.clone(), descriptor.clone(), Arc::clone(image));
+        off_runtime(move || {
+            let path = blob_path(&dir, &wanted.digest);
+            let failed = |source| BlobError::Open {
+                path: path.clone(),
                 source,
-            })?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir).map_err(failed)?;
-        io::copy(&mut layer, &mut file).map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
-        Ok(path)
+            };
+            let mut layer = image
+                .open_layer(&wanted)
+                .map_err(|source| BlobError::Cache {
+                    digest: wanted.digest,
+                    source,
+                })?;
+            let mut file = tempfile::NamedTempFile::new_in(&dir).map_err(failed)?;
+            io::copy(&mut layer, &mut file).map_err(failed)?;
+            file.persist(&path).map_err(|error| failed(error.error))?;
+            Ok(path)
+        })
+        .await
     }
 
     async fn download(
         &self,
+        client: &Client,
         descriptor: &Descriptor,
         repository: &Repository,
     ) -> Result<PathBuf, BlobError> {
         let path = blob_path(&self.dir, &descriptor.digest);
-        self.client
+        client
             .blob_to_file(repository, descriptor, &path, &|_| {})
             .await
             .map_err(|source| BlobError::Fetch {
@@ -221,8 +325,7 @@ impl Blobs {
                     }
                 };
                 // Without a thread the blob is fetched when it is used.
-                let spawned = std::thread::Builder::new().spawn(fetch);
-                if let Err(error) = spawned {
+                if let Err(error) = self.workers.start("kiln-fetch", fetch) {
                     tracing::debug!(%error, "no thread to prefetch");
                 }
             }
@@ -250,8 +353,10 @@ impl Blobs {
     /// The entries of a layer, its diff-id checked. Blocks; not for async code.
     pub(crate) fn listing(&self, layer: &Layer) -> Result<Vec<Entry>, BlobError> {
         let (reader, digest) = self.reader(layer)?;
-        let (entries, diff_id) =
-            read_listing(reader).map_err(|source| unreadable(digest, source))?;
+        let (entries, diff_id) = read_listing(reader).map_err(|source| {
+            layer.distrust();
+            unreadable(digest, source)
+        })?;
         check_diff_id(layer, digest, diff_id)?;
         Ok(entries)
     }
@@ -270,6 +375,15 @@ impl Blobs {
     }
 }
 
+/// Runs blocking work beside the runtime.
+async fn off_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, BlobError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(BlobError::Lost))
+}
+
 fn unreadable(digest: Digest, source: LayerError) -> BlobError {
     BlobError::Read {
         digest,
@@ -284,11 +398,14 @@ pub(crate) fn check_diff_id(
     actual: kiln_oci::DiffId,
 ) -> Result<(), BlobError> {
     match layer.base_diff_id() {
-        Some(expected) if expected != actual => Err(BlobError::DiffId {
-            digest,
-            expected,
-            actual,
-        }),
+        Some(expected) if expected != actual => {
+            layer.distrust();
+            Err(BlobError::DiffId {
+                digest,
+                expected,
+                actual,
+            })
+        }
         _ => Ok(()),
     }
 }

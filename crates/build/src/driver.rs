@@ -1,26 +1,32 @@
 //! The road of a build: read, plan, look bases up, run stages side by side, finish, hand out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+mod chain;
+mod foresee;
+mod lookup;
+mod stages;
 
-use futures_util::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use futures_util::future::try_join;
 use kiln_context::Context;
 use kiln_dockerfile::{Command, Dockerfile, Expander, Instruction, Span};
 use kiln_layer::ImagePath;
 use kiln_oci::Reference;
 use kiln_registry::Client;
 use kiln_sandbox::{Cancel, Mode};
-use kiln_tarball_cache::ImageCache;
 use tokio::runtime::Handle;
 
-use crate::base::{BaseError, Bases};
 use crate::blobs::Blobs;
+use crate::cache::{Distrusted, LayerCache};
 use crate::clock::Clock;
+use crate::early::EarlyUploads;
 use crate::error::{BuildError, Location};
 use crate::event::{Event, EventSink};
 use crate::image::{BuiltImage, Finishing};
+use crate::interrupt::Interrupt;
 use crate::layers::{Described, Layer};
 use crate::pack::{PackOptions, Packer};
 use crate::plan::{Plan, Source};
@@ -31,10 +37,11 @@ use crate::scope::{BuildArgs, unused_build_args};
 use crate::settings::{BuildSettings, DockerfileSource};
 use crate::shop::{Images, Shop};
 use crate::spool::Spool;
-use crate::stage::{Finished, State};
-use crate::step::{StepError, Stepper};
+use crate::stage::Finished;
+use crate::step::StepError;
 use crate::work::WorkFolder;
-use crate::{fetch, output, squash};
+use crate::workers::Workers;
+use crate::{fetch, format, output, squash};
 
 /// Where a build will run its commands, and where it keeps its files. Made by [`enter`].
 #[derive(Debug)]
@@ -85,14 +92,17 @@ pub async fn build(
         events.event(Event::Info(note.to_owned()));
     }
     let path = work.path().to_owned();
-    let outcome = Build {
+    let build = Build {
         settings: &settings,
         events: &events,
+        interrupt: Interrupt::of(&cancel),
         cancel: &cancel,
         work: &work,
-    }
-    .run(mode)
-    .await;
+        workers: Workers::default(),
+    };
+    // Boxed: the future of a build is deep, and its callers should not carry it on their stacks.
+    let outcome = Box::pin(build.run(mode)).await;
+    build.join_workers().await;
     let closed = work.close();
     match (outcome, closed) {
         (Ok(report), Err(source)) => {
@@ -105,6 +115,7 @@ pub async fn build(
 }
 
 /// A Dockerfile as it was read.
+#[derive(Clone)]
 struct Text {
     /// As messages name it.
     name: String,
@@ -117,49 +128,165 @@ impl Text {
     fn locate(&self, span: Span, instruction: &str) -> Location {
         Location::new(&self.name, &self.dockerfile, span, instruction)
     }
+
+    fn step_error(&self, span: Span, instruction: &str, source: StepError) -> BuildError {
+        BuildError::Step {
+            location: Box::new(self.locate(span, instruction)),
+            source: Box::new(source),
+        }
+    }
 }
 
 /// What a stage starts with, as far as it is known before anything runs.
 #[derive(Debug, Clone)]
-struct Start {
-    base: Source,
+pub(crate) struct Start {
+    pub(crate) base: Source,
     /// ONBUILD instructions of the base, run first (C16).
-    triggers: Vec<Instruction>,
+    pub(crate) triggers: Vec<Instruction>,
 }
 
 struct Build<'a> {
     settings: &'a BuildSettings,
     events: &'a Arc<dyn EventSink>,
     cancel: &'a Cancel,
+    interrupt: Interrupt,
     work: &'a WorkFolder,
+    workers: Workers,
+}
+
+/// What is known before anything is executed.
+struct Prepared {
+    text: Text,
+    plan: Arc<Plan>,
+    build_args: BuildArgs,
+    context: Arc<Context>,
+    client: Client,
+    download: reqwest::Client,
+    starts: BTreeMap<usize, Start>,
+    images: Arc<Images>,
+    mode: Mode,
+}
+
+/// One go at the steps. There is a second one when a cached layer turned out to be broken.
+struct Attempt {
+    number: usize,
+    /// Stops this go only: with the build, or because a stage failed.
+    stop: Cancel,
+    dir: PathBuf,
+    cache: Option<Arc<LayerCache>>,
 }
 
 impl Build<'_> {
     async fn run(&self, mode: Mode) -> Result<BuildReport, BuildError> {
+        let prepared = self.prepare(mode).await?;
+        let mut distrusted = Distrusted::new();
+        loop {
+            let attempt = self.attempt(&prepared, &distrusted)?;
+            let outcome = self.make(&prepared, &attempt).await;
+            if outcome.is_err() {
+                // Whatever still fetches does so for nothing, in a folder that is about to go.
+                attempt.stop.cancel();
+            }
+            let broken = attempt.cache.as_ref().map(|cache| cache.broken());
+            let broken = broken.unwrap_or_default();
+            match outcome {
+                Err(error) if !broken.is_empty() && !self.cancel.is_cancelled() => {
+                    let why = crate::report::with_causes(&error);
+                    self.events.event(Event::Warning(format!(
+                        "an entry of the cache is broken, its step is executed: {why}"
+                    )));
+                    self.join_workers().await;
+                    distrusted.extend(broken);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn join_workers(&self) {
+        let workers = self.workers.clone();
+        drop(tokio::task::spawn_blocking(move || workers.join()).await);
+    }
+
+    async fn prepare(&self, mode: Mode) -> Result<Prepared, BuildError> {
         let settings = self.settings;
         let download =
             fetch::client(&settings.registry.user_agent).map_err(BuildError::Downloads)?;
-        let text = self.read_dockerfile(&download).await?;
+        let reading = self.read_dockerfile(&download);
+        let text = self.heed("reading the Dockerfile", reading).await?;
         let (plan, build_args) = self.plan(&text)?;
         let context = Context::open(&settings.context_dir, None, text.path.as_deref())?;
         let client = Client::new(settings.registry.clone()).map_err(BuildError::Client)?;
-        if !settings.no_push && !settings.skip_push_permission_check {
-            output::check_permission(&client, &settings.destinations).await?;
-        }
-        let (starts, images) = self.look_up(&text, &plan, &client).await?;
-        let shop = self.shop(
-            plan,
+        let asking = async {
+            let permission = self.check_permission(&client);
+            try_join(self.look_up(&text, &plan, &client), permission).await
+        };
+        let ((starts, images), ()) = self.heed("asking the registries", asking).await?;
+        format::check(settings, &plan, &starts, &images)?;
+        Ok(Prepared {
+            text,
+            plan: Arc::new(plan),
             build_args,
-            context,
-            &client,
-            download.clone(),
-            images,
-            &starts,
+            context: Arc::new(context),
+            client,
+            download,
+            starts,
+            images: Arc::new(images),
             mode,
-        )?;
-        let finished = self.execute(&text, &shop, starts).await?;
+        })
+    }
+
+    fn attempt(&self, prepared: &Prepared, distrusted: &Distrusted) -> Result<Attempt, BuildError> {
+        let stop = Cancel::with_grace(self.cancel.grace());
+        let stopped = stop.clone();
+        self.cancel.on_cancel(move || stopped.cancel());
+        let number = distrusted.len();
+        // A short name: overlay options are short.
+        let dir = self.work.subdir(&number.to_string())?;
+        let cache = LayerCache::open(
+            self.settings,
+            &prepared.client,
+            self.events,
+            &self.workers,
+            &self.interrupt,
+            distrusted.clone(),
+        );
+        Ok(Attempt {
+            number,
+            stop,
+            dir,
+            cache: cache.map(Arc::new),
+        })
+    }
+
+    /// Executes what has to be, puts the image together and hands it out.
+    async fn make(
+        &self,
+        prepared: &Prepared,
+        attempt: &Attempt,
+    ) -> Result<BuildReport, BuildError> {
+        let settings = self.settings;
+        let shop = self.shop(prepared, attempt)?;
+        let looking = self.foresee(prepared, &shop);
+        let (foreseen, starts) = self.heed("looking at the cache", looking).await?;
+        let foreseen = Arc::new(foreseen);
+        let finished = self
+            .execute(&prepared.text, &shop, &foreseen, starts)
+            .await?;
         let image = self.finish(&shop, finished).await?;
-        self.hand_out(&client, &shop, &image, &download).await?;
+        shop.roots.clear(&self.workers);
+        if let Some(cache) = &shop.cache {
+            // What went into a repository of the same registry can be mounted from there.
+            let stored = cache.stored();
+            self.heed("storing steps in the cache", async { Ok(stored.await) })
+                .await?;
+        }
+        let handing_out = Box::pin(self.hand_out(prepared, &shop, &image));
+        self.heed("handing out the image", handing_out).await?;
+        if let Some(cache) = &shop.cache {
+            let keeping = async { Ok(cache.finish(&foreseen.trail(&shop)).await) };
+            self.heed("storing steps in the cache", keeping).await?;
+        }
         Ok(BuildReport {
             digest: image.digest,
             size: image.layers.iter().map(|layer| layer.descriptor.size).sum(),
@@ -170,6 +297,24 @@ impl Build<'_> {
                 settings.destinations.clone()
             },
         })
+    }
+
+    /// Gives up `work` when the build is cancelled.
+    async fn heed<T>(
+        &self,
+        during: &'static str,
+        work: impl Future<Output = Result<T, BuildError>>,
+    ) -> Result<T, BuildError> {
+        let done = self.interrupt.unless_raised(work).await;
+        done.unwrap_or(Err(BuildError::Cancelled { during }))
+    }
+
+    async fn check_permission(&self, client: &Client) -> Result<(), BuildError> {
+        let settings = self.settings;
+        if settings.no_push || settings.skip_push_permission_check {
+            return Ok(());
+        }
+        output::check_permission(client, &settings.destinations).await
     }
 
     async fn read_dockerfile(&self, download: &reqwest::Client) -> Result<Text, BuildError> {
@@ -257,132 +402,19 @@ impl Build<'_> {
         Ok((plan, build_args))
     }
 
-    /// Finds out which stages are needed and looks up every image they name, each once (C8, C24). ONBUILD
-    /// triggers of images may need further stages, so this goes on until nothing new turns up.
-    async fn look_up(
-        &self,
-        text: &Text,
-        plan: &Plan,
-        client: &Client,
-    ) -> Result<(BTreeMap<usize, Start>, Images), BuildError> {
-        let cache = self.open_cache();
-        let bases = Bases {
-            client,
-            cache: cache.as_ref(),
-            events: self.events.as_ref(),
-        };
-        let mut images = Images::new();
-        let mut starts: BTreeMap<usize, Start> = BTreeMap::new();
-        let mut wanted: BTreeSet<usize> = plan.targets.iter().copied().collect();
-        loop {
-            let new: Vec<usize> = wanted
-                .iter()
-                .copied()
-                .filter(|s| !starts.contains_key(s))
-                .collect();
-            if new.is_empty() {
-                return Ok((starts, images));
-            }
-            let mut named: Vec<(Source, Span, String)> = Vec::new();
-            let mut froms = Vec::new();
-            for stage in new {
-                let from = &plan.dockerfile.stages[stage].from;
-                let base = plan
-                    .base(stage)
-                    .map_err(|e| plan_error(text, &from.source, e))?;
-                named.push((base.clone(), from.span, from.source.clone()));
-                named.extend(own_sources(text, plan, stage)?);
-                froms.push((stage, base));
-            }
-            self.fetch_images(text, &bases, &named, &mut images).await?;
-            for (stage, base) in froms {
-                let span = plan.dockerfile.stages[stage].from.span;
-                let triggers = triggers(text, plan, span, &base, &images)?;
-                let sources = plan
-                    .sources(stage, &triggers)
-                    .map_err(|e| plan_error(text, "ONBUILD", e))?;
-                let extra: Vec<_> = sources
-                    .into_iter()
-                    .map(|source| (source, span, "ONBUILD".to_owned()))
-                    .collect();
-                self.fetch_images(text, &bases, &extra, &mut images).await?;
-                named.extend(extra);
-                starts.insert(stage, Start { base, triggers });
-            }
-            wanted.extend(named.iter().filter_map(|(source, ..)| match source {
-                Source::Stage(stage) => Some(*stage),
-                _ => None,
-            }));
-        }
-    }
-
-    fn open_cache(&self) -> Option<ImageCache> {
-        let settings = &self.settings.cache;
-        let dir = settings.dir.as_ref().filter(|dir| dir.is_dir())?;
-        match ImageCache::open(dir, kiln_tarball_cache::Access::ReadOnly) {
-            Ok(cache) => Some(cache),
-            Err(error) => {
-                let text = format!("no images are taken from `{}`: {error}", dir.display());
-                self.events.event(Event::Info(text));
-                None
-            }
-        }
-    }
-
-    /// Looks up at once whatever of `named` is an image that is not known yet.
-    async fn fetch_images(
-        &self,
-        text: &Text,
-        bases: &Bases<'_>,
-        named: &[(Source, Span, String)],
-        images: &mut Images,
-    ) -> Result<(), BuildError> {
-        let mut missing = BTreeMap::new();
-        for (source, span, line) in named {
-            if let Source::Image(image, platform) = source {
-                let key = (image.clone(), platform.clone());
-                if !images.contains_key(&key) {
-                    missing.entry(key).or_insert((*span, line.clone()));
-                }
-            }
-        }
-        let finds = missing.into_iter().map(|(key, place)| async move {
-            let found = bases.find(&key.0, &key.1).await;
-            (key, place, found)
-        });
-        for (key, (span, line), found) in join_all(finds).await {
-            let base = found.map_err(|source| BuildError::Base {
-                location: Box::new(text.locate(span, &line)),
-                source: Arc::new(source),
-            })?;
-            images.insert(key, base);
-        }
-        Ok(())
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the one place where all parts of a build meet"
-    )]
-    fn shop(
-        &self,
-        plan: Plan,
-        build_args: BuildArgs,
-        context: Context,
-        client: &Client,
-        download: reqwest::Client,
-        images: Images,
-        starts: &BTreeMap<usize, Start>,
-        mode: Mode,
-    ) -> Result<Arc<Shop>, BuildError> {
+    fn shop(&self, prepared: &Prepared, attempt: &Attempt) -> Result<Arc<Shop>, BuildError> {
         let settings = self.settings;
-        let runtime = Handle::current();
         let events = Arc::clone(self.events);
-        let blobs_dir = self.work.subdir("blobs")?;
+        let dir = |name: &str| self.make_dir(attempt.dir.join(name));
+        let blobs_dir = dir("b")?;
+        let interrupt = Interrupt::of(&attempt.stop);
         let blobs = Arc::new(Blobs::new(
             blobs_dir.clone(),
-            client.clone(),
-            runtime.clone(),
+            prepared.client.clone(),
+            Handle::current(),
+            interrupt.clone(),
+            self.workers.clone(),
+            attempt.cache.clone(),
             Arc::clone(&events),
         ));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -391,10 +423,17 @@ impl Build<'_> {
             PackOptions::of(settings, threads),
             threads.div_ceil(2),
             Arc::clone(&events),
+            // A stage that fails does not take from the cache what others have made (H28).
+            match &attempt.cache {
+                Some(_) => self.cancel.clone(),
+                None => attempt.stop.clone(),
+            },
+            self.workers.clone(),
+            self.early_uploads(&prepared.client, attempt.cache.as_deref()),
         );
         let roots = Arc::new(Roots::new(
-            self.work.subdir("r")?,
-            mode,
+            dir("r")?,
+            prepared.mode.clone(),
             Arc::clone(&blobs),
             Arc::clone(&events),
             settings
@@ -402,42 +441,68 @@ impl Build<'_> {
                 .iter()
                 .map(|path| ImagePath::from(path.as_path()))
                 .collect(),
-            self.kept(&context),
+            self.kept(&prepared.context),
             threads,
+            attempt.number > 0,
         ));
-        let hosts_file = self.work.path().join("hosts");
+        let hosts_file = attempt.dir.join("hosts");
         std::fs::write(
             &hosts_file,
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
         )
         .map_err(|source| self.no_work(source))?;
         let resolv_conf = Path::new("/etc/resolv.conf");
-        let count = plan.dockerfile.stages.len();
         Ok(Arc::new(Shop {
-            build_args,
+            build_args: prepared.build_args.clone(),
             clock: Clock::choose(settings.reproducible, settings.source_date_epoch),
             events,
-            cancel: self.cancel.clone(),
+            cancel: attempt.stop.clone(),
+            interrupt,
             blobs,
+            cache: attempt.cache.clone(),
+            fetched: Mutex::default(),
             packer,
             roots,
-            spool: Spool::create(self.work.path()).map_err(|source| self.no_work(source))?,
-            work: self.work.subdir("tmp")?,
+            spool: Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?,
+            work: dir("tmp")?,
             secrets: settings.secrets.clone(),
             hosts_file,
             resolv_conf: resolv_conf.exists().then(|| resolv_conf.to_owned()),
-            context,
+            context: Arc::clone(&prepared.context),
             context_view: OnceLock::new(),
-            download,
-            runtime,
+            download: prepared.download.clone(),
+            runtime: Handle::current(),
             cache_mounts: self.cache_mounts(),
-            images,
-            stages: (0..count)
-                .map(|stage| starts.contains_key(&stage).then(Promise::new))
+            images: Arc::clone(&prepared.images),
+            stages: (0..prepared.plan.dockerfile.stages.len())
+                .map(|stage| prepared.starts.contains_key(&stage).then(Promise::new))
                 .collect(),
             exposed: Mutex::default(),
-            plan,
+            plan: Arc::clone(&prepared.plan),
         }))
+    }
+
+    fn make_dir(&self, path: PathBuf) -> Result<PathBuf, BuildError> {
+        std::fs::create_dir(&path).map_err(|source| self.no_work(source))?;
+        Ok(path)
+    }
+
+    /// Layers go where they are wanted first: into the cache, from where they are mounted, or to a destination.
+    fn early_uploads(&self, client: &Client, cache: Option<&LayerCache>) -> Option<EarlyUploads> {
+        if let Some((client, repository)) = cache.and_then(LayerCache::first_repository) {
+            return Some(EarlyUploads {
+                client,
+                repository,
+                runtime: Handle::current(),
+            });
+        }
+        let destination = self.settings.destinations.first();
+        let destination = destination.filter(|_| !self.settings.no_push)?;
+        Some(EarlyUploads {
+            client: client.clone(),
+            repository: destination.repo(),
+            runtime: Handle::current(),
+        })
     }
 
     /// Paths of this machine that a build in place must leave alone (G39, J12).
@@ -469,53 +534,6 @@ impl Build<'_> {
             Some(dir) => dir.join("mounts"),
             None => self.work.path().join("mounts"),
         }
-    }
-
-    /// Runs every needed stage, side by side where each has a root of its own.
-    async fn execute(
-        &self,
-        text: &Text,
-        shop: &Arc<Shop>,
-        starts: BTreeMap<usize, Start>,
-    ) -> Result<Arc<Finished>, BuildError> {
-        let failures: Mutex<Vec<BuildError>> = Mutex::default();
-        let text = Arc::new((text.name.clone(), text.dockerfile.clone()));
-        let run = |stages: Vec<(usize, Start)>| {
-            let (shop, text) = (Arc::clone(shop), Arc::clone(&text));
-            let failures = &failures;
-            async move {
-                let worker = tokio::task::spawn_blocking(move || {
-                    let mut errors = Vec::new();
-                    for (stage, start) in stages {
-                        errors.extend(run_stage(&shop, &text, stage, &start).err());
-                    }
-                    errors
-                });
-                let errors = worker.await.unwrap_or_else(|_| vec![BuildError::Lost]);
-                failures
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .extend(errors);
-            }
-        };
-        if shop.roots.one_at_a_time() {
-            run(starts.into_iter().collect()).await;
-        } else {
-            join_all(starts.into_iter().map(|start| run(vec![start]))).await;
-        }
-        let failures = failures
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = first_cause(failures) {
-            return Err(error);
-        }
-        let target = shop.plan.targets.first().copied().unwrap_or_default();
-        let finished = shop
-            .stages
-            .get(target)
-            .and_then(Option::as_ref)
-            .and_then(Promise::wait);
-        finished.ok_or(BuildError::Lost)
     }
 
     /// Waits for the last layer to be packed and puts the image together.
@@ -557,21 +575,19 @@ impl Build<'_> {
 
     async fn hand_out(
         &self,
-        client: &Client,
+        prepared: &Prepared,
         shop: &Shop,
         image: &BuiltImage,
-        download: &reqwest::Client,
     ) -> Result<(), BuildError> {
         let settings = self.settings;
-        if self.cancel.is_cancelled() {
-            return Err(BuildError::Cancelled);
-        }
         if !settings.no_push {
+            let cached = shop.cache.as_ref().map(|cache| cache.repositories());
             output::push(
-                client,
+                &prepared.client,
                 &shop.blobs,
                 image,
                 &settings.destinations,
+                &cached.unwrap_or_default(),
                 self.events,
             )
             .await?;
@@ -582,47 +598,9 @@ impl Build<'_> {
         if let Some(path) = &settings.oci_layout_path {
             output::write_layout(&shop.blobs, image, &settings.destinations, path).await?;
         }
-        output::write_digest_files(settings, image.digest, download).await?;
+        output::write_digest_files(settings, image.digest, &prepared.download).await?;
         Ok(())
     }
-}
-
-/// The ONBUILD instructions that the FROM at `span` fires (C16-C18).
-fn triggers(
-    text: &Text,
-    plan: &Plan,
-    span: Span,
-    base: &Source,
-    images: &Images,
-) -> Result<Vec<Instruction>, BuildError> {
-    let (name, triggers): (String, Vec<String>) = match base {
-        Source::Scratch => return Ok(Vec::new()),
-        Source::Image(image, platform) => {
-            let known = images.get(&(image.clone(), platform.clone()));
-            let triggers = known.map(|base| base.config.config.on_build.clone());
-            (image.to_string(), triggers.unwrap_or_default())
-        }
-        Source::Stage(stage) => {
-            let own = plan.dockerfile.stages[*stage].instructions.iter();
-            let triggers = own.filter_map(|instruction| match &instruction.command {
-                Command::Onbuild(onbuild) => Some(onbuild.trigger.clone()),
-                _ => None,
-            });
-            (plan.stage_name(*stage), triggers.collect())
-        }
-    };
-    let escape = plan.dockerfile.directives.escape;
-    let parse = |trigger: &String| {
-        kiln_dockerfile::parse_trigger(trigger, escape).map_err(|source| BuildError::Base {
-            location: Box::new(text.locate(span, &format!("ONBUILD {trigger}"))),
-            source: Arc::new(BaseError::Trigger {
-                reference: name.clone(),
-                trigger: trigger.clone(),
-                source,
-            }),
-        })
-    };
-    triggers.iter().map(parse).collect()
 }
 
 /// The names in an archive: all destinations, or kaniko's place-holder when there is none (section K).
@@ -650,172 +628,4 @@ fn declared(dockerfile: &Dockerfile) -> BTreeSet<String> {
         .flatten()
         .map(|arg| arg.name.clone())
         .collect()
-}
-
-fn plan_error(
-    text: &Text,
-    line: &str,
-    (span, source): (Span, Box<crate::plan::PlanError>),
-) -> BuildError {
-    BuildError::Plan {
-        location: Box::new(text.locate(span, line)),
-        source,
-    }
-}
-
-/// What the instructions of a stage read from elsewhere, each with the line that says so.
-fn own_sources(
-    text: &Text,
-    plan: &Plan,
-    stage: usize,
-) -> Result<Vec<(Source, Span, String)>, BuildError> {
-    let mut named = Vec::new();
-    for instruction in &plan.dockerfile.stages[stage].instructions {
-        let sources = plan
-            .sources(stage, [instruction])
-            .map_err(|error| plan_error(text, &instruction.source, error))?;
-        named.extend(
-            sources
-                .into_iter()
-                .map(|source| (source, instruction.span, instruction.source.clone())),
-        );
-    }
-    Ok(named)
-}
-
-/// Runs one stage from its base to its end and keeps its promise, whatever happens.
-fn run_stage(
-    shop: &Arc<Shop>,
-    text: &(String, Dockerfile),
-    stage: usize,
-    start: &Start,
-) -> Result<(), BuildError> {
-    let promise = shop
-        .stages
-        .get(stage)
-        .cloned()
-        .flatten()
-        .unwrap_or_else(Promise::new);
-    let _lost = KeepOnDrop(promise.clone());
-    let outcome = steps(shop, text, stage, start);
-    match outcome {
-        Ok((state, made)) => {
-            promise.keep(Some(Arc::new(state.finish())));
-            // Others may go on already; a layer that cannot be packed still names its line.
-            made.iter().try_for_each(Layered::check)
-        }
-        Err(error) => {
-            promise.keep(None);
-            // The build has failed; what other stages do now is for nothing.
-            shop.cancel.cancel();
-            Err(error)
-        }
-    }
-}
-
-/// A layer and the instruction that made it.
-struct Layered {
-    layer: Layer,
-    location: Location,
-}
-
-impl Layered {
-    /// Waits until the layer is packed.
-    fn check(&self) -> Result<(), BuildError> {
-        match self.layer.describe() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(BuildError::Step {
-                location: Box::new(self.location.clone()),
-                source: Box::new(StepError::Pack(error)),
-            }),
-        }
-    }
-}
-
-struct KeepOnDrop(Promise<crate::shop::StageOutcome>);
-
-impl Drop for KeepOnDrop {
-    fn drop(&mut self) {
-        // Has no effect when the promise was kept.
-        self.0.keep(None);
-    }
-}
-
-fn steps(
-    shop: &Arc<Shop>,
-    text: &(String, Dockerfile),
-    stage: usize,
-    start: &Start,
-) -> Result<(State, Vec<Layered>), BuildError> {
-    let located = |span: Span, line: &str, source: StepError| BuildError::Step {
-        location: Box::new(Location::new(&text.0, &text.1, span, line)),
-        source: Box::new(source),
-    };
-    let from = &shop.plan.dockerfile.stages[stage].from;
-    let state =
-        begin(shop, stage, start).map_err(|error| located(from.span, &from.source, error))?;
-    let name = shop.plan.stage_name(stage);
-    let mut stepper = Stepper::new(shop, stage, state);
-    let mut made = Vec::new();
-    let own = &shop.plan.dockerfile.stages[stage].instructions;
-    let total = start.triggers.len() + own.len();
-    for (number, instruction) in start.triggers.iter().chain(own).enumerate() {
-        // A trigger has no line of its own in this file; the FROM that fired it has.
-        let span = if number < start.triggers.len() {
-            from.span
-        } else {
-            instruction.span
-        };
-        if shop.cancel.is_cancelled() {
-            return Err(located(span, &instruction.source, StepError::Cancelled));
-        }
-        shop.events.event(Event::StepStarted {
-            stage: name.clone(),
-            number: number + 1,
-            total,
-            text: instruction.source.clone(),
-        });
-        let begun = Instant::now();
-        let layers = stepper.state.layers.len();
-        stepper
-            .apply(instruction)
-            .map_err(|error| located(span, &instruction.source, error))?;
-        made.extend(stepper.state.layers[layers..].iter().map(|layer| Layered {
-            layer: layer.clone(),
-            location: Location::new(&text.0, &text.1, span, &instruction.source),
-        }));
-        shop.events.event(Event::StepFinished {
-            stage: name.clone(),
-            number: number + 1,
-            took: begun.elapsed(),
-        });
-    }
-    Ok((stepper.state, made))
-}
-
-/// The state that FROM gives.
-fn begin(shop: &Arc<Shop>, stage: usize, start: &Start) -> Result<State, StepError> {
-    match &start.base {
-        Source::Scratch => {
-            let platform = shop.plan.platform_of(stage).map_err(|(_, error)| error)?;
-            Ok(State::on_scratch(&platform))
-        }
-        Source::Stage(_) => Ok(shop.wait_for(&start.base)?.continued()),
-        Source::Image(image, platform) => {
-            let known = shop.images.get(&(image.clone(), platform.clone()));
-            Ok(known.ok_or(StepError::Dependency)?.state())
-        }
-    }
-}
-
-/// Of all failures the one that the others follow from.
-fn first_cause(failures: Vec<BuildError>) -> Option<BuildError> {
-    let mut aftermath = None;
-    for failure in failures {
-        if !failure.is_aftermath() {
-            return Some(failure);
-        }
-        aftermath.get_or_insert(failure);
-    }
-    aftermath.map(|_| BuildError::Cancelled)
 }

@@ -11,6 +11,7 @@ use kiln_registry::RegistryError;
 
 use crate::base::BaseError;
 use crate::fetch::{ClientError, FetchError};
+use crate::format::FormatError;
 use crate::output::OutputError;
 use crate::plan::PlanError;
 use crate::step::StepError;
@@ -116,6 +117,9 @@ pub enum BuildError {
         /// How many warnings there are.
         count: usize,
     },
+    /// The image cannot have the form that was asked for.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// The build context cannot be used.
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -167,8 +171,11 @@ pub enum BuildError {
     #[error(transparent)]
     Isolation(#[from] kiln_sandbox::SandboxError),
     /// The build was interrupted.
-    #[error("interrupted")]
-    Cancelled,
+    #[error("interrupted while {during}")]
+    Cancelled {
+        /// What the build was doing.
+        during: &'static str,
+    },
     /// The image could not be put together after the last step.
     #[error("cannot finish the image")]
     Finish(#[source] Box<StepError>),
@@ -224,7 +231,7 @@ impl BuildError {
     pub(crate) fn is_aftermath(&self) -> bool {
         match self {
             BuildError::Step { source, .. } => source.is_aftermath(),
-            BuildError::Cancelled => true,
+            BuildError::Cancelled { .. } => true,
             _ => false,
         }
     }

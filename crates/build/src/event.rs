@@ -23,6 +23,26 @@ pub enum Event {
         /// The instruction as it is written.
         text: String,
     },
+    /// The step that began is in the cache; nothing is executed.
+    StepCached {
+        /// The stage's name, or its number when it has none.
+        stage: String,
+        /// Position of the step in its stage, from 1.
+        number: usize,
+        /// The place of the cache that has it.
+        place: String,
+    },
+    /// A step is not in the cache.
+    StepMissed {
+        /// The stage's name, or its number when it has none.
+        stage: String,
+        /// Position of the step in its stage, from 1.
+        number: usize,
+        /// The instruction as it is written.
+        text: String,
+        /// What is different from the build before.
+        reason: String,
+    },
     /// A step of a stage is done.
     StepFinished {
         /// The stage's name, or its number when it has none.

@@ -82,7 +82,7 @@ impl FetchError {
 }
 
 /// A file that was fetched.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct FetchedFile {
     /// The last segment of the URL's path as written (E44).
     pub(crate) name: Vec<u8>,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use kiln_dockerfile::CommandLine;
-use kiln_oci::HealthConfig;
+use kiln_oci::{HealthConfig, History};
 
 /// The comment that marks entries made from a Dockerfile.
 pub(crate) const COMMENT: &str = "buildkit.dockerfile.v0";
@@ -163,6 +163,35 @@ fn decimal(value: u128, unit: u128) -> String {
     }
 }
 
+/// Gives entries that only change the configuration the time of the step beside them (F23): the next one that may
+/// make a layer, else the one before. So an image whose steps all come from a cache is the same image again.
+pub(crate) fn settle_times(own: &mut [History]) {
+    let is_step = |entry: &History| {
+        let text = entry.created_by.as_deref().unwrap_or_default();
+        ["RUN ", "COPY ", "ADD ", "WORKDIR "]
+            .iter()
+            .any(|name| text.starts_with(name))
+    };
+    let steps: Vec<(usize, Option<String>)> = own
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| is_step(entry))
+        .map(|(at, entry)| (at, entry.created.clone()))
+        .collect();
+    let Some((_, last)) = steps.last().cloned() else {
+        return;
+    };
+    let mut next = steps.into_iter().peekable();
+    for (at, entry) in own.iter_mut().enumerate() {
+        while next.next_if(|(step, _)| *step < at).is_some() {}
+        match next.peek() {
+            Some((step, _)) if *step == at => {}
+            Some((_, time)) => entry.created.clone_from(time),
+            None => entry.created.clone_from(&last),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,5 +263,34 @@ mod tests {
         for (nanos, expected) in cases {
             assert_eq!(go_duration(Duration::from_nanos(nanos)), expected);
         }
+    }
+
+    // conformance: F23
+    #[test]
+    fn metadata_has_the_time_of_the_step_beside_it() {
+        let rows = [
+            ("ENV a=1", "1", "3"),
+            ("ARG b", "2", "3"),
+            ("RUN x", "3", "3"),
+            ("USER u", "4", "5"),
+            ("COPY a b", "5", "5"),
+            ("CMD [\"x\"]", "6", "5"),
+        ];
+        let entry = |text: &str, time: &str| History {
+            created: Some(time.to_owned()),
+            created_by: Some(text.to_owned()),
+            ..History::default()
+        };
+        let mut history: Vec<History> = rows
+            .iter()
+            .map(|(text, time, _)| entry(text, time))
+            .collect();
+        settle_times(&mut history);
+        for (entry, (text, _, expected)) in history.iter().zip(rows) {
+            assert_eq!(entry.created.as_deref(), Some(expected), "{text}");
+        }
+        let mut plain = vec![entry("ENV a=1", "1"), entry("CMD x", "2")];
+        settle_times(&mut plain);
+        assert_eq!(plain, [entry("ENV a=1", "1"), entry("CMD x", "2")]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kiln_oci::{
     Descriptor, DiffId, Digest, Family, ImageConfig, LayerCompression, Manifest, MediaType,
@@ -9,14 +10,16 @@ use kiln_oci::{
 
 use crate::blobs::Origin;
 use crate::clock::Clock;
+use crate::early::EarlyUpload;
+use crate::history;
 use crate::layers::Described;
 use crate::stage::Finished;
 
 /// Where the bytes of a layer are.
 #[derive(Debug, Clone)]
 pub(crate) enum LayerBytes {
-    /// In a file of the work folder.
-    Packed(PathBuf),
+    /// In a file of the work folder, and maybe on their way to a registry.
+    Packed(PathBuf, Option<Arc<EarlyUpload>>),
     /// Where the base came from.
     Base(Origin),
 }
@@ -56,12 +59,22 @@ impl BuiltImage {
         layers: Vec<Described>,
         finishing: &Finishing<'_>,
     ) -> BuiltImage {
-        let family = family(finishing.format, stage.family(), &layers);
+        let family = crate::format::family(
+            finishing.format,
+            stage.family(),
+            has_zstd(&layers),
+            !finishing.annotations.is_empty(),
+        );
         let layers: Vec<ImageLayer> = layers
             .into_iter()
             .map(|layer| image_layer(layer, family))
             .collect();
-        let config = config(stage.config(), &layers, finishing);
+        let mut base = stage.config().clone();
+        if let Clock::Wall = finishing.clock {
+            let own = base.history.get_mut(stage.base_history()..);
+            history::settle_times(own.unwrap_or_default());
+        }
+        let config = config(base, &layers, finishing);
         let config_bytes = config.to_bytes();
         let config_descriptor = Descriptor::of(MediaType::config(family), &config_bytes);
         let descriptors = layers
@@ -86,19 +99,13 @@ impl BuiltImage {
     }
 }
 
-/// The family asked for, else that of the base, else OCI (C11); docker has no zstd layers (G46), and
-/// annotations need OCI, which the caller has seen to.
-fn family(asked: Option<Family>, base: Option<Family>, layers: &[Described]) -> Family {
-    let zstd = layers.iter().any(|layer| match layer {
+fn has_zstd(layers: &[Described]) -> bool {
+    layers.iter().any(|layer| match layer {
         Described::Own(packed) => packed.info.compression == LayerCompression::Zstd,
         Described::Base(descriptor, ..) => {
             descriptor.media_type.layer_compression() == Some(LayerCompression::Zstd)
         }
-    });
-    match asked.or(base) {
-        Some(Family::Docker) if !zstd => Family::Docker,
-        _ => Family::Oci,
-    }
+    })
 }
 
 /// Blobs pass unchanged; only the media type follows the image's family (F26).
@@ -117,14 +124,17 @@ fn image_layer(layer: Described, family: Family) -> ImageLayer {
             ImageLayer {
                 descriptor: Descriptor::new(media_type, packed.info.digest, packed.info.size),
                 diff_id: packed.info.diff_id,
-                bytes: LayerBytes::Packed(packed.path),
+                bytes: LayerBytes::Packed(packed.path, packed.early),
             }
         }
     }
 }
 
-fn config(base: &ImageConfig, layers: &[ImageLayer], finishing: &Finishing<'_>) -> ImageConfig {
-    let mut config = base.clone();
+fn config(
+    mut config: ImageConfig,
+    layers: &[ImageLayer],
+    finishing: &Finishing<'_>,
+) -> ImageConfig {
     "layers".clone_into(&mut config.rootfs.kind);
     config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
     config

@@ -10,6 +10,7 @@ use kiln_snapshot::ChangeSet;
 
 use crate::blobs::{BlobError, Blobs, Origin};
 use crate::copy::Items;
+use crate::early::EarlyUpload;
 use crate::pack::PackError;
 use crate::promise::Promise;
 
@@ -50,6 +51,8 @@ pub(crate) enum Made {
 pub(crate) struct Packed {
     pub(crate) info: LayerInfo,
     pub(crate) path: PathBuf,
+    /// The registry may have its bytes already.
+    pub(crate) early: Option<Arc<EarlyUpload>>,
 }
 
 /// What an image says of a layer: enough to write its manifest and config.
@@ -178,6 +181,13 @@ impl Layer {
         if let State::Base(base) = &*self.0 {
             // The first list is as good as any other.
             let _ = base.listing.set(entries);
+        }
+    }
+
+    /// If the layer is one of the cache: its entry is of no use.
+    pub(crate) fn distrust(&self) {
+        if let Some((_, _, Origin::Step(step))) = self.origin() {
+            step.distrust();
         }
     }
 

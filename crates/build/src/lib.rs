@@ -29,15 +29,19 @@
 
 mod base;
 mod blobs;
+mod cache;
 mod clock;
 mod copy;
 mod driver;
+mod early;
 mod error;
 mod event;
 mod fetch;
+mod format;
 mod history;
 mod image;
 mod image_view;
+mod interrupt;
 mod layers;
 mod node;
 mod output;
@@ -56,6 +60,7 @@ mod step;
 mod user;
 mod warm;
 mod work;
+mod workers;
 
 pub use base::BaseError;
 pub use blobs::BlobError;
@@ -64,6 +69,7 @@ pub use driver::{Entered, build, enter};
 pub use error::{BuildError, Location};
 pub use event::{Event, EventSink, Silent};
 pub use fetch::{ClientError, FetchError};
+pub use format::FormatError;
 pub use kiln_sandbox::{Cancel, init};
 pub use output::OutputError;
 pub use pack::PackError;

@@ -71,7 +71,7 @@ pub enum OutputError {
 /// The file of a layer's blob, fetched if it is not here.
 pub(crate) async fn layer_file(blobs: &Blobs, layer: &ImageLayer) -> Result<PathBuf, BlobError> {
     match &layer.bytes {
-        LayerBytes::Packed(path) => Ok(path.clone()),
+        LayerBytes::Packed(path, _) => Ok(path.clone()),
         LayerBytes::Base(origin) => blobs.fetch(&layer.descriptor, origin).await,
     }
 }

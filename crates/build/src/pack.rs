@@ -6,12 +6,15 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use kiln_context::ViewError;
 use kiln_layer::{Compression, LayerError, LayerInfo, LayerWriter, WriterOptions};
+use kiln_sandbox::Cancel;
 use kiln_snapshot::SnapshotError;
 
 use crate::copy::{Content, Items};
+use crate::early::{EarlyUpload, EarlyUploads, FollowedFile};
 use crate::event::{Event, EventSink};
 use crate::layers::{Layer, Made, Packed};
 use crate::settings::{BuildSettings, CompressionKind};
+use crate::workers::Workers;
 
 /// Why a layer could not be packed.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +99,9 @@ pub(crate) struct Packer {
     dir: PathBuf,
     options: PackOptions,
     events: Arc<dyn EventSink>,
+    cancel: Cancel,
+    workers: Workers,
+    early: Option<Arc<EarlyUploads>>,
     slots: Arc<Slots>,
 }
 
@@ -115,12 +121,29 @@ impl Packer {
         options: PackOptions,
         at_once: usize,
         events: Arc<dyn EventSink>,
+        cancel: Cancel,
+        workers: Workers,
+        early: Option<EarlyUploads>,
     ) -> Packer {
+        let fixed_times = options.mtime.is_some() || options.mtime_clamp.is_some();
         Packer {
             dir,
             options,
             events,
+            cancel,
+            workers,
+            // Without times two builds may well make the same layer, which the registry has then.
+            early: early.filter(|_| !fixed_times).map(Arc::new),
             slots: Arc::new(Slots::new(at_once)),
+        }
+    }
+
+    /// What is done to the times of files, in words that belong into cache keys; `None` if nothing is.
+    pub(crate) fn times(&self) -> Option<String> {
+        match (self.options.mtime, self.options.mtime_clamp) {
+            (Some(all), _) => Some(format!("all {all}")),
+            (None, Some(latest)) => Some(format!("at most {latest}")),
+            (None, None) => None,
         }
     }
 
@@ -136,19 +159,19 @@ impl Packer {
             dir: self.dir.clone(),
             options: self.options.clone(),
             events: Arc::clone(&self.events),
+            cancel: self.cancel.clone(),
+            early: self.early.clone(),
         };
         let slots = Arc::clone(&self.slots);
         let keep = promise.clone();
-        let spawned = std::thread::Builder::new()
-            .name("kiln-pack".to_owned())
-            .spawn(move || {
-                // If packing panics, whoever waits must still hear of it.
-                let _lost = KeepOnDrop(keep.clone());
-                // Before the slot: what has to be fetched may be a layer that still waits for one.
-                let ready = job.prefetch();
-                let _slot = slots.take();
-                keep.keep(ready.and_then(|()| job.run()).map_err(Arc::new));
-            });
+        let spawned = self.workers.start("kiln-pack", move || {
+            // If packing panics, whoever waits must still hear of it.
+            let _lost = KeepOnDrop(keep.clone());
+            // Before the slot: what has to be fetched may be a layer that still waits for one.
+            let ready = job.prefetch();
+            let _slot = slots.take();
+            keep.keep(ready.and_then(|()| job.run()).map_err(Arc::new));
+        });
         if let Err(source) = spawned {
             promise.keep(Err(Arc::new(PackError::Io {
                 operation: "start a thread for",
@@ -183,6 +206,8 @@ struct Job {
     dir: PathBuf,
     options: PackOptions,
     events: Arc<dyn EventSink>,
+    cancel: Cancel,
+    early: Option<Arc<EarlyUploads>>,
 }
 
 impl Job {
@@ -216,20 +241,34 @@ impl Job {
             mtime_clamp: self.options.mtime_clamp,
             tee: None,
         };
-        let sink = file.reopen().map_err(failed("write to"))?;
-        let sink = BufWriter::with_capacity(256 * 1024, sink);
+        let out = file.reopen().map_err(failed("write to"))?;
+        let early = match content {
+            Made::Items(_) => None,
+            Made::Changes(_) => self.early.clone(),
+        };
+        let out = FollowedFile::new(out, file.path().to_owned(), early);
+        let sink = UnlessCancelled {
+            inner: BufWriter::with_capacity(256 * 1024, out),
+            cancel: self.cancel.clone(),
+        };
         let mut writer = LayerWriter::new(sink, self.options.compression, options);
         match content {
             Made::Items(items) => write_items(items, &mut writer)?,
             Made::Changes(changes) => changes.write(&mut writer).map_err(PackError::Changes)?,
         }
-        let (info, mut sink) = writer.finish().map_err(PackError::Write)?;
-        io::Write::flush(&mut sink).map_err(failed("write to"))?;
-        self.adopt(file, info)
+        let (info, sink) = writer.finish().map_err(PackError::Write)?;
+        let out = sink.inner.into_inner();
+        let out = out.map_err(|error| failed("write to")(error.into_error()))?;
+        self.adopt(file, info, out.end())
     }
 
     /// Gives the blob its name; the same blob may be there already from an equal step.
-    fn adopt(&self, file: tempfile::NamedTempFile, info: LayerInfo) -> Result<Packed, PackError> {
+    fn adopt(
+        &self,
+        file: tempfile::NamedTempFile,
+        info: LayerInfo,
+        early: Option<EarlyUpload>,
+    ) -> Result<Packed, PackError> {
         let path = blob_path(&self.dir, &info.digest);
         file.persist(&path).map_err(|error| PackError::Io {
             operation: "rename a layer to",
@@ -241,7 +280,11 @@ impl Job {
             size: info.size,
             uncompressed_size: info.uncompressed_size,
         });
-        Ok(Packed { info, path })
+        Ok(Packed {
+            info,
+            path,
+            early: early.map(Arc::new),
+        })
     }
 }
 
@@ -264,6 +307,26 @@ pub(crate) fn write_items<W: io::Write + Send + 'static>(
             .map_err(PackError::Write)?;
     }
     Ok(())
+}
+
+/// Ends the packing of a layer that nobody wants any more.
+#[derive(Debug)]
+struct UnlessCancelled<W> {
+    inner: W,
+    cancel: Cancel,
+}
+
+impl<W: io::Write> io::Write for UnlessCancelled<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("the build was interrupted"));
+        }
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// A counting semaphore for threads.

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_context::ViewError;
 use kiln_layer::{
-    ExtractOptions, Extraction, ImagePath, LayerError, Owners, Root, SkipReason, Skipped, extract,
+    ExtractOptions, Extraction, ImagePath, LayerError, OpaqueXattr, Owners, Root, SkipReason,
+    Skipped, Whiteouts, extract,
 };
 use kiln_oci::{DiffId, Digest};
 use kiln_sandbox::{IdMap, Mode, RunRoot, SandboxError};
@@ -29,6 +30,7 @@ use crate::image_view::LayerDir;
 use crate::layers::{Layer, Made};
 use crate::shop::Exposed;
 use crate::stage::Finished;
+use crate::workers::Workers;
 
 pub(crate) use in_place::InPlaceRoot;
 pub(crate) use overlay::OverlayRoot;
@@ -131,6 +133,7 @@ impl Roots {
         ignore: Vec<ImagePath>,
         keep: Vec<PathBuf>,
         threads: usize,
+        used: bool,
     ) -> Roots {
         Roots {
             dir,
@@ -142,13 +145,32 @@ impl Roots {
             threads,
             counter: AtomicUsize::new(0),
             bases: Mutex::default(),
-            in_place: Arc::default(),
+            in_place: Arc::new(in_place::Floor::new(used)),
         }
     }
 
     /// Whether all stages share one root, so that they have to run one after the other.
     pub(crate) fn one_at_a_time(&self) -> bool {
         self.mode == Mode::InPlace
+    }
+
+    /// Paths that no layer of a RUN holds.
+    pub(crate) fn ignored(&self) -> Vec<String> {
+        self.ignore.iter().map(ToString::to_string).collect()
+    }
+
+    /// Begins to remove all directories, which takes a while: the image is made, and what is left to do needs
+    /// only blobs. What cannot be removed goes with the work folder.
+    pub(crate) fn clear(&self, workers: &Workers) {
+        let dir = self.dir.clone();
+        let cleared = workers.start("kiln-clear", move || {
+            if let Err(error) = std::fs::remove_dir_all(&dir) {
+                tracing::debug!(%error, path = %dir.display(), "left for later");
+            }
+        });
+        if let Err(error) = cleared {
+            tracing::debug!(%error, "no thread to remove root filesystems");
+        }
     }
 
     /// A root for a stage that starts with a base of `base_layers` layers.
@@ -192,7 +214,7 @@ impl Roots {
         Ok(path)
     }
 
-    /// Unpacks one layer into `root`.
+    /// Unpacks one layer into `root`, over what is there.
     fn unpack(
         &self,
         layer: &Layer,
@@ -204,13 +226,33 @@ impl Roots {
             protected: Some(protected),
             ..ExtractOptions::default()
         };
+        self.unpack_with(layer, root, &options)
+    }
+
+    /// Unpacks one layer alone, as a lower directory of an overlay.
+    fn unpack_apart(&self, layer: &Layer, root: &Root) -> Result<(), RootError> {
+        let options = ExtractOptions {
+            owners: self.owners(),
+            // Our own layers have no opaque markers, so that it does not matter which attribute they would get.
+            whiteouts: Whiteouts::Overlay(OpaqueXattr::User),
+            ..ExtractOptions::default()
+        };
+        self.unpack_with(layer, root, &options)
+    }
+
+    fn unpack_with(
+        &self,
+        layer: &Layer,
+        root: &Root,
+        options: &ExtractOptions<'_>,
+    ) -> Result<(), RootError> {
         let (name, skipped) = match layer.content() {
             // No need to wait until it is packed.
             Some(Made::Items(items)) => (
                 "of a COPY or ADD".to_owned(),
-                place_items(items, root, &options)?,
+                place_items(items, root, options)?,
             ),
-            _ => self.unpack_blob(layer, root, &options)?,
+            _ => self.unpack_blob(layer, root, options)?,
         };
         for skipped in &skipped {
             let text = format!("layer {name}: {}", skip_text(skipped));
@@ -226,11 +268,21 @@ impl Roots {
         options: &ExtractOptions<'_>,
     ) -> Result<(String, Vec<Skipped>), RootError> {
         let (reader, digest) = self.blobs.reader(layer)?;
-        let report = extract(reader, root, options).map_err(|source| RootError::Unpack {
-            digest,
-            source: Box::new(source),
-        })?;
+        let unusable = |source| {
+            layer.distrust();
+            RootError::Unpack {
+                digest,
+                source: Box::new(source),
+            }
+        };
+        let report = extract(reader, root, options).map_err(unusable)?;
         check_diff_id(layer, digest, report.diff_id)?;
+        if let Some(link) = report.unresolved_links.first() {
+            // A layer of ours brings the data of all its links (G7).
+            let entry = link.path.clone();
+            let target = entry.clone();
+            return Err(unusable(LayerError::MissingLinkTarget { entry, target }));
+        }
         layer.learn_listing(report.listing);
         Ok((digest.to_string(), report.skipped))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use kiln_cache_key::{CacheKey, Parts, Value, part};
 use kiln_context::{Context, FileView};
 use kiln_dockerfile::PatternSet;
 use kiln_layer::{
@@ -14,10 +15,12 @@ use kiln_sandbox::{Cancel, OverlayMount};
 
 use crate::base::BaseImage;
 use crate::blobs::Blobs;
+use crate::cache::LayerCache;
 use crate::clock::Clock;
 use crate::copy::{CopyRequest, CopySource, plan};
 use crate::event::EventSink;
-use crate::fetch::{FetchError, FetchedFile, fetch};
+use crate::fetch::{FetchedFile, fetch};
+use crate::interrupt::Interrupt;
 use crate::pack::{Packer, write_items};
 use crate::plan::{ImageSource, Plan, Source};
 use crate::promise::Promise;
@@ -36,12 +39,18 @@ pub(crate) type StageOutcome = Option<Arc<Finished>>;
 
 /// Shared by all stages of one build.
 pub(crate) struct Shop {
-    pub(crate) plan: Plan,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) build_args: BuildArgs,
     pub(crate) clock: Clock,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) cancel: Cancel,
+    /// The same for async code.
+    pub(crate) interrupt: Interrupt,
     pub(crate) blobs: Arc<Blobs>,
+    /// None without `--cache`.
+    pub(crate) cache: Option<Arc<LayerCache>>,
+    /// What ADD fetched already, to know what it is.
+    pub(crate) fetched: Mutex<BTreeMap<String, FetchedFile>>,
     pub(crate) packer: Packer,
     pub(crate) roots: Arc<Roots>,
     pub(crate) spool: Spool,
@@ -52,13 +61,13 @@ pub(crate) struct Shop {
     pub(crate) hosts_file: PathBuf,
     /// Shown to commands as `/etc/resolv.conf` (D17).
     pub(crate) resolv_conf: Option<PathBuf>,
-    pub(crate) context: Context,
+    pub(crate) context: Arc<Context>,
     pub(crate) context_view: OnceLock<Arc<dyn FileView>>,
     pub(crate) download: reqwest::Client,
     pub(crate) runtime: tokio::runtime::Handle,
     /// Where cache mounts live between builds.
     pub(crate) cache_mounts: PathBuf,
-    pub(crate) images: Images,
+    pub(crate) images: Arc<Images>,
     /// By number in the file; `None` for stages that nobody needs.
     pub(crate) stages: Vec<Option<Promise<StageOutcome>>>,
     /// Directories of stages and images that mounts show, by what they show.
@@ -88,6 +97,30 @@ impl Exposed {
 }
 
 impl Shop {
+    /// What an image, or nothing, is known by in keys: the digest of its manifest, never its name (H2).
+    pub(crate) fn base_key(&self, source: &Source) -> Option<Value> {
+        match source {
+            Source::Image(image, platform) => {
+                let known = self.images.get(&(image.clone(), platform.clone()))?;
+                Some(known.digest.into())
+            }
+            Source::Scratch => Some("scratch".into()),
+            Source::Stage(_) => None,
+        }
+    }
+
+    /// Where the chain of keys of a stage on an image, or on nothing, starts.
+    pub(crate) fn first_key(&self, source: &Source) -> Option<CacheKey> {
+        let platform = match source {
+            Source::Image(_, platform) => platform,
+            _ => &self.plan.platform,
+        };
+        let parts = Parts::new()
+            .with(part::BASE, self.base_key(source)?)
+            .with(part::PLATFORM, platform.normalized().to_string());
+        Some(parts.key(None))
+    }
+
     /// The build context as COPY and ADD see it.
     pub(crate) fn context_view(&self) -> Result<Arc<dyn FileView>, StepError> {
         if let Some(view) = self.context_view.get() {
@@ -125,9 +158,22 @@ impl Shop {
         &self,
         url: &str,
         checksum: Option<Digest>,
-    ) -> Result<FetchedFile, FetchError> {
-        self.runtime
-            .block_on(fetch(&self.download, url, checksum, &self.spool))
+    ) -> Result<FetchedFile, StepError> {
+        let known = self
+            .fetched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(url)
+            .cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let fetch = fetch(&self.download, url, checksum, &self.spool);
+        let fetched = self.runtime.block_on(self.interrupt.unless_raised(fetch));
+        let fetched = fetched.ok_or(StepError::Cancelled)??;
+        let mut known = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(url.to_owned(), fetched.clone());
+        Ok(fetched)
     }
 
     /// The folder of cache mounts, made if it is missing.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use kiln_cache_key::CacheKey;
 use kiln_context::FileView;
 use kiln_layer::TreeIndex;
 use kiln_oci::{Family, History, ImageConfig, Platform};
@@ -26,10 +27,14 @@ pub(crate) struct State {
     pub(crate) layers: Vec<Layer>,
     /// How many of the layers came with the base.
     pub(crate) base_layers: usize,
+    /// How many of the history's entries came with the base.
+    pub(crate) base_history: usize,
     pub(crate) scope: StageScope,
     /// The media types of the base's manifest; `None` for scratch.
     pub(crate) family: Option<Family>,
     pub(crate) root: Option<StageRoot>,
+    /// The key of what the layers are, if the build has a cache and it is known.
+    pub(crate) content_key: Option<CacheKey>,
     tree: Tree,
 }
 
@@ -67,12 +72,24 @@ impl State {
         let scope = StageScope::over_env(&config.config.env);
         State {
             base_layers: layers.len(),
+            base_history: config.history.len(),
             config,
             layers,
             scope,
             family,
             root: None,
+            content_key: None,
             tree: Tree::default(),
+        }
+    }
+
+    /// The configuration and variables alone, for a look ahead.
+    pub(crate) fn outline(&self) -> State {
+        let mut config = self.config.clone();
+        config.config.on_build.clear();
+        State {
+            scope: self.scope.clone(),
+            ..State::on_image(config, Vec::new(), self.family)
         }
     }
 
@@ -192,6 +209,11 @@ impl Finished {
         self.state.base_layers
     }
 
+    /// How many of the history's entries came with the base image.
+    pub(crate) fn base_history(&self) -> usize {
+        self.state.base_history
+    }
+
     /// The state a stage starts with that says `FROM` this one: ARGs too (B20), triggers not (C3).
     pub(crate) fn continued(&self) -> State {
         let mut config = self.state.config.clone();
@@ -200,9 +222,11 @@ impl Finished {
             config,
             layers: self.state.layers.clone(),
             base_layers: self.state.base_layers,
+            base_history: self.state.base_history,
             scope: self.state.scope.clone(),
             family: self.state.family,
             root: self.state.root.as_ref().and_then(StageRoot::fork),
+            content_key: self.state.content_key,
             tree: self.state.tree.clone(),
         }
     }
@@ -228,6 +252,10 @@ impl Finished {
         ));
         // Of two that were made at once, either will do.
         Ok(Arc::clone(self.view.get_or_init(|| view)) as Arc<dyn FileView>)
+    }
+
+    pub(crate) fn content_key(&self) -> Option<CacheKey> {
+        self.state.content_key
     }
 
     /// The root filesystem that the stage's commands ran in, if there was one.

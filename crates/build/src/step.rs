@@ -2,15 +2,20 @@
 
 mod add;
 mod copy;
+mod foresee;
 mod metadata;
 mod mounts;
 mod run;
 mod workdir;
 
+pub(crate) use foresee::{Foresight, Inputs, Kind};
+
 use kiln_dockerfile::{Command, ExpandError, Instruction, MountError};
 use kiln_sandbox::SandboxError;
 
 use crate::blobs::BlobError;
+use crate::cache::Hit;
+use crate::clock::Clock;
 use crate::copy::CopyError;
 use crate::fetch::FetchError;
 use crate::plan::PlanError;
@@ -263,6 +268,31 @@ impl<'a> Stepper<'a> {
             cmd_set: false,
             span: shop.plan.dockerfile.stages[stage].from.span,
         }
+    }
+
+    /// Takes over what an instruction made before, without executing it.
+    pub(crate) fn adopt(&mut self, instruction: &Instruction, hit: &Hit) -> Result<(), StepError> {
+        self.span = instruction.span;
+        let text = match &instruction.command {
+            Command::Add(add) => self.add_words(add, false)?.history(),
+            Command::Copy(copy) => self.copy_words(copy)?.history(),
+            Command::Run(run) => self.run_history(run),
+            Command::Workdir(path) => {
+                let Some(path) = self.joined_workdir(path)? else {
+                    return Ok(());
+                };
+                self.state.config.config.working_dir.clone_from(&path);
+                format!("WORKDIR {path}")
+            }
+            // Nothing else is ever a hit.
+            other => return self.change_config(other),
+        };
+        let created = match self.shop.clock {
+            Clock::Wall => hit.step.created.clone(),
+            fixed @ Clock::Fixed(_) => fixed.rfc3339(),
+        };
+        self.state.record(created, text, hit.layer());
+        Ok(())
     }
 
     /// Executes one instruction.

@@ -7,7 +7,7 @@ use kiln_dockerfile::PatternSet;
 use kiln_layer::{Entry, EntryKind, FileType, ImagePath, LayerError, Root, Stat};
 
 use crate::error::{ContextError, ViewError};
-use crate::view::{FileView, LinkId, ViewEntry};
+use crate::view::{FileView, LinkId, Stamp, ViewEntry};
 
 /// A directory of the host, read through [`Root`] so that no symlink leads out of it (conformance E5).
 #[derive(Debug)]
@@ -131,6 +131,17 @@ impl FileView for DirectoryView {
             .open_file(path, false)
             .map_err(|source| layer_error("open", path, source))?;
         Ok(Box::new(file))
+    }
+
+    fn stamp(&self, path: &ImagePath) -> Option<Stamp> {
+        let stat = self.root.stat(path).ok().flatten()?;
+        Some(Stamp {
+            dev: stat.dev,
+            ino: stat.ino,
+            size: stat.size,
+            mtime: (stat.mtime, stat.mtime_nanos),
+            ctime: (stat.ctime, stat.ctime_nanos),
+        })
     }
 
     fn is_stable(&self) -> bool {

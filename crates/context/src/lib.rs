@@ -29,4 +29,4 @@ pub use archive::{ArchiveCompression, open_tar};
 pub use directory::{Context, DirectoryView};
 pub use error::{ContextError, ViewError};
 pub use glob::{has_wildcard, matches};
-pub use view::{FileView, LinkId, ViewEntry, clean, resolve};
+pub use view::{FileView, LinkId, Stamp, ViewEntry, clean, resolve};

@@ -16,6 +16,21 @@ const LINK_LIMIT: usize = 40;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub u64, pub u64);
 
+/// Tells whether a file is still the one that was looked at: no program can set the change time back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    /// Device the file is on.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time: seconds and nanoseconds.
+    pub mtime: (i64, u32),
+    /// Change time: seconds and nanoseconds.
+    pub ctime: (i64, u32),
+}
+
 /// One file as a view shows it.
 #[derive(Debug, Clone)]
 pub struct ViewEntry {
@@ -53,6 +68,11 @@ pub trait FileView: Send + Sync + Debug {
     /// so in one pass.
     fn prefetch(&self, _paths: &[ImagePath]) -> Result<(), ViewError> {
         Ok(())
+    }
+
+    /// The stamp of the regular file at `path`, if the view has such a thing.
+    fn stamp(&self, _path: &ImagePath) -> Option<Stamp> {
+        None
     }
 
     /// Whether the bytes and attributes can change while the build goes on.

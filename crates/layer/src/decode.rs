@@ -96,8 +96,6 @@ impl<R> Decoder<R> {
     }
 }
 
-impl<R: Read> Decoder<R> {}
-
 impl<R: Read> Decoder<R> {
     fn source(&self) -> Option<&Packed<R>> {
         Some(match &self.state {

@@ -162,6 +162,13 @@ impl LayerError {
         }
     }
 
+    pub(crate) fn link_to_directory(entry: &ImagePath) -> Self {
+        Self::UnsafeEntry {
+            entry: entry.to_string(),
+            reason: "a hard link to a directory",
+        }
+    }
+
     /// Is the layer itself bad, so that trying again with the same bytes cannot help?
     pub fn is_bad_layer(&self) -> bool {
         matches!(

@@ -8,6 +8,10 @@ use crate::{Entry, EntryKind, ImagePath, LayerError, ReadAs};
 /// Names AUFS kept for itself; old images still carry them.
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
 
+/// Longest name and link text that Linux knows. Longer ones could not be unpacked, and a name of half a million
+/// components would take memory for each of its parents.
+const LONGEST: usize = 4095;
+
 /// What a header stands for.
 pub(crate) enum Meaning {
     Entry(Entry),
@@ -112,19 +116,22 @@ fn device(header: Header<'_>, attributes: &Attributes) -> Option<(u32, u32)> {
     ))
 }
 
-/// What is said about a name that is refused: with NUL, with `..`.
+/// What is said about a name that is refused: with NUL, too long, with `..`.
 struct Reasons {
     nul: &'static str,
+    long: &'static str,
     parent: &'static str,
 }
 
 const NAME_REASONS: Reasons = Reasons {
     nul: "its name holds a NUL byte",
+    long: "its name is longer than any path",
     parent: "its name has a `..` component",
 };
 
 const LINK_REASONS: Reasons = Reasons {
     nul: "it is a hard link to a name that holds a NUL byte",
+    long: "it is a hard link to a name longer than any path",
     parent: "it is a hard link to a name with a `..` component",
 };
 
@@ -136,6 +143,9 @@ fn safe_path(
 ) -> Result<ImagePath, LayerError> {
     if path.contains(&0) {
         return Err(refused(entry, reasons.nul));
+    }
+    if path.len() > LONGEST {
+        return Err(refused(entry, reasons.long));
     }
     if rules == ReadAs::Layer && path.split(|&b| b == b'/').any(|part| part == b"..") {
         return Err(refused(entry, reasons.parent));
@@ -154,7 +164,7 @@ fn link_target(link: &[u8], name: &[u8], rules: ReadAs) -> Result<ImagePath, Lay
 
 /// The text is kept whatever it is (conformance: G33), as long as a file system can hold it.
 fn symlink_text(text: Vec<u8>, name: &[u8]) -> Result<Vec<u8>, LayerError> {
-    if text.is_empty() || text.contains(&0) {
+    if text.is_empty() || text.contains(&0) || text.len() > LONGEST {
         return Err(refused(
             name,
             "it is a symbolic link without a proper target",

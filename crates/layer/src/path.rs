@@ -117,6 +117,15 @@ impl ImagePath {
     }
 }
 
+/// More symlinks on one path than the kernel follows.
+pub(crate) const LINK_LIMIT: usize = 40;
+
+/// The components of a path or link text that say something; `..` is one of them.
+pub(crate) fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|&b| b == b'/')
+        .filter(|part| !matches!(*part, b"" | b"."))
+}
+
 fn is_clean(path: &[u8]) -> bool {
     path.is_empty()
         || path
@@ -125,9 +134,8 @@ fn is_clean(path: &[u8]) -> bool {
 }
 
 fn push_cleaned(clean: &mut Vec<u8>, path: &[u8]) {
-    for part in path.split(|&b| b == b'/') {
+    for part in parts(path) {
         match part {
-            b"" | b"." => {}
             b".." => clean.truncate(clean.iter().rposition(|&b| b == b'/').unwrap_or(0)),
             name => {
                 if !clean.is_empty() {

@@ -90,7 +90,13 @@ impl<R: Read> LayerReader<R> {
             let at = self.source.offset();
             let mut record = [0; RECORD];
             let inside = || "a header".to_owned();
-            if !self.source.record(&mut record, inside)? || Header(&record).is_end() {
+            let more = self.source.record(&mut record, inside)?;
+            if !more && attributes.is_some() {
+                return Err(self
+                    .source
+                    .truncated("an extended header's entry".to_owned()));
+            }
+            if !more || Header(&record).is_end() {
                 self.ended = true;
                 break;
             }

@@ -15,8 +15,9 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::{Entry, EntryKind, ImagePath, LayerError, Owners, Skipped};
+use lookup::Dots;
 
-pub(crate) use metadata::{set_metadata_at, set_times_at, set_xattrs, times};
+pub(crate) use metadata::{set_metadata, set_metadata_at};
 
 /// A host directory below which every path is resolved as if the process were chrooted there: absolute symlinks
 /// start at it and `..` stops at it.
@@ -128,6 +129,15 @@ impl Default for NewDirectory {
     }
 }
 
+impl ResolvedPath {
+    /// The paths that do not exist, top first.
+    pub(crate) fn missing_paths(&self) -> impl Iterator<Item = ImagePath> {
+        let names: Vec<&[u8]> = self.path.components().collect();
+        let there = names.len() - self.missing;
+        (there..names.len()).map(move |depth| ImagePath::from_clean(names[..=depth].join(&b'/')))
+    }
+}
+
 impl Root {
     /// Opens an existing directory of the host.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, LayerError> {
@@ -179,7 +189,8 @@ impl Root {
         let xattrs = match kind {
             EntryKind::File { .. } | EntryKind::Directory => {
                 let file = self.open_with(path, OFlags::RDONLY | OFlags::NONBLOCK, false)?;
-                metadata::read_xattrs(&file).map_err(self.failed("read attributes of", path))?
+                metadata::read_xattrs(file.as_fd())
+                    .map_err(self.failed("read attributes of", path))?
             }
             _ => crate::Xattrs::new(),
         };
@@ -201,14 +212,18 @@ impl Root {
         Ok(text.into_bytes())
     }
 
-    /// Follows symlinks inside the root, in the last component as well if `follow_last`; `..` stops at the root.
+    /// Follows symlinks inside the root, in the last component as well if `follow_last`; `..` stops at the root, and
+    /// takes back the component before it even if that does not exist.
     pub fn resolve(&self, path: &[u8], follow_last: bool) -> Result<ResolvedPath, LayerError> {
-        lookup::walk(self, path, follow_last).map(|walked| walked.resolved)
+        lookup::walk(self, path, follow_last, Dots::Text).map(|walked| walked.resolved)
     }
 
     /// Opens a file for reading; with `follow_last` a symlink is followed inside the root, otherwise it is an error.
+    /// A fifo reads as empty.
     pub fn open_file(&self, path: &ImagePath, follow_last: bool) -> Result<File, LayerError> {
-        let fd = self.open_with(path, OFlags::RDONLY, follow_last)?;
+        // Without this, an image with a fifo where a file is expected would make us wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let fd = self.open_with(path, flags, follow_last)?;
         Ok(File::from(fd))
     }
 
@@ -231,10 +246,8 @@ impl Root {
         new: &NewDirectory,
     ) -> Result<Vec<ImagePath>, LayerError> {
         let found = self.resolve(path.as_bytes(), true)?;
-        let names: Vec<&[u8]> = found.path.components().collect();
         let mut made = Vec::new();
-        for depth in names.len() - found.missing..names.len() {
-            let at = ImagePath::from_clean(names[..=depth].join(&b'/'));
+        for at in found.missing_paths() {
             let parent = self.open_parent(&at)?;
             make_directory(&parent, new).map_err(self.failed("create directory", &at))?;
             made.push(at);
@@ -248,7 +261,19 @@ impl Root {
         Ok(made)
     }
 
-    fn is_directory(&self, path: &ImagePath) -> Result<bool, LayerError> {
+    /// The real path of what is at `path`; `None` when nothing is, as when something on the way is no directory.
+    pub(crate) fn existing(
+        &self,
+        path: &ImagePath,
+        follow_last: bool,
+    ) -> Result<Option<ImagePath>, LayerError> {
+        match self.resolve(path.as_bytes(), follow_last) {
+            Err(LayerError::NotADirectory { .. }) => Ok(None),
+            found => found.map(|found| (found.missing == 0).then_some(found.path)),
+        }
+    }
+
+    pub(crate) fn is_directory(&self, path: &ImagePath) -> Result<bool, LayerError> {
         let stat = self.stat(path)?;
         Ok(stat.is_some_and(|stat| stat.file_type == FileType::Directory))
     }
@@ -333,7 +358,7 @@ impl Root {
     }
 
     /// As [`Root::read_dir`], but a symlink is not followed.
-    fn list_directory(&self, path: &ImagePath) -> Result<Vec<DirEntry>, LayerError> {
+    pub(crate) fn list_directory(&self, path: &ImagePath) -> Result<Vec<DirEntry>, LayerError> {
         let dir = self.open_with(path, OFlags::RDONLY | OFlags::DIRECTORY, false)?;
         list(&dir).map_err(self.failed("list", path))
     }
@@ -341,18 +366,14 @@ impl Root {
     /// Sets owner, mode, extended attributes and time of what is at the entry's path, in this order
     /// (conformance: G35); gives the attributes that could not be set.
     pub fn set_metadata(&self, entry: &Entry, owners: Owners) -> Result<Vec<Skipped>, LayerError> {
-        let failed = self.failed("set attributes of", &entry.path);
-        if entry.path.is_root() {
-            let dir = self.open_with(&entry.path, OFlags::RDONLY | OFlags::DIRECTORY, false)?;
-            let skipped = set_metadata_at(dir.as_fd(), b".", entry, owners).map_err(&failed)?;
-            set_times_at(dir.as_fd(), b".", entry.mtime).map_err(&failed)?;
-            return Ok(skipped);
-        }
-        let parent = self.open_parent(&entry.path)?;
-        let dir = parent.dir.as_fd();
-        let skipped = set_metadata_at(dir, &parent.name, entry, owners).map_err(&failed)?;
-        set_times_at(dir, &parent.name, entry.mtime).map_err(&failed)?;
-        Ok(skipped)
+        let (dir, name) = if entry.path.is_root() {
+            (Arc::clone(&self.dir), b".".to_vec())
+        } else {
+            let parent = self.open_parent(&entry.path)?;
+            (parent.dir, parent.name)
+        };
+        set_metadata_at(dir.as_fd(), &name, entry, owners)
+            .map_err(self.failed("set attributes of", &entry.path))
     }
 
     fn open_with(
@@ -365,7 +386,7 @@ impl Root {
     }
 
     /// The parent of `path`; `None` when a directory on the way is missing or is none.
-    fn find_parent(&self, path: &ImagePath) -> Result<Option<Parent>, LayerError> {
+    pub(crate) fn find_parent(&self, path: &ImagePath) -> Result<Option<Parent>, LayerError> {
         lookup::parent(self, path)
     }
 
@@ -479,7 +500,7 @@ fn make_directory(parent: &Parent, new: &NewDirectory) -> Result<(), Errno> {
     let mode = Mode::from_raw_mode(new.mode);
     rustix::fs::chmodat(&parent.dir, name, mode, AtFlags::empty())?;
     match new.mtime {
-        Some(mtime) => set_times_at(parent.dir.as_fd(), &parent.name, mtime),
+        Some(mtime) => metadata::set_times_at(parent.dir.as_fd(), &parent.name, mtime),
         None => Ok(()),
     }
 }

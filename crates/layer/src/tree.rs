@@ -3,10 +3,11 @@
 //! No file system is needed: this is what COPY, ADD, WORKDIR and USER look at, and what is walked to copy from a
 //! stage that was never unpacked. Merging follows the same rules as [`extract`](crate::extract).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::path::{LINK_LIMIT, parts};
 use crate::{Entry, EntryKind, ImagePath, LayerError, Xattrs};
 
 /// Nodes with the same group are names of one file.
@@ -106,12 +107,17 @@ pub struct TreeIndex {
     slots: Vec<Slot>,
     free: Vec<u32>,
     groups: u32,
+    /// Layers laid over the root so far.
+    applied: u32,
 }
 
 #[derive(Debug, Clone)]
 struct Slot {
     node: Node,
     children: BTreeMap<Box<[u8]>, u32>,
+    /// Which of the applied layers has an entry for it, 0 for none: whiteouts of that layer leave it alone. Not the
+    /// layer of the node, which for a hard link is that of the file.
+    brought: u32,
 }
 
 impl Slot {
@@ -123,12 +129,10 @@ impl Slot {
 /// The slot of the root directory.
 const ROOT: u32 = 0;
 
-/// More symlinks on one path than the kernel follows.
-const LINK_LIMIT: usize = 40;
-
-/// Where a lookup ended, in slots.
+/// Where a lookup ended.
 struct Found {
-    path: Vec<Vec<u8>>,
+    /// Without symlinks.
+    path: ImagePath,
     slot: Option<u32>,
     missing: usize,
 }
@@ -147,29 +151,30 @@ impl TreeIndex {
             slots: vec![Slot {
                 node: root,
                 children: BTreeMap::new(),
+                brought: 0,
             }],
             free: Vec::new(),
             groups: 0,
+            applied: 0,
         }
     }
 
-    /// Lays the entries of a layer over the tree. Whiteouts and opaque markers delete what lower layers brought, in
-    /// whatever order they come (conformance: G32). `layer` must be larger than that of the layers below.
+    /// Lays the entries of a layer over the tree. Whiteouts and opaque markers delete what lower layers brought and
+    /// never what this one brings, in whatever order they come (conformance: G32). `layer` must be larger than that
+    /// of the layers below.
     pub fn apply_layer(
         &mut self,
         layer: u32,
         entries: impl IntoIterator<Item = Entry>,
     ) -> Result<(), LayerError> {
-        let mut added = Vec::new();
+        self.applied += 1;
+        // One after the other, as they are unpacked: an entry can change where the names of later ones lead.
         for entry in entries {
             match entry.kind {
-                EntryKind::Whiteout => self.remove(&entry.path)?,
-                EntryKind::OpaqueMarker => self.empty(&entry.path)?,
-                _ => added.push(entry),
+                EntryKind::Whiteout => self.remove(layer, &entry.path)?,
+                EntryKind::OpaqueMarker => self.empty(layer, &entry.path)?,
+                _ => self.add(layer, &entry)?,
             }
-        }
-        for entry in added {
-            self.add(layer, &entry)?;
         }
         Ok(())
     }
@@ -179,11 +184,12 @@ impl TreeIndex {
         self.slot_at(path).map(|slot| &self.slot(slot).node)
     }
 
-    /// Follows symlinks inside the root, in the last component as well if `follow_last`; `..` stops at the root.
+    /// Follows symlinks inside the root, in the last component as well if `follow_last`; `..` stops at the root, and
+    /// takes back the component before it even if that does not exist.
     pub fn resolve(&self, path: &[u8], follow_last: bool) -> Result<Resolved<'_>, TreeError> {
         let found = self.find(path, follow_last)?;
         Ok(Resolved {
-            path: ImagePath::from_clean(found.path.join(&b'/')),
+            path: found.path,
             node: found.slot.map(|slot| &self.slot(slot).node),
             missing: found.missing,
         })
@@ -232,58 +238,56 @@ impl TreeIndex {
             .try_fold(ROOT, |dir, name| self.slot(dir).children.get(name).copied())
     }
 
-    fn find(&self, path: &[u8], follow_last: bool) -> Result<Found, TreeError> {
+    fn find<'a>(&'a self, path: &'a [u8], follow_last: bool) -> Result<Found, TreeError> {
         let shown = || String::from_utf8_lossy(path).into_owned();
-        let mut pending: VecDeque<Vec<u8>> = parts(path).collect();
-        let mut at: Vec<(Vec<u8>, Option<u32>)> = Vec::new();
+        let joined = |at: &[(&[u8], Option<u32>)]| {
+            let names: Vec<&[u8]> = at.iter().map(|(name, _)| *name).collect();
+            ImagePath::from_clean(names.join(&b'/'))
+        };
+        // What is still to go, the next component last.
+        let mut pending: Vec<&[u8]> = parts(path).rev().collect();
+        let mut at: Vec<(&[u8], Option<u32>)> = Vec::new();
         let mut links = 0;
-        while let Some(part) = pending.pop_front() {
+        while let Some(part) = pending.pop() {
             if part == b".." {
                 at.pop();
                 continue;
             }
-            let dir = at.last().map_or(Some(ROOT), |(_, slot)| *slot);
-            let Some(dir) = dir else {
+            let Some(dir) = at.last().map_or(Some(ROOT), |(_, slot)| *slot) else {
                 at.push((part, None));
                 continue;
             };
             if !self.slot(dir).is_dir() {
-                let names: Vec<Vec<u8>> = at.into_iter().map(|(name, _)| name).collect();
                 return Err(TreeError::NotADirectory {
                     path: shown(),
-                    file: ImagePath::from_clean(names.join(&b'/')),
+                    file: joined(&at),
                 });
             }
-            let child = self.slot(dir).children.get(part.as_slice()).copied();
-            let follow = follow_last || !pending.is_empty();
-            if let Some(NodeKind::Symlink { target }) =
-                child.map(|child| &self.slot(child).node.kind)
-                && follow
-            {
-                links += 1;
-                if links > LINK_LIMIT {
-                    return Err(TreeError::Loop { path: shown() });
+            let child = self.slot(dir).children.get(part).copied();
+            match child.map(|child| &self.slot(child).node.kind) {
+                Some(NodeKind::Symlink { target }) if follow_last || !pending.is_empty() => {
+                    links += 1;
+                    if links > LINK_LIMIT {
+                        return Err(TreeError::Loop { path: shown() });
+                    }
+                    if target.starts_with(b"/") {
+                        at.clear();
+                    }
+                    pending.extend(parts(target).rev());
                 }
-                if target.starts_with(b"/") {
-                    at.clear();
-                }
-                for part in parts(target).collect::<Vec<_>>().into_iter().rev() {
-                    pending.push_front(part);
-                }
-                continue;
+                _ => at.push((part, child)),
             }
-            at.push((part, child));
         }
         Ok(Found {
+            path: joined(&at),
             slot: at.last().map_or(Some(ROOT), |(_, slot)| *slot),
             missing: at.iter().filter(|(_, slot)| slot.is_none()).count(),
-            path: at.into_iter().map(|(name, _)| name).collect(),
         })
     }
 
     /// The real path of an entry: symlinks on the way are followed, the last component never (G28).
-    fn place(&self, path: &ImagePath) -> Result<Found, LayerError> {
-        self.find(path.as_bytes(), false)
+    fn place(&self, path: &ImagePath, follow_last: bool) -> Result<Found, LayerError> {
+        self.find(path.as_bytes(), follow_last)
             .map_err(|error| match error {
                 TreeError::Loop { .. } => LayerError::SymlinkLoop { path: path.clone() },
                 TreeError::NotADirectory { file, .. } => LayerError::NotADirectory {
@@ -293,31 +297,77 @@ impl TreeIndex {
             })
     }
 
-    /// A whiteout; one of nothing, or below something that is no directory, is fine (G32).
-    fn remove(&mut self, path: &ImagePath) -> Result<(), LayerError> {
-        let found = match self.place(path) {
-            Err(LayerError::NotADirectory { .. }) => return Ok(()),
-            found => found?,
-        };
-        if found.slot.is_some() {
-            self.detach(&found.path);
+    /// What is at a path; nothing as well when something on the way is no directory.
+    fn existing(
+        &self,
+        path: &ImagePath,
+        follow_last: bool,
+    ) -> Result<Option<(ImagePath, u32)>, LayerError> {
+        match self.place(path, follow_last) {
+            Err(LayerError::NotADirectory { .. }) => Ok(None),
+            found => found.map(|found| found.slot.map(|slot| (found.path, slot))),
+        }
+    }
+
+    /// A whiteout; one of nothing is fine (G32).
+    fn remove(&mut self, layer: u32, path: &ImagePath) -> Result<(), LayerError> {
+        if let Some((path, slot)) = self.existing(path, false)? {
+            self.clear_below(layer, slot);
+            if self.is_of_this_layer(slot) {
+                self.imply(layer, slot);
+            } else {
+                self.detach(&path);
+            }
         }
         Ok(())
     }
 
-    /// An opaque marker.
-    fn empty(&mut self, path: &ImagePath) -> Result<(), LayerError> {
-        let found = match self.place(path) {
-            Err(LayerError::NotADirectory { .. }) => return Ok(()),
-            found => found?,
-        };
-        if let Some(dir) = found.slot {
-            let children = std::mem::take(&mut self.slots[dir as usize].children);
-            for child in children.into_values() {
-                self.release(child);
-            }
+    /// An opaque marker; the name of its directory is not the last one in the layer, so it is followed (G28).
+    fn empty(&mut self, layer: u32, path: &ImagePath) -> Result<(), LayerError> {
+        if let Some((_, slot)) = self.existing(path, true)? {
+            self.clear_below(layer, slot);
         }
         Ok(())
+    }
+
+    /// Does this layer have an entry for it, or for something below it, once it is cleared?
+    fn is_of_this_layer(&self, slot: u32) -> bool {
+        let slot = self.slot(slot);
+        slot.brought == self.applied || !slot.children.is_empty()
+    }
+
+    /// Removes what lower layers have below `top`.
+    fn clear_below(&mut self, layer: u32, top: u32) {
+        // Parents come before their children here. A layer can nest deeper than the stack, so nothing recurses.
+        let mut below = vec![top];
+        let mut next = 0;
+        while let Some(&slot) = below.get(next) {
+            below.extend(self.slot(slot).children.values());
+            next += 1;
+        }
+        for slot in below.into_iter().rev() {
+            let mut children = std::mem::take(&mut self.slots[slot as usize].children);
+            children.retain(|_, child| {
+                let stays = self.is_of_this_layer(*child);
+                if stays {
+                    self.imply(layer, *child);
+                } else {
+                    self.free.push(*child);
+                }
+                stays
+            });
+            self.slots[slot as usize].children = children;
+        }
+    }
+
+    /// A deleted directory that holds something of this layer is there because of that alone (G30).
+    fn imply(&mut self, layer: u32, slot: u32) {
+        let applied = self.applied;
+        let slot = &mut self.slots[slot as usize];
+        if slot.brought != applied {
+            let entry = Entry::directory(slot.node.source.clone());
+            slot.node = Node::of(&entry, layer, NodeKind::Directory);
+        }
     }
 
     fn add(&mut self, layer: u32, entry: &Entry) -> Result<(), LayerError> {
@@ -325,68 +375,81 @@ impl TreeIndex {
             self.slots[ROOT as usize].node = Node::of(entry, layer, NodeKind::Directory);
             return Ok(());
         }
-        let found = self.place(&entry.path)?;
-        let node = self.node_of(layer, entry)?;
-        if let Some(slot) = found.slot {
-            let both = self.slot(slot).is_dir() && matches!(node.kind, NodeKind::Directory);
-            if both {
+        let Found { path, slot, .. } = self.place(&entry.path, false)?;
+        let node = self.node_of(layer, entry, &path)?;
+        let is_dir = node.kind == NodeKind::Directory;
+        let slot = match slot {
+            Some(slot) if is_dir && self.slot(slot).is_dir() => {
                 self.slots[slot as usize].node = node;
-                return Ok(());
+                slot
             }
-            self.detach(&found.path);
-        }
-        let Some((name, above)) = found.path.split_last() else {
-            return Ok(());
+            other => {
+                if other.is_some() {
+                    self.detach(&path);
+                }
+                self.insert(&path, node, layer)
+            }
         };
-        let dir = self.make_directories(above, layer);
-        let slot = self.allocate(node);
-        let children = &mut self.slots[dir as usize].children;
-        children.insert(name.as_slice().into(), slot);
+        self.slots[slot as usize].brought = self.applied;
         Ok(())
     }
 
-    fn node_of(&mut self, layer: u32, entry: &Entry) -> Result<Node, LayerError> {
+    /// The node for an entry whose real path is `path`.
+    fn node_of(&mut self, layer: u32, entry: &Entry, path: &ImagePath) -> Result<Node, LayerError> {
         let EntryKind::Hardlink { target } = &entry.kind else {
-            let kind = NodeKind::of(&entry.kind);
-            return Ok(Node::of(entry, layer, kind));
+            return Ok(Node::of(entry, layer, NodeKind::of(&entry.kind)));
         };
-        let missing = || LayerError::MissingLinkTarget {
-            entry: entry.path.clone(),
-            target: target.clone(),
+        // What goes away to make room for the link is no target.
+        let found = self.existing(target, false)?;
+        let found = found.filter(|(found, _)| found == path || !found.starts_with(path));
+        let Some((_, slot)) = found else {
+            return Err(LayerError::MissingLinkTarget {
+                entry: entry.path.clone(),
+                target: target.clone(),
+            });
         };
-        let slot = self.place(target)?.slot.ok_or_else(missing)?;
-        let groups = &mut self.groups;
+        if self.slot(slot).is_dir() {
+            return Err(LayerError::link_to_directory(&entry.path));
+        }
         let node = &mut self.slots[slot as usize].node;
         if let NodeKind::File { links, .. } = &mut node.kind
             && links.is_none()
         {
-            *links = Some(LinkGroup(*groups));
-            *groups += 1;
+            *links = Some(LinkGroup(self.groups));
+            self.groups += 1;
         }
         Ok(node.clone())
     }
 
-    /// The directory with these components; missing ones are root's, with mode 0755 (G30).
-    fn make_directories(&mut self, path: &[Vec<u8>], layer: u32) -> u32 {
+    /// Puts a node where nothing is; missing parents are root's, with mode 0755 (G30).
+    fn insert(&mut self, path: &ImagePath, node: Node, layer: u32) -> u32 {
         let mut dir = ROOT;
-        for (depth, name) in path.iter().enumerate() {
-            let known = self.slot(dir).children.get(name.as_slice()).copied();
+        let mut start = 0;
+        let bytes = path.as_bytes();
+        for (end, _) in bytes.iter().enumerate().filter(|(_, b)| **b == b'/') {
+            let name = &bytes[start..end];
+            let known = self.slot(dir).children.get(name).copied();
             dir = known.unwrap_or_else(|| {
-                let path = ImagePath::from_clean(path[..=depth].join(&b'/'));
-                let entry = Entry::directory(path);
-                let slot = self.allocate(Node::of(&entry, layer, NodeKind::Directory));
-                let children = &mut self.slots[dir as usize].children;
-                children.insert(name.as_slice().into(), slot);
-                slot
+                let entry = Entry::directory(ImagePath::from_clean(&bytes[..end]));
+                self.put(dir, name, Node::of(&entry, layer, NodeKind::Directory))
             });
+            start = end + 1;
         }
-        dir
+        self.put(dir, &bytes[start..], node)
+    }
+
+    fn put(&mut self, dir: u32, name: &[u8], node: Node) -> u32 {
+        let slot = self.allocate(node);
+        let children = &mut self.slots[dir as usize].children;
+        children.insert(name.into(), slot);
+        slot
     }
 
     fn allocate(&mut self, node: Node) -> u32 {
         let slot = Slot {
             node,
             children: BTreeMap::new(),
+            brought: 0,
         };
         if let Some(free) = self.free.pop() {
             self.slots[free as usize] = slot;
@@ -397,15 +460,14 @@ impl TreeIndex {
         (self.slots.len() - 1) as u32
     }
 
-    fn detach(&mut self, path: &[Vec<u8>]) {
-        let Some((name, above)) = path.split_last() else {
+    fn detach(&mut self, path: &ImagePath) {
+        let Some((above, name)) = path.parent().zip(path.file_name()) else {
             return;
         };
-        let dir = above.iter().try_fold(ROOT, |dir, name| {
-            self.slot(dir).children.get(name.as_slice()).copied()
-        });
-        let Some(dir) = dir else { return };
-        let gone = self.slots[dir as usize].children.remove(name.as_slice());
+        let Some(dir) = self.slot_at(&above) else {
+            return;
+        };
+        let gone = self.slots[dir as usize].children.remove(name);
         if let Some(gone) = gone {
             self.release(gone);
         }
@@ -463,13 +525,6 @@ impl Node {
             source: entry.path.clone(),
         }
     }
-}
-
-/// The components of a path that say something.
-fn parts(path: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
-    path.split(|b| *b == b'/')
-        .filter(|part| !part.is_empty() && *part != b".")
-        .map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kiln_oci::Repository;
+
 use crate::path::given;
 use crate::{Notice, OptionError};
 
@@ -35,6 +37,7 @@ impl CacheOptions {
         Ok(CacheSettings {
             dir: given(Some(&self.cache_dir))?,
             ttl: self.cache_ttl,
+            layers: None,
         })
     }
 }
@@ -55,6 +58,8 @@ pub struct CacheSettings {
     pub dir: Option<PathBuf>,
     /// How long an entry may be used.
     pub ttl: Duration,
+    /// The layers that steps made; none without `--cache`.
+    pub layers: Option<LayerCacheSettings>,
 }
 
 impl Default for CacheSettings {
@@ -62,6 +67,40 @@ impl Default for CacheSettings {
         Self {
             dir: None,
             ttl: CacheOptions::TTL,
+            layers: None,
+        }
+    }
+}
+
+/// The cache of layers that steps made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerCacheSettings {
+    /// Places that are read, in this order, and written to.
+    pub places: Vec<CachePlace>,
+    /// Places that are read only, after the others.
+    pub from: Vec<CachePlace>,
+    /// Write at all.
+    pub store: bool,
+    /// Cache the layers of COPY, ADD and WORKDIR.
+    pub copy: bool,
+    /// Cache the layers of RUN.
+    pub run: bool,
+}
+
+/// One place of the layer cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CachePlace {
+    /// A repository, with a tag for each step.
+    Repository(Repository),
+    /// A folder of this machine, absolute.
+    Folder(PathBuf),
+}
+
+impl std::fmt::Display for CachePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Repository(repository) => write!(f, "{repository}"),
+            Self::Folder(dir) => write!(f, "oci:{}", dir.display()),
         }
     }
 }

@@ -52,7 +52,7 @@ mod work_dir;
 
 pub use build::{BuildOptions, Isolation, SnapshotMode};
 pub use byte_size::byte_size;
-pub use cache::{CacheOptions, CacheSettings, LayerCacheOptions};
+pub use cache::{CacheOptions, CachePlace, CacheSettings, LayerCacheOptions, LayerCacheSettings};
 #[cfg(feature = "clap")]
 pub use command_line::{
     CommandLine, ExecutorAction, ExecutorCommand, Stop, WarmerCommand, kaniko_manners,

@@ -43,7 +43,7 @@ pub use auth::{AuthConfig, CredentialHelper};
 pub use client::Client;
 pub use error::{Cause, RegistryError, Try};
 pub use manifest::{Fetched, RemoteImage};
-pub use push::{BlobSource, Pushed};
+pub use push::{BlobSource, GrowingFile, Growth, Pushed, UnnamedBlob};
 pub use retry::{Waits, retry_after};
 pub use settings::{RegistrySettings, Retries, SettingsError};
 pub use transport::http_client_builder;

@@ -1,5 +1,6 @@
 //! Blobs and manifests into a registry.
 
+mod growing;
 mod session;
 
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use crate::error::RegistryError;
 use crate::request::{ERROR_BODY_LIMIT, Payload};
 use crate::retry::{Waits, repeat};
 use crate::transport::Direction;
+
+pub use growing::{GrowingFile, Growth, UnnamedBlob};
 
 /// Where the bytes of a blob are; it must be possible to read them again for a retry.
 #[derive(Debug, Clone)]

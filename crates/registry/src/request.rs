@@ -19,7 +19,7 @@ use crate::ask::Ask;
 use crate::auth::Scope;
 use crate::client::Client;
 use crate::error::{Cause, RegistryError};
-use crate::push::BlobSource;
+use crate::push::{BlobSource, GrowingFile};
 use crate::retry::{Waits, repeat};
 use crate::transport::{Direction, Host, authority};
 use crate::upload::{self, Activity};
@@ -59,6 +59,8 @@ pub(crate) enum Payload {
         offset: u64,
         size: u64,
     },
+    /// A file from its start to where its writer ends it.
+    Growing(GrowingFile),
 }
 
 impl Payload {
@@ -67,6 +69,8 @@ impl Payload {
             Self::None => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Blob { size, .. } => *size,
+            // Not known; the registry has no more to do at the end than for a piece.
+            Self::Growing(_) => u64::MAX,
         }
     }
 }
@@ -234,6 +238,9 @@ impl Client {
             } if with_body => request
                 .header(CONTENT_LENGTH, *size)
                 .body(upload::body(source, *offset, *size, &activity).await?),
+            Payload::Growing(file) if with_body => {
+                request.body(upload::growing_body(file, &activity))
+            }
             // Some registries insist on a length with POST and PUT.
             _ if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
                 request.header(CONTENT_LENGTH, 0)

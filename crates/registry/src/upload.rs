@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::error::RegistryError;
-use crate::push::BlobSource;
+use crate::push::{BlobSource, GrowingFile};
 
 /// One read of the file. Three of them exist at a time: being read, waiting, being sent.
 const READ: usize = 512 << 10;
@@ -125,6 +126,37 @@ pub(crate) async fn body(
             }
         });
     Ok(reqwest::Body::wrap_stream(pieces))
+}
+
+/// A file that is still being written, as a request body that ends where the file does. Breaks off when its
+/// writer does.
+pub(crate) fn growing_body(file: &GrowingFile, activity: &Arc<Activity>) -> reqwest::Body {
+    let state = (file.clone(), Arc::clone(activity), 0_u64);
+    let pieces = futures_util::stream::try_unfold(state, |(mut file, activity, at)| async move {
+        let Some(end) = file.beyond(at).await? else {
+            return Ok::<_, std::io::Error>(None);
+        };
+        let want = (end - at).min(READ as u64);
+        let source = Arc::clone(&file.file);
+        let read = tokio::task::spawn_blocking(move || read_piece(&source, at, want));
+        let piece = read
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))?;
+        activity.moved(piece.len());
+        let at = at + piece.len() as u64;
+        Ok(Some((piece, (file, activity, at))))
+    });
+    reqwest::Body::wrap_stream(pieces)
+}
+
+fn read_piece(file: &std::fs::File, at: u64, want: u64) -> std::io::Result<Bytes> {
+    let mut piece = vec![0; want as usize];
+    let read = file.read_at(&mut piece, at)?;
+    if read == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    piece.truncate(read);
+    Ok(piece.into())
 }
 
 async fn open(path: &Path, offset: u64) -> Result<std::fs::File, RegistryError> {

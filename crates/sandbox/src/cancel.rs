@@ -20,6 +20,7 @@ struct Shared {
     cancelled: AtomicBool,
     grace: Duration,
     wakers: Mutex<Vec<Weak<OwnedFd>>>,
+    hooks: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Cancel {
@@ -34,6 +35,7 @@ impl Cancel {
             cancelled: AtomicBool::new(false),
             grace,
             wakers: Mutex::new(Vec::new()),
+            hooks: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -51,6 +53,32 @@ impl Cancel {
         for waker in wakers.drain(..).filter_map(|waker| waker.upgrade()) {
             wake(&waker);
         }
+        drop(wakers);
+        let mut hooks = self.hooks();
+        let called = std::mem::take(&mut *hooks);
+        drop(hooks);
+        for hook in called {
+            hook();
+        }
+    }
+
+    /// Calls `hook` on cancellation, at once if that was earlier. It must not block.
+    pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) {
+        let mut hooks = self.hooks();
+        // Under the lock, so that a cancellation is seen either here or in the list.
+        if self.is_cancelled() {
+            drop(hooks);
+            hook();
+        } else {
+            hooks.push(Box::new(hook));
+        }
+    }
+
+    fn hooks(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn FnOnce() + Send>>> {
+        self.shared
+            .hooks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether [`Cancel::cancel`] was called.
@@ -97,5 +125,30 @@ impl fmt::Debug for Shared {
             .field("cancelled", &self.cancelled)
             .field("grace", &self.grace)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::Cancel;
+
+    #[test]
+    fn a_hook_is_called_once_whenever_it_was_given() {
+        let cancel = Cancel::new();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = |calls: &Arc<AtomicUsize>| {
+            let calls = Arc::clone(calls);
+            move || drop(calls.fetch_add(1, Ordering::SeqCst))
+        };
+        cancel.on_cancel(count(&calls));
+        assert_eq!(calls.load(Ordering::SeqCst), 0);
+        cancel.cancel();
+        cancel.cancel();
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        cancel.on_cancel(count(&calls));
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
     }
 }

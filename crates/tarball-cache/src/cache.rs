@@ -78,6 +78,9 @@ impl ImageCache {
         for dir in [
             volume.images(),
             volume.indexes(),
+            volume.steps(),
+            volume.notes(),
+            volume.all_used(),
             volume.locks(),
             staging.clone(),
             volume.damaged(),
@@ -258,7 +261,7 @@ impl ImageCache {
         Ok(count)
     }
 
-    fn writable(&self) -> Result<&Layout, CacheError> {
+    pub(crate) fn writable(&self) -> Result<&Layout, CacheError> {
         self.layout.as_ref().ok_or_else(|| CacheError::ReadOnly {
             dir: self.volume.dir.clone(),
         })

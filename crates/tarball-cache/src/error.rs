@@ -51,6 +51,28 @@ pub enum CacheError {
         /// The digest of the config offered.
         actual: Digest,
     },
+    /// A step is stored with a layer that its manifest does not name.
+    #[error("layer `{layer}` offered for manifest `{manifest}`, which does not name it")]
+    WrongLayer {
+        /// The manifest digest.
+        manifest: Digest,
+        /// The layer offered.
+        layer: Digest,
+    },
+    /// The manifest of a step is that of an image.
+    #[error("manifest `{manifest}` of a step has {layers} layers, expected one at most")]
+    StepLayers {
+        /// The manifest digest.
+        manifest: Digest,
+        /// How many layers it has.
+        layers: usize,
+    },
+    /// A key or the name of a note cannot be a file name.
+    #[error("`{name}` cannot be stored in the cache under this name")]
+    Name {
+        /// The key or name.
+        name: String,
+    },
     /// The manifest or config cannot be read.
     #[error("image `{digest}` was not put into the image cache")]
     Document {

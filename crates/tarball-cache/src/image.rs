@@ -170,7 +170,7 @@ pub(crate) fn parse_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, Miss
     })
 }
 
-fn check_size(path: &Path, expected: u64) -> Result<(), Miss> {
+pub(crate) fn check_size(path: &Path, expected: u64) -> Result<(), Miss> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if is_nothing_there(&error) => {

@@ -1,4 +1,4 @@
-//! The local volume of base images and layers, by digest.
+//! The local volume of base images, layers and results of build steps.
 //!
 //! A warmer fills it, executors read it, and any number of both may do so at once; an executor may also fill it as
 //! it pulls. Looking an image up costs a few small reads: blobs are verified once, while they are written (H33), and
@@ -11,8 +11,12 @@
 //! blobs/sha256/<hex>                  layers, configs and manifests of all images together
 //! kiln-v1/images/<hex>.json           an image that is complete, by manifest digest; written last
 //! kiln-v1/indexes/<hex>/<os-arch>.json which image an index means for one wanted platform
+//! kiln-v1/steps/<key>.json            the result of a build step: {"version":1,"manifest":<descriptor>}; written last
+//! kiln-v1/notes/<name>                small derived documents; may be lost at any time
+//! kiln-v1/used/<hex>, used/step-<key> empty; its time is when the image or step was last used, if that was noted
 //! kiln-v1/locks/<hex>                 locked (flock) by whoever is fetching that manifest
 //! kiln-v1/staging/<hex>/              unfinished files of that lock's holder
+//! kiln-v1/staging/.kiln-tmp-*         unfinished files of whoever needs no lock
 //! kiln-v1/damaged/<name>              what was found broken and moved out of the way
 //! sha256:<hex>, sha256:<hex>.json     docker archive and manifest left by kaniko's warmer; read only
 //! sha256:<hex>/                       OCI layout of one image left by kaniko's warmer; read only
@@ -21,6 +25,11 @@
 //! Every file appears under its name when it is whole: temporary name, fsync, rename. Two writers of one blob write
 //! the same bytes, so the last rename changes nothing. `index.json` is for other tools; Kiln reads only `kiln-v1`,
 //! and a change to the files in there that an older Kiln would misread needs a new directory name.
+//!
+//! A step is a manifest, its config and at most one layer, all three among the blobs; its manifest is not in
+//! `index.json`. Keys are 64 lower-case hexadecimal digits, names of notes are `[a-z0-9-]{1,100}`.
+//!
+//! The modification time of a blob is when it was stored or last counted on by a writer.
 //!
 //! ```
 //! use kiln_oci::{Descriptor, Digest, Family, ImageConfig, Manifest, MediaType, Platform};
@@ -44,6 +53,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod blob;
 mod cache;
 mod damaged;
 mod entry;
@@ -52,6 +62,9 @@ mod image;
 mod kaniko;
 mod lock;
 mod miss;
+mod note;
+mod step;
+mod used;
 mod volume;
 mod writer;
 
@@ -59,4 +72,5 @@ pub use cache::{Access, ImageCache, Listed};
 pub use error::CacheError;
 pub use image::{CachedImage, Origin};
 pub use miss::Miss;
+pub use step::{CachedStep, NewStep};
 pub use writer::{Begun, CacheWriter, NewImage};

@@ -15,6 +15,12 @@ pub enum Miss {
         /// The manifest or index digest.
         digest: Digest,
     },
+    /// No step has this key.
+    #[error("step `{key}` is not in the cache")]
+    NoStep {
+        /// The key asked for.
+        key: String,
+    },
     /// The index is known, but not for this platform (H37).
     #[error("index `{index}` is in the image cache, but not for platform `{wanted}`")]
     OtherPlatform {
@@ -104,9 +110,12 @@ pub enum Miss {
 }
 
 impl Miss {
-    /// Whether there just is no such image, as opposed to one that is there and cannot be used.
+    /// Whether there just is no such image or step, as opposed to one that is there and cannot be used.
     pub fn is_absent(&self) -> bool {
-        matches!(self, Self::Absent { .. } | Self::OtherPlatform { .. })
+        matches!(
+            self,
+            Self::Absent { .. } | Self::NoStep { .. } | Self::OtherPlatform { .. }
+        )
     }
 
     /// The file to move out of the way, when it is one of Kiln's own.

@@ -42,6 +42,30 @@ impl Volume {
         self.indexes().join(index.hex())
     }
 
+    pub(crate) fn steps(&self) -> PathBuf {
+        self.own().join("steps")
+    }
+
+    pub(crate) fn step(&self, key: &str) -> PathBuf {
+        self.steps().join(format!("{key}.json"))
+    }
+
+    pub(crate) fn notes(&self) -> PathBuf {
+        self.own().join("notes")
+    }
+
+    pub(crate) fn note(&self, name: &str) -> PathBuf {
+        self.notes().join(name)
+    }
+
+    pub(crate) fn all_used(&self) -> PathBuf {
+        self.own().join("used")
+    }
+
+    pub(crate) fn used(&self, name: &str) -> PathBuf {
+        self.all_used().join(name)
+    }
+
     pub(crate) fn locks(&self) -> PathBuf {
         self.own().join("locks")
     }

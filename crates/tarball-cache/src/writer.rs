@@ -1,19 +1,18 @@
 //! Storing one image.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use kiln_oci::atomic::{self, Staged};
 use kiln_oci::{
-    Descriptor, Digest, ImageConfig, Layout, Manifest, MediaType, Mismatch, Platform, Reference,
-    VerifyingReader,
+    Descriptor, Digest, ImageConfig, Layout, Manifest, MediaType, Platform, Reference, atomic,
 };
 use serde::Serialize;
 
-use crate::damaged::{make_way, set_aside};
+use crate::blob::Blobs;
+use crate::damaged::make_way;
 use crate::entry::Entry;
 use crate::error::failed;
 use crate::lock::EntryLock;
@@ -110,7 +109,7 @@ impl CacheWriter {
         if self.again {
             return !self.put().contains(&blob.digest);
         }
-        !is_whole(&self.blob(&blob.digest), blob.size)
+        !self.blobs().vouch(blob)
     }
 
     /// Stores what `reader` gives, verified on the way (I25); memory does not depend on its length (H41).
@@ -118,19 +117,9 @@ impl CacheWriter {
         if !self.needs_blob(blob) {
             return Ok(());
         }
-        let staging = self.staging_dir();
-        let mut staged = Staged::new(&staging).map_err(failed("create a file in", &staging))?;
-        let mut reader = VerifyingReader::new(reader, blob.digest, Some(blob.size));
-        staged
-            .fill(&mut reader)
-            .map_err(|error| match Mismatch::from_io(&error) {
-                Some(mismatch) => CacheError::Blob {
-                    digest: blob.digest,
-                    source: mismatch.clone(),
-                },
-                None => failed("write", &self.blob(&blob.digest))(error),
-            })?;
-        self.publish(staged, blob)
+        self.blobs().write(reader, blob)?;
+        self.put().insert(blob.digest);
+        Ok(())
     }
 
     /// Takes in a finished file by hard link, or where that is not possible by a verified copy. The caller has
@@ -139,29 +128,7 @@ impl CacheWriter {
         if !self.needs_blob(blob) {
             return Ok(());
         }
-        let file = File::open(path).map_err(failed("open", path))?;
-        let actual = file.metadata().map_err(failed("read", path))?.len();
-        if actual != blob.size {
-            return Err(CacheError::Blob {
-                digest: blob.digest,
-                source: Mismatch::Size {
-                    digest: blob.digest,
-                    expected: blob.size,
-                    actual,
-                },
-            });
-        }
-        file.sync_data().map_err(failed("sync", path))?;
-        match Staged::link(&self.staging_dir(), path) {
-            Ok(staged) => self.publish(staged, blob),
-            Err(_) => self.put_blob_from(file, blob),
-        }
-    }
-
-    fn publish(&self, staged: Staged, blob: &Descriptor) -> Result<(), CacheError> {
-        let path = self.blob(&blob.digest);
-        make_way(self.volume(), &path, Some(blob.size))?;
-        staged.publish(&path).map_err(failed("create", &path))?;
+        self.blobs().adopt(path, blob)?;
         self.put().insert(blob.digest);
         Ok(())
     }
@@ -188,7 +155,8 @@ impl CacheWriter {
                 actual,
             });
         }
-        let is_missing = |layer: &&Descriptor| !is_whole(&self.blob(&layer.digest), layer.size);
+        let blobs = self.blobs();
+        let is_missing = |layer: &&Descriptor| !blobs.vouch(layer);
         if let Some(layer) = manifest.layers.iter().find(is_missing) {
             return Err(CacheError::Incomplete {
                 manifest: self.digest,
@@ -207,12 +175,8 @@ impl CacheWriter {
         })
     }
 
-    /// Stores a manifest or config; a damaged one of the right length is not believed just because it is there.
     fn put_document(&self, bytes: &[u8], blob: &Descriptor) -> Result<(), CacheError> {
-        let path = self.blob(&blob.digest);
-        if fs::read(&path).is_ok_and(|there| there != bytes) {
-            set_aside(self.volume(), &path)?;
-        }
+        self.blobs().expect_document(bytes, &blob.digest)?;
         self.put_blob_from(bytes, blob)
     }
 
@@ -241,8 +205,11 @@ impl CacheWriter {
         self.cache.volume()
     }
 
-    fn blob(&self, digest: &Digest) -> PathBuf {
-        self.volume().blobs().join(digest.hex())
+    fn blobs(&self) -> Blobs<'_> {
+        Blobs {
+            volume: self.volume(),
+            staging: self.staging_dir(),
+        }
     }
 
     fn put(&self) -> std::sync::MutexGuard<'_, BTreeSet<Digest>> {
@@ -263,10 +230,6 @@ impl Drop for CacheWriter {
             tracing::debug!(path = %staging.display(), %error, "left unfinished files behind");
         }
     }
-}
-
-fn is_whole(path: &Path, size: u64) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == size)
 }
 
 /// The values written here have string keys only, so writing to memory cannot fail.

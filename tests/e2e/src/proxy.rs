@@ -19,6 +19,8 @@ pub enum Fault {
     Html,
     /// Status 200 and JSON that is no manifest.
     OtherJson,
+    /// The answer comes after half a minute: longer than any test waits for.
+    Stall,
     /// Status 503 for the first two matching requests, then the truth.
     Transient,
 }
@@ -73,6 +75,20 @@ impl Proxy {
         format!("{}/{name}", self.host())
     }
 
+    /// Waits until a request of this method with this text in its path has come.
+    ///
+    /// # Panics
+    /// When none comes within half a minute.
+    pub fn wait_for(&self, method: &str, part: &str) {
+        for _ in 0..3000 {
+            if self.seen(method).iter().any(|path| path.contains(part)) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("no {method} of {part} came");
+    }
+
     /// Paths of all requests of a method since the last call of [`Proxy::forget`].
     pub fn seen(&self, method: &str) -> Vec<String> {
         let seen = self.seen.lock().expect("notes are only pushed to");
@@ -125,6 +141,10 @@ fn spoil(fault: Fault, mut truth: Response, failures: &Mutex<u32>) -> Response {
             "<!DOCTYPE html><html><body>Please log in</body></html>",
         ),
         Fault::OtherJson => Response::new(200, "application/json", r#"{"hello":"world"}"#),
+        Fault::Stall => {
+            std::thread::sleep(std::time::Duration::from_secs(30));
+            truth
+        }
         Fault::Transient => {
             let mut failures = failures.lock().expect("a counter");
             *failures += 1;

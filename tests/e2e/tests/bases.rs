@@ -173,6 +173,56 @@ fn a_local_oci_layout() {
         .failed(1, &[other.to_str().unwrap(), "Dockerfile:1"]);
 }
 
+// conformance: I25
+#[test]
+fn a_damaged_blob_of_a_layout_is_not_passed_on() {
+    kiln_only!();
+    let case = Case::new();
+    // Not compressible, so that the layer is the largest blob.
+    let data: Vec<u8> = (0..20_000_u32)
+        .map(|n| (n.wrapping_mul(n) >> 7) as u8)
+        .collect();
+    let tar = TarTree::new().file("data", 0o644, data);
+    let dir = case.path("layout");
+    ImageSpec::of(tar).write_layout(&dir, "tagged");
+    let blobs = dir.join("blobs/sha256");
+    let largest = fs::read_dir(&blobs)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .max_by_key(|entry| entry.metadata().unwrap().len())
+        .unwrap();
+    let mut bytes = fs::read(largest.path()).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(largest.path(), bytes).unwrap();
+    let out = case.path("out");
+    let context = case
+        .context()
+        .dockerfile(format!("FROM oci-layout://{}\nENV A=b\n", dir.display()));
+    let build = case.build(&context).no_push().arg("--oci-layout-path");
+    let name = largest.file_name().into_string().unwrap();
+    build.arg(&out).run().failed(1, &[&name, "damaged"]);
+    assert!(!out.join("index.json").exists(), "there is partial output");
+}
+
+// conformance: F25 G46
+#[test]
+fn docker_format_is_refused_where_it_cannot_be() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Zstd);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nRUN false\n"));
+    let docker = case.build(&context).arg("--image-format=docker");
+    docker.run().failed(1, &[&base, "zstd"]);
+    let tar = case.path("image.tar");
+    let archive = case.build(&context).no_push().arg("--tar-path").arg(&tar);
+    archive.run().failed(1, &[&base, "zstd"]);
+    let annotated = docker.arg("--annotation=a=b");
+    annotated.run().failed(1, &["annotations"]);
+}
+
 // conformance: G37
 #[test]
 fn the_same_layer_twice() {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use kiln_e2e::{Base, Case, Leaks, kiln_only, needs_root};
+use kiln_e2e::{Base, Case, Fault, HttpServer, Leaks, Proxy, Response, kiln_only, needs_root};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 
@@ -29,7 +29,7 @@ fn interrupted(signal: Signal, command: &str) {
     running.signal(signal);
     let outcome = running.wait();
     leaks.check_after(&outcome.log);
-    outcome.failed(1, &[]);
+    outcome.failed(1, &["Dockerfile:3", "interrupted"]);
     assert!(
         !tar.exists() && !layout.join("index.json").exists(),
         "there is partial output"
@@ -69,6 +69,90 @@ fn sigterm_in_a_run_that_ignores_it() {
         Signal::SIGTERM,
         "trap '' TERM INT; while true; do sleep 1; done; echo ID",
     );
+}
+
+/// The network may keep a build waiting for long; a signal does not wait with it.
+// conformance: D8
+#[test]
+fn sigterm_while_a_server_does_not_answer() {
+    kiln_only!();
+    let table = [
+        ("GET", "/manifests/", "base", "asking the registries"),
+        ("PUT", "/manifests/", "push", "handing out the image"),
+    ];
+    for (method, path, at, during) in table {
+        let case = Case::new();
+        let base = case.base(Base::Busybox);
+        let host = case.registry().host().to_owned();
+        let proxy = Proxy::with_faults(&host, &[(method, path, Fault::Stall)]);
+        let pull = if at == "push" { &host } else { proxy.host() };
+        let push = if at == "push" { proxy.host() } else { &host };
+        let name = base.strip_prefix(&format!("{host}/")).unwrap();
+        let context = case
+            .context()
+            .dockerfile(format!("FROM {pull}/{name}\nCOPY Dockerfile /\n"));
+        let digest = case.path("digest");
+        let build = case
+            .build(&context)
+            .destination(format!("{push}/kiln-e2e/stalled-{at}"))
+            .arg("--digest-file")
+            .arg(&digest);
+        let leaks = Leaks::before(&case);
+        let mut running = build.start();
+        proxy.wait_for(method, path);
+        running.signal(Signal::SIGTERM);
+        let outcome = running.wait();
+        leaks.check_after(&outcome.log);
+        outcome.failed(1, &["interrupted", during]);
+        assert!(
+            !digest.exists(),
+            "{at}: an interrupted build says that it is done"
+        );
+    }
+}
+
+// conformance: D8
+#[test]
+fn sigterm_while_add_waits_for_a_server() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let (asked, ask) = std::sync::mpsc::channel();
+    let server = HttpServer::start(move |_| {
+        asked.send(()).expect("the test waits for it");
+        std::thread::sleep(std::time::Duration::from_secs(30));
+        Response::new(200, "text/plain", "late")
+    });
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nADD {} /\n", server.url("/file")));
+    let build = case.build(&context);
+    let leaks = Leaks::before(&case);
+    let mut running = build.start();
+    ask.recv().expect("the server is asked");
+    running.signal(Signal::SIGTERM);
+    let outcome = running.wait();
+    leaks.check_after(&outcome.log);
+    outcome.failed(1, &["interrupted", "Dockerfile:2"]);
+}
+
+/// A signal that comes before anything has begun leaves nothing either.
+#[test]
+fn sigterm_right_after_the_start() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY Dockerfile /\n"));
+    for delay in [0, 2, 5, 10, 20] {
+        let leaks = Leaks::before(&case);
+        let mut running = case.build(&context).start();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        running.signal(Signal::SIGTERM);
+        let outcome = running.wait();
+        leaks.check_after(&outcome.log);
+    }
 }
 
 /// A filesystem of a few megabytes, unmounted when dropped.

@@ -39,6 +39,7 @@ pub(crate) async fn push(
     blobs: &Blobs,
     image: &BuiltImage,
     destinations: &[Reference],
+    cached: &[Repository],
     events: &Arc<dyn EventSink>,
 ) -> Result<(), BuildError> {
     let repositories: BTreeSet<Repository> = destinations.iter().map(Reference::repo).collect();
@@ -46,7 +47,7 @@ pub(crate) async fn push(
         let tags = destinations
             .iter()
             .filter(move |destination| destination.repo() == *repository);
-        push_repository(client, blobs, image, repository, tags, events)
+        push_repository(client, blobs, image, repository, tags, cached, events)
     });
     let mut failures = Vec::new();
     for outcome in join_all(pushes).await {
@@ -70,6 +71,7 @@ async fn push_repository(
     image: &BuiltImage,
     repository: &Repository,
     tags: impl Iterator<Item = &Reference> + Clone,
+    cached: &[Repository],
     events: &Arc<dyn EventSink>,
 ) -> Result<(), BuildError> {
     let Some(any) = tags.clone().next() else {
@@ -86,7 +88,7 @@ async fn push_repository(
         .iter()
         .filter(|layer| seen.insert(layer.descriptor.digest))
         .filter(|layer| !layer.descriptor.media_type.is_foreign())
-        .map(|layer| push_layer(client, blobs, repository, layer, any));
+        .map(|layer| push_layer(client, blobs, repository, layer, cached, any));
     let config = async {
         let bytes = BlobSource::Bytes(Bytes::copy_from_slice(&image.config_bytes));
         client
@@ -113,36 +115,45 @@ async fn push_repository(
     Ok(())
 }
 
-/// Has the registry take a layer: a base's layer without fetching it, if it is there or can be mounted.
+/// Has the registry take a layer: a base's layer without fetching it, if it is there or can be mounted. `cached` are
+/// repositories that our own layers were stored in.
 async fn push_layer(
     client: &Client,
     blobs: &Blobs,
     repository: &Repository,
     layer: &ImageLayer,
+    cached: &[Repository],
     reference: &Reference,
 ) -> Result<(), BuildError> {
     let failed = |source| BuildError::Push {
         reference: reference.clone(),
         source: Arc::new(source),
     };
-    let mount_from: Vec<Repository> = match &layer.bytes {
-        LayerBytes::Base(origin) => origin.repository().cloned().into_iter().collect(),
-        LayerBytes::Packed(_) => Vec::new(),
-    };
-    if matches!(layer.bytes, LayerBytes::Base(_)) {
-        let there = client
-            .claim_blob(repository, &layer.descriptor, &mount_from)
-            .await
-            .map_err(failed)?;
-        if there.is_some() {
-            return Ok(());
+    match &layer.bytes {
+        LayerBytes::Base(origin) => {
+            let mount_from: Vec<Repository> = origin.repository().cloned().into_iter().collect();
+            let claimed = client.claim_blob(repository, &layer.descriptor, &mount_from);
+            if claimed.await.map_err(failed)?.is_some() {
+                return Ok(());
+            }
         }
+        LayerBytes::Packed(_, Some(early)) => {
+            if early.complete(client, repository, &layer.descriptor).await {
+                return Ok(());
+            }
+        }
+        LayerBytes::Packed(_, None) => {}
     }
     let path = layer_file(blobs, layer)
         .await
         .map_err(|error| BuildError::Output(error.into()))?;
     client
-        .push_blob(repository, &layer.descriptor, BlobSource::File(path), &[])
+        .push_blob(
+            repository,
+            &layer.descriptor,
+            BlobSource::File(path),
+            cached,
+        )
         .await
         .map_err(failed)?;
     Ok(())

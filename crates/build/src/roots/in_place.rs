@@ -19,6 +19,16 @@ pub(super) struct Floor {
     free: Condvar,
 }
 
+impl Floor {
+    /// `used` says that `/` is not as it was found.
+    pub(super) fn new(used: bool) -> Floor {
+        Floor {
+            state: Mutex::new(FloorState { taken: false, used }),
+            free: Condvar::new(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct FloorState {
     taken: bool,

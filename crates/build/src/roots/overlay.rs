@@ -61,11 +61,11 @@ impl OverlayRoot {
             self.lowers.push(Lower { path, dir });
         }
         for (number, layer) in layers.iter().enumerate().skip(self.applied) {
-            // Such a layer has no whiteouts: it comes from COPY, ADD or WORKDIR, and its own parents
-            // come with it, so it can be unpacked on nothing.
+            // From COPY, ADD or WORKDIR, or from the cache: its own parents come with it, so it can be
+            // unpacked on nothing.
             let path = self.roots.fresh_dir("layer")?;
             let root = Root::open(&path)?;
-            self.roots.unpack(layer, &root, &|_| false)?;
+            self.roots.unpack_apart(layer, &root)?;
             self.push(path, Arc::new(root), number);
         }
         Ok(())

@@ -9,6 +9,14 @@ use crate::copy::CopySource;
 
 impl Stepper<'_> {
     pub(super) fn add(&mut self, add: &Add) -> Result<(), StepError> {
+        let transfer = self.add_words(add, true)?;
+        let view = self.shop.context_view()?;
+        self.transfer(&view, &transfer)
+    }
+
+    /// The words of an ADD, expanded; `fetch` says whether the content of URLs is wanted where a checksum already
+    /// says what it is.
+    pub(super) fn add_words(&self, add: &Add, fetch: bool) -> Result<Transfer, StepError> {
         let mut transfer = Transfer {
             name: "ADD",
             destination: self.expand(&add.destination)?,
@@ -28,13 +36,19 @@ impl Stepper<'_> {
                 Source::Path(path) => {
                     let path = self.expand(path)?;
                     transfer.shown.push(path.clone());
-                    let source = self.add_source(path, checksum)?;
+                    let known = checksum.filter(|_| !fetch && is_url(&path));
+                    let source = match known {
+                        Some(checksum) => CopySource::Inline {
+                            name: b"checksum".to_vec(),
+                            content: checksum.to_string().into_bytes(),
+                        },
+                        None => self.add_source(path, checksum)?,
+                    };
                     transfer.sources.push(source);
                 }
             }
         }
-        let view = self.shop.context_view()?;
-        self.transfer(&view, &transfer)
+        Ok(transfer)
     }
 
     fn add_source(&self, path: String, checksum: Option<Digest>) -> Result<CopySource, StepError> {

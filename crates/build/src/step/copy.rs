@@ -30,12 +30,32 @@ pub(super) struct Transfer {
     pub(super) unpack_fetched: bool,
 }
 
+impl Transfer {
+    /// The text of the history entry (F20).
+    pub(super) fn history(&self) -> String {
+        history::copy(
+            self.name,
+            self.parents,
+            self.chown.as_deref(),
+            self.chmod.as_deref(),
+            &self.shown,
+            &self.destination,
+        )
+    }
+}
+
 impl Stepper<'_> {
     pub(super) fn copy(&mut self, copy: &Copy) -> Result<(), StepError> {
         let view = match &copy.from {
             None => self.shop.context_view()?,
             Some(from) => self.view_of(from)?,
         };
+        let transfer = self.copy_words(copy)?;
+        self.transfer(&view, &transfer)
+    }
+
+    /// The words of a COPY, expanded.
+    pub(super) fn copy_words(&self, copy: &Copy) -> Result<Transfer, StepError> {
         let mut transfer = Transfer {
             name: "COPY",
             destination: self.expand(&copy.destination)?,
@@ -64,7 +84,7 @@ impl Stepper<'_> {
                 Source::Heredoc(heredoc) => self.inline(heredoc, &mut transfer)?,
             }
         }
-        self.transfer(&view, &transfer)
+        Ok(transfer)
     }
 
     /// The files that `--from` names.
@@ -136,14 +156,7 @@ impl Stepper<'_> {
             spool: &self.shop.spool,
         };
         let items = plan(&request, &tree)?;
-        let text = history::copy(
-            transfer.name,
-            transfer.parents,
-            transfer.chown.as_deref(),
-            transfer.chmod.as_deref(),
-            &transfer.shown,
-            &transfer.destination,
-        );
+        let text = transfer.history();
         let layer = if items.is_empty() {
             None
         } else if view.is_stable() {

@@ -35,15 +35,7 @@ impl Mounts {
     pub(super) fn prepare(step: &mut Stepper<'_>, run: &Run) -> Result<Mounts, StepError> {
         let mut mounts = Mounts::default();
         for raw in &run.mounts {
-            let parsed = {
-                let expander = &step.shop.plan.expander;
-                let scope = &step.state.scope;
-                Mount::parse(raw, &mut |word| Ok(expander.word(word, scope)?.text))
-            };
-            let mount = parsed.map_err(|source| StepError::Mount {
-                mount: raw.clone(),
-                source,
-            })?;
+            let mount = step.parsed_mount(raw)?;
             match mount.kind {
                 MountType::Bind => mounts.bind(step, &mount)?,
                 MountType::Cache => mounts.cache(step, &mount)?,
@@ -182,6 +174,18 @@ impl Mounts {
             discard_writes: false,
         });
         Ok(())
+    }
+}
+
+impl Stepper<'_> {
+    /// A `--mount` with its words expanded.
+    pub(super) fn parsed_mount(&self, raw: &str) -> Result<Mount, StepError> {
+        let (expander, scope) = (&self.shop.plan.expander, &self.state.scope);
+        let parsed = Mount::parse(raw, &mut |word| Ok(expander.word(word, scope)?.text));
+        parsed.map_err(|source| StepError::Mount {
+            mount: raw.to_owned(),
+            source,
+        })
     }
 }
 

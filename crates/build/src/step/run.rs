@@ -43,9 +43,8 @@ impl Stepper<'_> {
     pub(super) fn run(&mut self, run: &Run) -> Result<(), StepError> {
         let network = network(run)?;
         let mut mounts = Mounts::prepare(self, run)?;
-        let (argv, line) = self.command(run, &mut mounts)?;
-        let shell = self.state.shell();
-        let text = history::run(self.state.scope.args_in_effect(), &shell, &line);
+        let argv = self.command(run, &mut mounts)?;
+        let text = self.run_history(run);
         let config = &self.state.config.config;
         let mut env = self.state.scope.run_env(&config.env, self.build_args());
         // A secret's variable overrides everything of its name (D2, D34).
@@ -151,27 +150,42 @@ impl Stepper<'_> {
         Ok(changes)
     }
 
-    /// The argument list, and the command as history shows it (D1, D21-D23).
-    fn command(
-        &mut self,
-        run: &Run,
-        mounts: &mut Mounts,
-    ) -> Result<(Vec<String>, CommandLine), StepError> {
+    /// The text of the history entry (F19).
+    pub(super) fn run_history(&self, run: &Run) -> String {
+        let line = match (&run.command, run.script()) {
+            (CommandLine::Exec(_), _) => run.command.clone(),
+            (_, Some(script)) if is_executable(&script.content) => {
+                CommandLine::Shell(format!("<<{}", script.name))
+            }
+            (_, Some(script)) => CommandLine::Shell(script.content.clone()),
+            (_, None) => CommandLine::Shell(run.shell_text()),
+        };
+        history::run(
+            self.state.scope.args_in_effect(),
+            &self.state.shell(),
+            &line,
+        )
+    }
+
+    /// The argument list (D1, D21-D23).
+    fn command(&mut self, run: &Run, mounts: &mut Mounts) -> Result<Vec<String>, StepError> {
         if let CommandLine::Exec(words) = &run.command {
-            return Ok((words.clone(), run.command.clone()));
+            return Ok(words.clone());
         }
         let text = match run.script() {
-            Some(script) if script.content.starts_with("#!") => {
-                let line = CommandLine::Shell(format!("<<{}", script.name));
-                let path = self.script_file(&script.name, &script.content, mounts)?;
-                return Ok((vec![path], line));
+            Some(script) if is_executable(&script.content) => {
+                return Ok(vec![self.script_file(
+                    &script.name,
+                    &script.content,
+                    mounts,
+                )?]);
             }
             Some(script) => script.content.clone(),
             None => run.shell_text(),
         };
         let mut argv = self.state.shell();
-        argv.push(text.clone());
-        Ok((argv, CommandLine::Shell(text)))
+        argv.push(text);
+        Ok(argv)
     }
 
     /// Puts a script where the command can see it and no layer does.
@@ -195,6 +209,11 @@ impl Stepper<'_> {
         });
         Ok(target)
     }
+}
+
+/// A script with an interpreter of its own (D22).
+fn is_executable(script: &str) -> bool {
+    script.starts_with("#!")
 }
 
 /// Fills in what depends on the root: who the user is there (D11), and the files supplied (D17).

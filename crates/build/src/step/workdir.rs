@@ -9,22 +9,30 @@ use crate::node::entry_of;
 
 impl Stepper<'_> {
     pub(super) fn set_workdir(&mut self, path: &str) -> Result<(), StepError> {
-        let path = self.expand(path)?;
-        if path.is_empty() {
+        let Some(path) = self.joined_workdir(path)? else {
             return Ok(());
-        }
-        let joined = if path.starts_with('/') {
-            path
-        } else {
-            // Only what is joined gets cleaned; an absolute path stays as it is written (F6).
-            let base = self.state.workdir();
-            let joined = format!("{base}/{path}");
-            format!("/{}", ImagePath::from_bytes_cleaned(joined.as_bytes()))
         };
-        let layer = self.workdir_layer(&joined)?;
-        self.state.config.config.working_dir.clone_from(&joined);
-        self.record(format!("WORKDIR {joined}"), layer);
+        let layer = self.workdir_layer(&path)?;
+        self.enter_workdir(path, layer);
         Ok(())
+    }
+
+    /// The directory that WORKDIR names; `None` when it is empty after expansion (F6).
+    pub(super) fn joined_workdir(&self, path: &str) -> Result<Option<String>, StepError> {
+        let path = self.expand(path)?;
+        if path.is_empty() || path.starts_with('/') {
+            return Ok(Some(path).filter(|path| !path.is_empty()));
+        }
+        // Only what is joined gets cleaned; an absolute path stays as it is written (F6).
+        let joined = format!("{}/{path}", self.state.workdir());
+        let cleaned = ImagePath::from_bytes_cleaned(joined.as_bytes());
+        Ok(Some(format!("/{cleaned}")))
+    }
+
+    pub(super) fn enter_workdir(&mut self, path: String, layer: Option<crate::layers::Layer>) {
+        let text = format!("WORKDIR {path}");
+        self.state.config.config.working_dir = path;
+        self.record(text, layer);
     }
 
     /// The layer that makes the directory, every missing parent too, owned by the current user (F7).

@@ -1,18 +1,16 @@
 //! One entry after the other onto the disk.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, Gid, Mode, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Mode, XattrFlags};
 use rustix::io::Errno;
 
 use super::{ExtractOptions, OpaqueXattr, Owners, SkipReason, Skipped, Whiteouts};
-use crate::root::{
-    create_at, make_node, name_of, set_metadata_at, set_times_at, set_xattrs, stat_at, times,
-};
-use crate::{Entry, EntryKind, FileType, ImagePath, LayerError, NewDirectory, Parent, Root};
+use crate::root::{create_at, make_node, name_of, set_metadata, set_metadata_at, stat_at};
+use crate::{Entry, EntryKind, FileType, ImagePath, LayerError, NewDirectory, Parent, Root, Stat};
 
 /// The state of one unpacking.
 pub(super) struct Unpacker<'a> {
@@ -23,9 +21,9 @@ pub(super) struct Unpacker<'a> {
     /// Names of attributes that were reported as lost.
     lost: HashSet<String>,
     /// Real paths that this layer brought: its own whiteouts leave them alone (G32).
-    brought: HashSet<ImagePath>,
-    /// Directories with their real paths; what they look like is set when their content is there (G30).
-    directories: Vec<(ImagePath, Entry)>,
+    brought: BTreeSet<ImagePath>,
+    /// Directories by their real paths; what they look like is set when their content is there (G30).
+    directories: BTreeMap<ImagePath, Entry>,
     /// The directory of the last entry, by the path that the layer has for it.
     last: Option<(Vec<u8>, Parent)>,
     buffer: Vec<u8>,
@@ -51,8 +49,8 @@ impl<'a> Unpacker<'a> {
             skipped: Vec::new(),
             unresolved_links: Vec::new(),
             lost: HashSet::new(),
-            brought: HashSet::new(),
-            directories: Vec::new(),
+            brought: BTreeSet::new(),
+            directories: BTreeMap::new(),
             last: None,
             buffer: vec![0; 256 * 1024],
         }
@@ -63,16 +61,18 @@ impl<'a> Unpacker<'a> {
         entry: &Entry,
         content: &mut dyn Read,
     ) -> Result<(), LayerError> {
-        if entry.path.is_root() {
-            if self.options.root_entry && matches!(entry.kind, EntryKind::Directory) {
-                self.directories.push((ImagePath::root(), entry.clone()));
+        let done = match &entry.kind {
+            EntryKind::Whiteout => self.whiteout(&entry.path),
+            EntryKind::OpaqueMarker => self.opaque(&entry.path),
+            _ if entry.path.is_root() => {
+                if self.options.root_entry && entry.kind == EntryKind::Directory {
+                    self.directories.insert(ImagePath::root(), entry.clone());
+                }
+                Ok(())
             }
-            if matches!(entry.kind, EntryKind::OpaqueMarker) {
-                return self.opaque(&ImagePath::root());
-            }
-            return Ok(());
-        }
-        match self.place(entry, content) {
+            _ => self.place(entry, content),
+        };
+        match done {
             Ok(()) => Ok(()),
             Err(Refusal::Skip(reason)) => {
                 self.skip(&entry.path, reason);
@@ -109,68 +109,95 @@ impl<'a> Unpacker<'a> {
     }
 
     /// The directory that an entry goes into, made if it is missing.
-    fn parent(&mut self, path: &ImagePath) -> Result<Parent, LayerError> {
+    fn parent(&mut self, path: &ImagePath) -> Result<Parent, Refusal> {
         let above = path.parent_bytes().unwrap_or_default();
+        let name = path.file_name().unwrap_or_default();
         if let Some((known, parent)) = &self.last
             && known == above
         {
-            let name = path.file_name().unwrap_or_default().to_vec();
+            let name = name.to_vec();
             return Ok(Parent {
                 name,
                 ..parent.clone()
             });
         }
-        let dir = ImagePath::from_clean(above);
-        if self.root.stat(path)?.is_none() {
-            self.make_parents(&dir)?;
-        }
-        let parent = self.root.open_parent(path)?;
+        let parent = match self.root.find_parent(path) {
+            Ok(Some(parent)) => parent,
+            // Missing, or only found if `..` takes back what is missing.
+            Ok(None) => {
+                let dir = self.make_directory(&ImagePath::from_clean(above), path)?;
+                self.root.open_parent(&dir.join(name))?
+            }
+            Err(error) => return Err(on_the_way(error, path).into()),
+        };
         self.last = Some((above.to_vec(), parent.clone()));
         Ok(parent)
     }
 
-    /// Parents that the layer does not bring: root's, 0755, unless the caller knows better (G30).
-    fn make_parents(&mut self, dir: &ImagePath) -> Result<(), LayerError> {
-        let made = self.root.create_dir_all(dir, &NewDirectory::default())?;
-        for path in made {
-            let known = self.options.implied_parent.and_then(|parent| parent(&path));
-            if let Some(entry) = known {
-                self.directories.push((path, entry));
+    /// A directory that the layer does not bring but needs for `wanted`: root's, 0755, unless the caller knows better
+    /// (G30). Gives its real path.
+    fn make_directory(
+        &mut self,
+        dir: &ImagePath,
+        wanted: &ImagePath,
+    ) -> Result<ImagePath, Refusal> {
+        let found = self.root.resolve(dir.as_bytes(), true);
+        let found = found.map_err(|error| on_the_way(error, wanted))?;
+        if found.missing_paths().any(|path| self.protects(&path)) {
+            return Err(Refusal::Skip(SkipReason::Protected));
+        }
+        // Said on its own, since a directory with a group of its own gives that to what is made in it.
+        let keep = self.options.owners == Owners::Keep;
+        let new = NewDirectory {
+            owner: keep.then_some((0, 0)),
+            ..NewDirectory::default()
+        };
+        let made = self.root.create_dir_all(&found.path, &new);
+        for path in made.map_err(|error| on_the_way(error, wanted))? {
+            if let Some(entry) = self.implied(&path) {
+                self.looks(&path, entry);
             }
         }
-        Ok(())
+        Ok(found.path)
+    }
+
+    fn implied(&self, path: &ImagePath) -> Option<Entry> {
+        self.options.implied_parent.and_then(|parent| parent(path))
+    }
+
+    /// Says what a directory is to look like in the end.
+    fn looks(&mut self, real: &ImagePath, entry: Entry) {
+        let path = real.clone();
+        self.directories
+            .insert(path.clone(), Entry { path, ..entry });
     }
 
     fn place(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), Refusal> {
-        if matches!(entry.kind, EntryKind::Whiteout) {
-            return self.whiteout(&entry.path);
-        }
         let parent = self.parent(&entry.path)?;
         let real = parent.path.join(&parent.name);
         if self.protects(&real) {
             return Err(Refusal::Skip(SkipReason::Protected));
         }
-        if matches!(entry.kind, EntryKind::OpaqueMarker) {
-            return Ok(self.opaque(&real)?);
-        }
-        let link = match &entry.kind {
+        let source = match &entry.kind {
             EntryKind::Hardlink { target } => match self.link_source(entry, target, &real)? {
                 Some(source) => Some(source),
                 None => return Ok(()),
             },
             _ => None,
         };
-        self.make_room(entry, &parent, &real)?;
-        let done = match &entry.kind {
-            EntryKind::File { size } => self.file(entry, *size, &parent, content),
-            EntryKind::Directory => self.directory(entry, &parent, &real),
-            EntryKind::Symlink { target } => self.symlink(entry, target, &parent),
-            _ => match link {
-                Some(source) => self.hard_link(&source, &parent),
-                None => self.device(entry, &parent),
+        let hidden = self.make_room(entry, &parent, &real)?;
+        match &entry.kind {
+            EntryKind::File { size } => self.file(entry, *size, &parent, content)?,
+            EntryKind::Directory => self.directory(entry, &parent, &real)?,
+            EntryKind::Symlink { target } => self.symlink(entry, target, &parent)?,
+            _ => match source {
+                Some(source) => self.hard_link(&source, &parent)?,
+                None => self.device(entry, &parent)?,
             },
-        };
-        done?;
+        }
+        if hidden && entry.kind == EntryKind::Directory {
+            self.mark_opaque(&real)?;
+        }
         self.brought.insert(real);
         Ok(())
     }
@@ -188,34 +215,47 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    /// Removes what stands where the entry goes, unless both are directories (G29).
+    /// Removes what stands where the entry goes, unless both are directories (G29). Says whether that was a whiteout
+    /// of this layer in the form of overlayfs.
     fn make_room(
         &mut self,
         entry: &Entry,
         parent: &Parent,
         real: &ImagePath,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let stat =
             stat_at(parent.dir.as_fd(), &parent.name).map_err(self.failed("read", &entry.path))?;
-        let Some(stat) = stat else { return Ok(()) };
-        if stat.file_type != FileType::Directory {
-            // Something other than a directory at this name may have been a way into one.
-            self.last = None;
-            return rustix::fs::unlinkat(&parent.dir, name_of(&parent.name), AtFlags::empty())
-                .map_err(self.failed("replace", &entry.path));
+        let Some(stat) = stat else { return Ok(false) };
+        let is_dir = stat.file_type == FileType::Directory;
+        if is_dir && entry.kind == EntryKind::Directory {
+            return Ok(false);
         }
-        if matches!(entry.kind, EntryKind::Directory) {
-            return Ok(());
-        }
+        // What goes away may have been a way into a directory.
         self.last = None;
-        let gone = match self.root.remove_tree(real, &|path| self.protects(path)) {
-            Err(error) => return Err(busy(error)),
-            Ok(gone) => gone,
-        };
-        if gone {
-            Ok(())
+        if !is_dir {
+            rustix::fs::unlinkat(&parent.dir, name_of(&parent.name), AtFlags::empty())
+                .map_err(self.failed("replace", &entry.path))?;
+            return Ok(is_whiteout(&stat, self.options.whiteouts));
+        }
+        self.forget(real);
+        let gone = self.root.remove_tree(real, &|path| self.protects(path));
+        if gone.map_err(busy)? {
+            Ok(false)
         } else {
             Err(Refusal::Skip(SkipReason::Protected))
+        }
+    }
+
+    /// What this layer had at `real` and below is replaced: a later whiteout or look must not find it.
+    fn forget(&mut self, real: &ImagePath) {
+        let brought: Vec<ImagePath> = self.brought_from(real).cloned().collect();
+        for path in brought {
+            self.brought.remove(&path);
+        }
+        let looks = self.directories.range(real.clone()..).map(|(path, _)| path);
+        let looks = looks.take_while(|path| path.starts_with(real));
+        for path in looks.cloned().collect::<Vec<_>>() {
+            self.directories.remove(&path);
         }
     }
 
@@ -227,19 +267,12 @@ impl<'a> Unpacker<'a> {
         content: &mut dyn Read,
     ) -> Result<(), Refusal> {
         let failed = self.failed("create", &entry.path);
-        let mut file = create_at(parent.dir.as_fd(), &parent.name).map_err(&failed)?;
+        let mut file = create_at(parent.dir.as_fd(), &parent.name).map_err(failed)?;
         self.copy(entry, size, content, &mut file)?;
-        if self.options.owners == Owners::Keep {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            rustix::fs::fchown(&file, Some(uid), Some(gid))
-                .map_err(self.failed("set owner of", &entry.path))?;
-        }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(&failed)?;
-        if !entry.xattrs.is_empty() {
-            let lost = set_xattrs(file.as_fd(), entry);
-            self.report_lost(lost);
-        }
-        rustix::fs::futimens(&file, &times(entry.mtime)).map_err(&failed)
+        let lost = set_metadata(file.as_fd(), entry, self.options.owners)
+            .map_err(self.failed("set attributes of", &entry.path))?;
+        self.report_lost(lost);
+        Ok(())
     }
 
     fn copy(
@@ -288,14 +321,13 @@ impl<'a> Unpacker<'a> {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(self.failed("create directory", &entry.path)(error)),
         }
-        self.directories.push((real.clone(), entry.clone()));
+        self.looks(real, entry.clone());
         Ok(())
     }
 
     fn symlink(&mut self, entry: &Entry, target: &[u8], parent: &Parent) -> Result<(), Refusal> {
-        let failed = self.failed("create symlink", &entry.path);
         rustix::fs::symlinkat(name_of(target), &parent.dir, name_of(&parent.name))
-            .map_err(&failed)?;
+            .map_err(self.failed("create symlink", &entry.path))?;
         self.attributes(entry, parent)
     }
 
@@ -316,13 +348,13 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    /// Owner, mode, attributes and time of something that is no regular file.
+    /// Owner, mode and time of something that is no regular file.
     fn attributes(&mut self, entry: &Entry, parent: &Parent) -> Result<(), Refusal> {
-        let failed = self.failed("set attributes of", &entry.path);
         let (dir, owners) = (parent.dir.as_fd(), self.options.owners);
-        let lost = set_metadata_at(dir, &parent.name, entry, owners).map_err(&failed)?;
+        let lost = set_metadata_at(dir, &parent.name, entry, owners)
+            .map_err(self.failed("set attributes of", &entry.path))?;
         self.report_lost(lost);
-        set_times_at(dir, &parent.name, entry.mtime).map_err(&failed)
+        Ok(())
     }
 
     /// Where the file is that a hard link shares (G31); `None` when there is nothing to do.
@@ -332,8 +364,11 @@ impl<'a> Unpacker<'a> {
         target: &ImagePath,
         real: &ImagePath,
     ) -> Result<Option<Parent>, LayerError> {
-        let found = self.root.stat(target)?;
-        let Some(found) = found else {
+        let source = self.root.existing(target, false)?;
+        // What goes away to make room for the link is no target.
+        let source = source.filter(|source| source == real || !source.starts_with(real));
+        let stat = source.as_ref().map(|source| self.root.stat(source));
+        let Some((source, found)) = source.zip(stat.transpose()?.flatten()) else {
             if matches!(self.options.whiteouts, Whiteouts::Overlay(_)) {
                 self.unresolved_links.push(entry.clone());
                 return Ok(None);
@@ -344,17 +379,15 @@ impl<'a> Unpacker<'a> {
             });
         };
         if found.file_type == FileType::Directory {
-            return Err(LayerError::UnsafeEntry {
-                entry: entry.path.to_string(),
-                reason: "a hard link to a directory",
-            });
+            return Err(LayerError::link_to_directory(&entry.path));
         }
         // Two names of one file already, as after unpacking a layer twice (G37).
         let same = self.root.stat(real)?;
         if same.is_some_and(|same| (same.dev, same.ino) == (found.dev, found.ino)) {
+            self.brought.insert(real.clone());
             return Ok(None);
         }
-        self.root.open_parent(target).map(Some)
+        self.root.open_parent(&source).map(Some)
     }
 
     fn hard_link(&self, source: &Parent, parent: &Parent) -> Result<(), Refusal> {
@@ -366,66 +399,102 @@ impl<'a> Unpacker<'a> {
     /// Deletes what lower layers have at `path`, or leaves the mark that overlayfs understands (G32).
     fn whiteout(&mut self, path: &ImagePath) -> Result<(), Refusal> {
         if let Whiteouts::Overlay(_) = self.options.whiteouts {
-            let parent = self.parent(path)?;
-            let there =
-                stat_at(parent.dir.as_fd(), &parent.name).map_err(self.failed("read", path))?;
-            if there.is_some() {
-                return Ok(());
-            }
-            return rustix::fs::mknodat(
-                &parent.dir,
-                name_of(&parent.name),
-                rustix::fs::FileType::CharacterDevice,
-                Mode::empty(),
-                rustix::fs::makedev(0, 0),
-            )
-            .map_err(self.failed("create whiteout", path));
+            return self.whiteout_node(path);
         }
-        if self.root.stat(path)?.is_none() {
-            return Ok(());
+        match self.root.existing(path, false)? {
+            Some(real) => self.delete_lower(&real),
+            None => Ok(()),
         }
-        let parent = self.root.open_parent(path)?;
-        let real = parent.path.join(&parent.name);
-        self.remove_lower(&real)
     }
 
-    fn remove_lower(&mut self, real: &ImagePath) -> Result<(), Refusal> {
-        if self.protects(real) {
+    fn whiteout_node(&mut self, path: &ImagePath) -> Result<(), Refusal> {
+        let parent = self.parent(path)?;
+        let real = parent.path.join(&parent.name);
+        if self.protects(&real) {
             return Err(Refusal::Skip(SkipReason::Protected));
         }
-        self.last = None;
-        // Directories of this layer go with what lower layers had in them, and are made again.
-        let ours: HashSet<&ImagePath> = self.directories.iter().map(|(path, _)| path).collect();
-        let keep = |path: &ImagePath| {
-            (self.brought.contains(path) && !ours.contains(path)) || self.protects(path)
+        let there = stat_at(parent.dir.as_fd(), &parent.name).map_err(self.failed("read", path))?;
+        match there.map(|there| there.file_type) {
+            // The layer's own; what lower ones have must not show through it.
+            Some(FileType::Directory) => self.mark_opaque(&real),
+            Some(_) => Ok(()),
+            None => {
+                let (dir, name) = (parent.dir.as_fd(), &parent.name);
+                make_node(dir, name, FileType::CharDevice, 0, WHITEOUT_DEVICE)
+                    .map_err(self.failed("create whiteout", path))
+            }
+        }
+    }
+
+    /// Empties a directory of lower content, or marks it for overlayfs (G32). The directory is not the last name in
+    /// the layer, the marker's own is, so a link to it is followed (G28).
+    fn opaque(&mut self, path: &ImagePath) -> Result<(), Refusal> {
+        if let Whiteouts::Overlay(_) = self.options.whiteouts {
+            let real = self.make_directory(path, path)?;
+            return self.mark_opaque(&real);
+        }
+        let Some(real) = self.root.existing(path, true)? else {
+            return Ok(());
         };
-        self.root.remove_tree(real, &keep).map_err(busy)?;
-        for path in ours.into_iter().filter(|path| path.starts_with(real)) {
-            self.root.create_dir_all(path, &NewDirectory::default())?;
+        if !self.root.is_directory(&real)? {
+            return Ok(());
+        }
+        for child in self.root.list_directory(&real)? {
+            let child = real.join(&child.name);
+            match self.delete_lower(&child) {
+                Err(Refusal::Skip(reason)) => self.skip(&child, reason),
+                done => done?,
+            }
         }
         Ok(())
     }
 
-    /// Empties a directory of lower content, or marks it for overlayfs (G32).
-    fn opaque(&mut self, real: &ImagePath) -> Result<(), LayerError> {
-        if let Whiteouts::Overlay(xattr) = self.options.whiteouts {
-            let name = match xattr {
-                OpaqueXattr::Trusted => "trusted.overlay.opaque",
-                OpaqueXattr::User => "user.overlay.opaque",
-            };
-            self.make_parents(real)?;
-            let dir = self.root.open_file(real, false)?;
-            return rustix::fs::fsetxattr(&dir, name, b"y", XattrFlags::empty())
-                .map_err(|error| LayerError::io("mark as opaque", self.root.host(real), error));
+    fn mark_opaque(&self, real: &ImagePath) -> Result<(), Refusal> {
+        let name = match self.options.whiteouts {
+            Whiteouts::Apply => return Ok(()),
+            Whiteouts::Overlay(OpaqueXattr::Trusted) => "trusted.overlay.opaque",
+            Whiteouts::Overlay(OpaqueXattr::User) => "user.overlay.opaque",
+        };
+        if self.protects(real) {
+            return Err(Refusal::Skip(SkipReason::Protected));
         }
-        if self.root.stat(real)?.is_none() {
+        let dir = self.root.open_file(real, false)?;
+        rustix::fs::fsetxattr(&dir, name, b"y", XattrFlags::empty())
+            .map_err(self.failed("mark as opaque", real))
+    }
+
+    /// What this layer brought at and below `real`.
+    fn brought_from<'b>(&'b self, real: &'b ImagePath) -> impl Iterator<Item = &'b ImagePath> {
+        let from = self.brought.range(real.clone()..);
+        from.take_while(move |path| path.starts_with(real))
+    }
+
+    /// Deletes what lower layers have at and below `real`.
+    fn delete_lower(&mut self, real: &ImagePath) -> Result<(), Refusal> {
+        if self.protects(real) {
+            return Err(Refusal::Skip(SkipReason::Protected));
+        }
+        self.last = None;
+        if self.brought_from(real).next().is_none() {
+            let gone = self.root.remove_tree(real, &|path| self.protects(path));
+            return gone.map(drop).map_err(busy);
+        }
+        if !self.root.is_directory(real)? {
             return Ok(());
         }
-        for child in self.root.read_dir(real)? {
-            match self.remove_lower(&real.join(&child.name)) {
-                Err(Refusal::Fail(error)) => return Err(error),
-                Err(Refusal::Skip(reason)) => self.skip(&real.join(&child.name), reason),
-                Ok(()) => {}
+        if !self.brought.contains(real) {
+            // It is there because of what this layer has in it, and for nothing else any more (G30).
+            let implied = self.implied(real);
+            self.looks(
+                real,
+                implied.unwrap_or_else(|| Entry::directory(real.clone())),
+            );
+        }
+        for child in self.root.list_directory(real)? {
+            match self.delete_lower(&real.join(&child.name)) {
+                // What cannot go stays, and the rest goes.
+                Err(Refusal::Skip(_)) => {}
+                done => done?,
             }
         }
         Ok(())
@@ -433,21 +502,7 @@ impl<'a> Unpacker<'a> {
 
     /// Gives directories their looks, inner ones first, so that no later change touches their times.
     pub(super) fn finish_directories(&mut self) -> Result<(), LayerError> {
-        let mut seen = HashSet::new();
-        let directories = std::mem::take(&mut self.directories);
-        for (real, entry) in directories.into_iter().rev() {
-            // The last entry of a name counts; it is met first.
-            if !seen.insert(real.clone()) {
-                continue;
-            }
-            let stat = self.root.stat(&real)?;
-            if !stat.is_some_and(|stat| stat.file_type == FileType::Directory) {
-                continue;
-            }
-            let entry = Entry {
-                path: real.clone(),
-                ..entry
-            };
+        for (real, entry) in std::mem::take(&mut self.directories).into_iter().rev() {
             match self.root.set_metadata(&entry, self.options.owners) {
                 Ok(lost) => self.report_lost(lost),
                 Err(error) => match busy(error) {
@@ -457,6 +512,25 @@ impl<'a> Unpacker<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// The device number of a whiteout of overlayfs.
+const WHITEOUT_DEVICE: (u32, u32) = (0, 0);
+
+fn is_whiteout(stat: &Stat, whiteouts: Whiteouts) -> bool {
+    matches!(whiteouts, Whiteouts::Overlay(_))
+        && stat.file_type == FileType::CharDevice
+        && (stat.major, stat.minor) == WHITEOUT_DEVICE
+}
+
+/// Names the entry in an error about the directories on the way to it.
+fn on_the_way(error: LayerError, entry: &ImagePath) -> LayerError {
+    let wanted = entry.clone();
+    match error {
+        LayerError::NotADirectory { path, .. } => LayerError::NotADirectory { path, wanted },
+        LayerError::SymlinkLoop { .. } => LayerError::SymlinkLoop { path: wanted },
+        other => other,
     }
 }
 

@@ -4,7 +4,6 @@
 //! path is wanted and not only the file, a walk goes component by component; it holds every directory open, so that
 //! `..` leads back to where it came from whatever happens meanwhile.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -14,13 +13,20 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{FileType, Parent, ResolvedPath, Root, name_of, stat_at};
+use crate::path::{LINK_LIMIT, parts};
 use crate::{ImagePath, LayerError};
-
-/// More symlinks on one path than the kernel follows.
-const LINK_LIMIT: usize = 40;
 
 /// Set once `openat2` was refused; the walk does everything then.
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
+
+/// What `..` does behind something that is no directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dots {
+    /// It leads nowhere, as for every process.
+    Kernel,
+    /// It takes back the component before it: this is about a place where something can be made.
+    Text,
+}
 
 /// Where a walk ended.
 pub(super) struct Walked {
@@ -48,7 +54,7 @@ pub(super) fn open(
     if let Some(opened) = open_in_kernel(root, path.as_bytes(), flags, ResolveFlags::empty()) {
         return opened.map_err(failed);
     }
-    let walked = walk(root, path.as_bytes(), follow_last)?;
+    let walked = walk(root, path.as_bytes(), follow_last, Dots::Kernel)?;
     if walked.resolved.missing > 0 {
         return Err(failed(Errno::NOENT));
     }
@@ -94,7 +100,7 @@ pub(super) fn parent(root: &Root, path: &ImagePath) -> Result<Option<Parent>, La
         Some(Err(Errno::LOOP | Errno::NOTDIR)) | None => {}
         Some(Err(error)) => return Err(LayerError::io("open", root.host(path), error)),
     }
-    let walked = match walk(root, above, true) {
+    let walked = match walk(root, above, true, Dots::Kernel) {
         Err(LayerError::NotADirectory { .. }) => return Ok(None),
         walked => walked?,
     };
@@ -150,43 +156,51 @@ fn open_in_kernel(
     }
 }
 
-/// Goes component by component.
-pub(super) fn walk(root: &Root, path: &[u8], follow_last: bool) -> Result<Walked, LayerError> {
+/// Goes component by component. With [`Dots::Kernel`] it ends at the first one that does not exist.
+pub(super) fn walk(
+    root: &Root,
+    path: &[u8],
+    follow_last: bool,
+    dots: Dots,
+) -> Result<Walked, LayerError> {
     let wanted = || ImagePath::from_bytes_cleaned(path);
     let io = |at: &[Vec<u8>], error: Errno| {
-        LayerError::io(
-            "read",
-            root.host(&ImagePath::from_clean(at.join(&b'/'))),
-            error,
-        )
+        let at = ImagePath::from_clean(at.join(&b'/'));
+        LayerError::io("read", root.host(&at), error)
     };
-    let mut pending: VecDeque<Vec<u8>> = parts(path).collect();
-    // Directories from the root down, each with its name; what is missing has none.
+    // What is still to go, the next component last.
+    let mut pending = reversed(path);
+    // Directories from the root down; there is one more than there are names, unless the last name is no directory.
     let mut dirs: Vec<Arc<OwnedFd>> = vec![Arc::clone(&root.dir)];
     let mut names: Vec<Vec<u8>> = Vec::new();
     let mut missing = 0;
     let mut links = 0;
-    while let Some(part) = pending.pop_front() {
-        if part == b".." {
-            if missing > 0 {
-                missing -= 1;
-            } else if dirs.len() > names.len().max(1) {
-                dirs.pop();
-            }
-            names.pop();
-            continue;
-        }
+    // Set by a link text with a slash at its end.
+    let mut only_directory = false;
+    while let Some(part) = pending.pop() {
         if missing > 0 {
-            names.push(part);
-            missing += 1;
+            if part == b".." {
+                names.pop();
+                missing -= 1;
+            } else {
+                names.push(part);
+                missing += 1;
+            }
             continue;
         }
-        if dirs.len() == names.len() {
-            // What was entered last is no directory.
+        let is_dir = dirs.len() > names.len();
+        if !is_dir && (part != b".." || dots == Dots::Kernel) {
             return Err(LayerError::NotADirectory {
                 path: ImagePath::from_clean(names.join(&b'/')),
                 wanted: wanted(),
             });
+        }
+        if part == b".." {
+            if is_dir && !names.is_empty() {
+                dirs.pop();
+            }
+            names.pop();
+            continue;
         }
         let Some(dir) = dirs.last().map(Arc::clone) else {
             break;
@@ -196,6 +210,9 @@ pub(super) fn walk(root: &Root, path: &[u8], follow_last: bool) -> Result<Walked
             None => {
                 names.push(part);
                 missing = 1;
+                if dots == Dots::Kernel {
+                    break;
+                }
             }
             Some(FileType::Symlink) if follow_last || !pending.is_empty() => {
                 links += 1;
@@ -209,9 +226,9 @@ pub(super) fn walk(root: &Root, path: &[u8], follow_last: bool) -> Result<Walked
                     dirs.truncate(1);
                     names.clear();
                 }
-                for part in parts(&text).collect::<Vec<_>>().into_iter().rev() {
-                    pending.push_front(part);
-                }
+                only_directory |=
+                    pending.is_empty() && (text.ends_with(b"/") || text.ends_with(b"/."));
+                pending.extend(reversed(&text));
             }
             Some(FileType::Directory) => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -222,6 +239,13 @@ pub(super) fn walk(root: &Root, path: &[u8], follow_last: bool) -> Result<Walked
             }
             Some(_) => names.push(part),
         }
+    }
+    let is_dir = dirs.len() > names.len();
+    if dots == Dots::Kernel && only_directory && missing == 0 && !is_dir {
+        return Err(LayerError::NotADirectory {
+            path: ImagePath::from_clean(names.join(&b'/')),
+            wanted: wanted(),
+        });
     }
     let last = names.last().filter(|_| missing == 0).and_then(|name| {
         let holder = dirs.get(names.len() - 1)?;
@@ -236,11 +260,8 @@ pub(super) fn walk(root: &Root, path: &[u8], follow_last: bool) -> Result<Walked
     })
 }
 
-/// The components of a path that say something.
-fn parts(path: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
-    path.split(|b| *b == b'/')
-        .filter(|part| !part.is_empty() && *part != b".")
-        .map(<[u8]>::to_vec)
+fn reversed(path: &[u8]) -> Vec<Vec<u8>> {
+    parts(path).rev().map(<[u8]>::to_vec).collect()
 }
 
 #[cfg(test)]
@@ -258,6 +279,16 @@ mod tests {
         symlink("/a/b", temp.path().join("abs")).unwrap();
         symlink("b/../b", temp.path().join("a/rel")).unwrap();
         symlink("../../../a", temp.path().join("a/b/up")).unwrap();
+        for (link, target) in [
+            ("over-nothing", "none/../a"),
+            ("over-file", "a/b/f/../../b"),
+            ("file-as-directory", "a/b/f/"),
+            ("directory", "a/b/."),
+            ("through", "over-nothing/b/f"),
+            ("round", "round"),
+        ] {
+            symlink(target, temp.path().join(link)).unwrap();
+        }
         let root = Root::open(temp.path()).unwrap();
         let paths = [
             "a/b/f",
@@ -268,6 +299,14 @@ mod tests {
             "abs",
             "none",
             "a/b/f/x",
+            "over-nothing",
+            "over-file",
+            "over-file/f",
+            "file-as-directory",
+            "directory/f",
+            "through",
+            "round",
+            "round/x",
         ];
         for path in paths {
             let kernel =
@@ -276,7 +315,7 @@ mod tests {
                 println!("skipped: this machine has no openat2");
                 return;
             };
-            let walked = walk(&root, path.as_bytes(), true);
+            let walked = walk(&root, path.as_bytes(), true, Dots::Kernel);
             let found = walked.is_ok_and(|walked| walked.resolved.missing == 0);
             assert_eq!(found, kernel.is_ok(), "{path}");
         }

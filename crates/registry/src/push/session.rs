@@ -18,13 +18,21 @@ const MAX_MOUNTS: usize = 4;
 /// What is sent at once to a registry that refuses a blob in one piece, unless it names a minimum.
 const CHUNK: u64 = 32 << 20;
 
-const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+pub(super) const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// An upload in progress.
+#[derive(Debug)]
 pub(super) struct Session {
     location: Url,
     /// The smallest chunk the registry takes, if it says so.
     chunk_min: Option<u64>,
+}
+
+impl Session {
+    /// Where the next request of this upload goes.
+    pub(super) fn location(&self) -> &Url {
+        &self.location
+    }
 }
 
 /// What became of an attempt to mount.
@@ -278,7 +286,13 @@ impl Client {
         check_stored(ask, answer.response.headers(), d.digest)
     }
 
-    fn upload_call(&self, repo: &Repository, ask: &Ask, method: Method, location: Url) -> Call {
+    pub(super) fn upload_call(
+        &self,
+        repo: &Repository,
+        ask: &Ask,
+        method: Method,
+        location: Url,
+    ) -> Call {
         let mut call = self.call(ask.clone(), repo, Direction::Push, method, String::new());
         call.target = Target::Url(location);
         call
@@ -286,7 +300,7 @@ impl Client {
 }
 
 /// Where to go on, from the answer of POST or PATCH.
-fn session_after(
+pub(super) fn session_after(
     call: &Call,
     base: &Url,
     headers: &HeaderMap,
@@ -339,7 +353,7 @@ fn mount_path(repo: &Repository, digest: &Digest, from: &Repository) -> String {
     format!("/v2/{}/blobs/uploads/?{}", repo.path, query.finish())
 }
 
-fn complete(location: &Url, digest: &Digest) -> Url {
+pub(super) fn complete(location: &Url, digest: &Digest) -> Url {
     let mut url = location.clone();
     url.query_pairs_mut()
         .append_pair("digest", &digest.to_string());

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kiln_oci::{Descriptor, Digest, LayerCompression, MediaType};
-use kiln_registry::{BlobSource, Client, Pushed, RegistryError, RegistrySettings, Retries};
+use kiln_registry::{
+    BlobSource, Client, GrowingFile, Pushed, RegistryError, RegistrySettings, Retries,
+};
 use kiln_testkit::{Built, Fault, On, Registry, RegistryOptions, image_from};
 
 use crate::{client, settings};
@@ -43,6 +45,76 @@ async fn push_all(
     client
         .push_manifest(&reference, image.manifest.clone().into(), &image.media_type)
         .await
+}
+
+// conformance: I32
+#[tokio::test]
+async fn a_file_is_sent_while_it_is_written() {
+    use std::io::Write;
+    let registry = Registry::start();
+    let client = client();
+    let repo = registry.reference("grow/ing:1").repo();
+    let (descriptor, bytes) = blob(3_000_000);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let (growing, growth) = GrowingFile::new(file.reopen().unwrap(), 0);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let upload = client.open_upload(&repo).await.unwrap();
+    let sending = client.send_growing(upload, &growing);
+    let writing = async {
+        let mut at = 0;
+        for piece in bytes.chunks(700_000) {
+            tokio::task::yield_now().await;
+            file.write_all(piece).unwrap();
+            at += piece.len() as u64;
+            growth.grew(at);
+        }
+        // A new name does not disturb the reader.
+        file.persist(elsewhere.path().join("renamed")).unwrap();
+        growth.end();
+    };
+    let (sent, ()) = tokio::join!(sending, writing);
+    let pushed = client.name_upload(sent.unwrap(), &descriptor).await;
+    assert_eq!(pushed.unwrap(), Pushed::Uploaded);
+    let claimed = client.claim_blob(&repo, &descriptor, &[]).await;
+    assert_eq!(claimed.unwrap(), Some(Pushed::Existed));
+    let fetched = tempfile::tempdir().unwrap();
+    let to = fetched.path().join("blob");
+    client
+        .blob_to_file(&repo, &descriptor, &to, &|_| ())
+        .await
+        .unwrap();
+    assert!(std::fs::read(&to).unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_file_that_is_given_up_ends_the_upload() {
+    let registry = Registry::start();
+    let client = client();
+    let repo = registry.reference("grow/ing:1").repo();
+    let file = tempfile::tempfile().unwrap();
+    let (growing, growth) = GrowingFile::new(file, 0);
+    let upload = client.open_upload(&repo).await.unwrap();
+    drop(growth);
+    let sent = client.send_growing(upload, &growing).await;
+    assert!(sent.is_err(), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_growing_file_under_a_wrong_digest_is_refused() {
+    let registry = Registry::start();
+    let client = client();
+    let repo = registry.reference("grow/ing:1").repo();
+    let (descriptor, bytes) = blob(5000);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, &bytes[..4999]).unwrap();
+    let (growing, growth) = GrowingFile::new(file.reopen().unwrap(), 4999);
+    growth.end();
+    let upload = client.open_upload(&repo).await.unwrap();
+    let sent = client.send_growing(upload, &growing).await.unwrap();
+    let named = client.name_upload(sent, &descriptor).await;
+    assert!(named.is_err(), "{named:?}");
+    let claimed = client.claim_blob(&repo, &descriptor, &[]).await;
+    assert_eq!(claimed.unwrap(), None);
 }
 
 // conformance: I30

@@ -5,4 +5,5 @@ mod concurrent;
 mod damage;
 mod images;
 mod kaniko;
+mod steps;
 mod store;

@@ -1,0 +1,125 @@
+//! Docker or OCI: which family of media types the image has, decided as early as it can be known
+//! (conformance C11, F25, F26, G46).
+
+use std::collections::BTreeMap;
+
+use kiln_oci::{Family, LayerCompression};
+
+use crate::driver::Start;
+use crate::layers::Layer;
+use crate::plan::{Plan, Source};
+use crate::settings::{BuildSettings, CompressionKind};
+use crate::shop::Images;
+
+/// Why the image cannot have the form that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// Docker's manifest has no media type for such layers.
+    #[error(
+        "docker images cannot hold zstd layers, and the base `{base}` has some: use `--image-format oci`"
+    )]
+    ZstdBase {
+        /// The base image.
+        base: String,
+    },
+    /// Docker's manifest has no annotations.
+    #[error(
+        "docker images cannot hold annotations: leave out `--image-format docker` or `--annotation`"
+    )]
+    Annotations,
+    /// The archive of `docker load` holds no zstd layers.
+    #[error(
+        "an archive for `docker load` cannot hold zstd layers, and the base `{base}` has some: leave out `--tar-path`"
+    )]
+    ZstdArchive {
+        /// The base image.
+        base: String,
+    },
+}
+
+/// The family of the image: the one asked for, else that of the base, else OCI (C11). Without an explicit wish,
+/// OCI where docker's cannot say it: zstd layers, annotations.
+pub(crate) fn family(
+    asked: Option<Family>,
+    base: Option<Family>,
+    zstd: bool,
+    annotated: bool,
+) -> Family {
+    match asked.or(base) {
+        Some(Family::Docker) if !zstd && !annotated => Family::Docker,
+        _ => Family::Oci,
+    }
+}
+
+/// Refuses what cannot be, before anything is pulled or run.
+pub(crate) fn check(
+    settings: &BuildSettings,
+    plan: &Plan,
+    starts: &BTreeMap<usize, Start>,
+    images: &Images,
+) -> Result<(), FormatError> {
+    let docker = settings.image_format == Some(Family::Docker);
+    if docker && !settings.annotations.is_empty() {
+        return Err(FormatError::Annotations);
+    }
+    let own_zstd = settings.compression == CompressionKind::Zstd;
+    let Some(base) = zstd_base(plan, starts, images).filter(|_| !own_zstd) else {
+        return Ok(());
+    };
+    if docker {
+        return Err(FormatError::ZstdBase { base });
+    }
+    if settings.tar_path.is_some() {
+        return Err(FormatError::ZstdArchive { base });
+    }
+    Ok(())
+}
+
+/// The image that the target stands on, if it has zstd layers.
+fn zstd_base(plan: &Plan, starts: &BTreeMap<usize, Start>, images: &Images) -> Option<String> {
+    let mut base = &starts.get(plan.targets.first()?)?.base;
+    while let Source::Stage(stage) = base {
+        base = &starts.get(stage)?.base;
+    }
+    let Source::Image(image, platform) = base else {
+        return None;
+    };
+    let known = images.get(&(image.clone(), platform.clone()))?;
+    let zstd = known
+        .layers
+        .iter()
+        .filter_map(Layer::origin)
+        .any(|(descriptor, ..)| {
+            descriptor.media_type.layer_compression() == Some(LayerCompression::Zstd)
+        });
+    zstd.then(|| image.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // conformance: C11 F25 F26 G46
+    #[test]
+    fn docker_only_where_docker_can_say_it() {
+        use Family::{Docker, Oci};
+        let table = [
+            (None, None, false, false, Oci),
+            (None, Some(Docker), false, false, Docker),
+            (None, Some(Oci), false, false, Oci),
+            (Some(Docker), Some(Oci), false, false, Docker),
+            (Some(Oci), Some(Docker), false, false, Oci),
+            (None, Some(Docker), true, false, Oci),
+            (None, Some(Docker), false, true, Oci),
+        ];
+        assert!(!table.is_empty());
+        for (asked, base, zstd, annotated, expected) in table {
+            assert_eq!(
+                family(asked, base, zstd, annotated),
+                expected,
+                "{asked:?} {base:?}"
+            );
+        }
+    }
+}

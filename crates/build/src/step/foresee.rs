@@ -1,0 +1,364 @@
+//! What a step depends on, said before it is executed: the parts of its key (conformance H1-H17).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use kiln_cache_key::{FileSet, Parts, Value, part};
+use kiln_context::FileView;
+use kiln_dockerfile::{
+    Chmod, Command, CommandLine, Instruction, Mount, MountType, PatternSet, Run,
+};
+use kiln_layer::TreeIndex;
+
+use super::copy::Transfer;
+use super::{StepError, Stepper};
+use crate::copy::{CopyRequest, CopySource, plan};
+use crate::plan::Source;
+
+/// Which switch of the cache a step obeys (H30).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// COPY, ADD and WORKDIR.
+    Copy,
+    /// RUN.
+    Run,
+}
+
+/// How the files of other stages enter a key.
+#[derive(Clone, Copy)]
+pub(crate) enum Foresight<'a> {
+    /// By the key of what made them: known before anything runs. `None` where a key says nothing, because a
+    /// command may give something else each time.
+    ByKey(&'a dyn Fn(&Source) -> Option<Value>),
+    /// By what they are: the stages must have run.
+    ByContent,
+}
+
+/// What is known of a step that may make a layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Inputs {
+    pub(crate) kind: Kind,
+    /// `None` when a source has no key.
+    pub(crate) parts: Option<Parts>,
+    /// The stages it reads.
+    pub(crate) stages: BTreeSet<usize>,
+    /// The layer is the same whatever is below: `--link` (E35).
+    pub(crate) independent: bool,
+}
+
+/// One source in another stage or image.
+enum Given {
+    Key(Value),
+    Files(FileSet),
+    Nothing,
+}
+
+impl Stepper<'_> {
+    /// Goes over an instruction without executing it: changes the configuration as it would, and says what a layer
+    /// of it would depend on. `None` for instructions that only change the configuration.
+    pub(crate) fn foresee(
+        &mut self,
+        instruction: &Instruction,
+        foresight: Foresight<'_>,
+    ) -> Result<Option<Inputs>, StepError> {
+        let inputs = self.inputs(instruction, foresight)?;
+        self.span = instruction.span;
+        match &instruction.command {
+            Command::Workdir(path) => {
+                if let Some(path) = self.joined_workdir(path)? {
+                    self.enter_workdir(path, None);
+                }
+            }
+            other => self.change_config(other)?,
+        }
+        Ok(inputs)
+    }
+
+    /// What a layer of the instruction depends on, in the state before it.
+    pub(crate) fn inputs(
+        &mut self,
+        instruction: &Instruction,
+        foresight: Foresight<'_>,
+    ) -> Result<Option<Inputs>, StepError> {
+        self.span = instruction.span;
+        match &instruction.command {
+            Command::Run(run) => self.run_inputs(run, foresight).map(Some),
+            Command::Copy(copy) => {
+                let transfer = self.copy_words(copy)?;
+                self.copy_inputs(&transfer, copy.from.as_deref(), foresight)
+                    .map(Some)
+            }
+            Command::Add(add) => {
+                let transfer = self.add_words(add, false)?;
+                self.copy_inputs(&transfer, None, foresight).map(Some)
+            }
+            Command::Workdir(path) => Ok(self.joined_workdir(path)?.map(|path| Inputs {
+                kind: Kind::Copy,
+                parts: Some(
+                    self.own_parts(format!("WORKDIR {path}"))
+                        .with(part::USER, self.state.config.config.user.as_str()),
+                ),
+                stages: BTreeSet::new(),
+                independent: false,
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    /// What every step has: its text, and the times that its layer gets.
+    fn own_parts(&self, instruction: String) -> Parts {
+        let parts = Parts::new().with(part::INSTRUCTION, instruction);
+        match self.shop.packer.times() {
+            Some(times) => parts.with("times", times),
+            None => parts,
+        }
+    }
+
+    fn copy_inputs(
+        &mut self,
+        transfer: &Transfer,
+        from: Option<&str>,
+        foresight: Foresight<'_>,
+    ) -> Result<Inputs, StepError> {
+        let mut stages = BTreeSet::new();
+        let parts = self
+            .own_parts(transfer.written())
+            .with(part::WORKDIR, self.state.workdir());
+        let parts = match from {
+            None => {
+                let view = self.shop.context_view()?;
+                Some(parts.with(part::FILES, self.files(&view, transfer)?))
+            }
+            Some(from) => match self.given(from, foresight, &mut stages, Some(transfer))? {
+                Given::Key(key) => Some(parts.with(part::SOURCE, key)),
+                Given::Files(files) => Some(parts.with(part::FILES, files)),
+                Given::Nothing => None,
+            },
+        };
+        let named_owner = transfer
+            .chown
+            .as_deref()
+            .is_some_and(crate::user::Accounts::needed_for);
+        Ok(Inputs {
+            kind: Kind::Copy,
+            parts,
+            stages,
+            independent: transfer.link && !named_owner,
+        })
+    }
+
+    fn run_inputs(&mut self, run: &Run, foresight: Foresight<'_>) -> Result<Inputs, StepError> {
+        let config = &self.state.config.config;
+        let effective = |pair: &String| {
+            let (name, value) = pair.split_once('=')?;
+            let value = kiln_dockerfile::Lookup::get(&self.state.scope, name).unwrap_or(value);
+            Some((name.to_owned(), value.to_owned()))
+        };
+        let env: BTreeMap<String, String> = config.env.iter().filter_map(effective).collect();
+        let args: BTreeMap<&str, &str> = self.state.scope.args_in_effect().collect();
+        let mut parts = self
+            .own_parts(written_run(run))
+            .with(part::ENV, Value::variables(env))
+            .with(part::ARGS, Value::variables(args))
+            .with(part::USER, config.user.as_str())
+            .with(part::WORKDIR, self.state.workdir());
+        if matches!(run.command, CommandLine::Shell(_)) {
+            parts = parts.with(part::SHELL, Value::list(self.state.shell()));
+        }
+        let ignored = self.shop.roots.ignored();
+        if !ignored.is_empty() {
+            parts = parts.with("ignored paths", Value::list(ignored));
+        }
+        let mut stages = BTreeSet::new();
+        let mut parts = Some(parts);
+        for (number, raw) in run.mounts.iter().enumerate() {
+            let mount = self.parsed_mount(raw)?;
+            let given = self.mount_given(&mount, foresight, &mut stages)?;
+            parts = match (parts, given) {
+                (Some(parts), None) => Some(parts),
+                (Some(parts), Some(Given::Key(key))) => {
+                    Some(parts.with(part::mount_source(number), key))
+                }
+                (Some(parts), Some(Given::Files(files))) => {
+                    Some(parts.with(part::mount_files(number), files))
+                }
+                (None, _) | (_, Some(Given::Nothing)) => None,
+            };
+        }
+        Ok(Inputs {
+            kind: Kind::Run,
+            parts,
+            stages,
+            independent: false,
+        })
+    }
+
+    /// What a mount shows of a context, stage or image; the content of caches, secrets and sockets is nobody's
+    /// business (H10).
+    fn mount_given(
+        &mut self,
+        mount: &Mount,
+        foresight: Foresight<'_>,
+        stages: &mut BTreeSet<usize>,
+    ) -> Result<Option<Given>, StepError> {
+        match (mount.kind, &mount.from) {
+            (MountType::Bind, None) => {
+                let source = mount.source.as_deref().unwrap_or("/");
+                let shown = Transfer {
+                    sources: vec![CopySource::Path(source.as_bytes().to_vec())],
+                    keep_owner: true,
+                    ..Transfer::default()
+                };
+                let view = self.shop.context_view()?;
+                Ok(Some(Given::Files(self.files(&view, &shown)?)))
+            }
+            (MountType::Bind | MountType::Cache, Some(from)) => {
+                self.given(from, foresight, stages, None).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// How what `--from` names enters the key. Without `files`, a stage that ran counts by the key of its content:
+    /// a mount may show all of it, and nobody knows which files a command reads.
+    fn given(
+        &mut self,
+        from: &str,
+        foresight: Foresight<'_>,
+        stages: &mut BTreeSet<usize>,
+        files: Option<&Transfer>,
+    ) -> Result<Given, StepError> {
+        let named = self
+            .shop
+            .plan
+            .source_of(self.stage, from, self.span)
+            .map_err(|(_, error)| error)?;
+        if let Source::Stage(stage) = &named {
+            stages.insert(*stage);
+        }
+        match foresight {
+            Foresight::ByKey(key_of) => Ok(key_of(&named).map_or(Given::Nothing, Given::Key)),
+            Foresight::ByContent => match (&named, files) {
+                (Source::Stage(_), Some(transfer)) => {
+                    let view = self.view_of(from)?;
+                    Ok(Given::Files(self.files(&view, transfer)?))
+                }
+                (Source::Stage(_), None) => {
+                    let key = self.shop.wait_for(&named)?.content_key();
+                    Ok(key.map_or(Given::Nothing, |key| Given::Key(key.into())))
+                }
+                (other, _) => Ok(self.shop.base_key(other).map_or(Given::Nothing, Given::Key)),
+            },
+        }
+    }
+
+    /// The files that a COPY or a mount reads, as they would be written below an empty directory.
+    fn files(&self, view: &Arc<dyn FileView>, transfer: &Transfer) -> Result<FileSet, StepError> {
+        /// Stands for the destination, which the instruction's text says already.
+        const PLACE: &str = "/f/";
+        let Some(cache) = &self.shop.cache else {
+            return Ok(FileSet::new(Vec::new()));
+        };
+        let chown = transfer.chown.as_deref();
+        let owner = match chown.filter(|chown| !crate::user::Accounts::needed_for(chown)) {
+            Some(chown) => Some(crate::user::Accounts::default().owner(chown)?),
+            // A name: the text and what is below decide what it means (H14).
+            None => None,
+        };
+        let chmod = transfer.chmod.as_deref().map(Chmod::parse).transpose()?;
+        let excludes = PatternSet::new(&transfer.excludes).map_err(StepError::Exclude)?;
+        let request = CopyRequest {
+            view,
+            sources: &transfer.sources,
+            destination: PLACE.as_bytes(),
+            workdir: b"/",
+            owner,
+            keep_owner: transfer.keep_owner,
+            chmod: chmod.as_ref(),
+            excludes: &excludes,
+            parents: transfer.parents,
+            // An archive stands for what is in it.
+            unpack_local: false,
+            unpack_fetched: false,
+            now: 0,
+            spool: &self.shop.spool,
+        };
+        let items = plan(&request, &TreeIndex::default())?;
+        let failed = |error| StepError::Pack(Arc::new(error));
+        crate::copy::Content::prefetch(items.values()).map_err(|(path, source)| {
+            failed(crate::pack::PackError::Read {
+                path: path.to_string(),
+                source,
+            })
+        })?;
+        let below = PLACE.trim_matches('/').as_bytes();
+        cache.digests.file_set(&items, below).map_err(failed)
+    }
+}
+
+impl Transfer {
+    /// The instruction as it acts: every word expanded, and told apart from its neighbours.
+    fn written(&self) -> String {
+        let mut text = self.name.to_owned();
+        let mut flag = |name: &str, value: &str| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, " --{name}={}", quoted(value));
+        };
+        for (name, value) in [("chown", &self.chown), ("chmod", &self.chmod)] {
+            if let Some(value) = value {
+                flag(name, value);
+            }
+        }
+        for pattern in &self.excludes {
+            flag("exclude", pattern);
+        }
+        let switches = [
+            ("link", self.link),
+            ("parents", self.parents),
+            ("unpack", self.unpack_fetched),
+            ("keep-archives", self.name == "ADD" && !self.unpack_local),
+        ];
+        for (name, on) in switches {
+            if on {
+                let _ = write!(text, " --{name}");
+            }
+        }
+        for word in self.shown.iter().chain([&self.destination]) {
+            let _ = write!(text, " {}", quoted(word));
+        }
+        text
+    }
+}
+
+/// A word that cannot be taken for two.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| !c.is_whitespace() && c != '"' && c != '\\';
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("{word:?}")
+    }
+}
+
+/// The RUN as it acts: flags, command and heredocs.
+fn written_run(run: &Run) -> String {
+    let mut text = "RUN".to_owned();
+    for mount in &run.mounts {
+        let _ = write!(text, " --mount={}", quoted(mount));
+    }
+    for (name, value) in [("network", &run.network), ("security", &run.security)] {
+        if let Some(value) = value {
+            let _ = write!(text, " --{name}={}", quoted(value));
+        }
+    }
+    match &run.command {
+        CommandLine::Exec(words) => {
+            let _ = write!(text, " {words:?}");
+        }
+        CommandLine::Shell(_) => {
+            let _ = write!(text, " {}", run.shell_text());
+        }
+    }
+    text
+}
