@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use kiln_build::{BuildError, Cancel};
 use kiln_options::{
-    CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, LoginOptions, Stop,
-    byte_size, report_failure, start_logging,
+    CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, LoginOptions,
+    PushImageOptions, Stop, byte_size, report_failure, start_logging,
 };
 
 use crate::interrupt::Signals;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     match action {
         None => build(&options),
         Some(ExecutorAction::Login(login)) => log_in(&login),
-        Some(ExecutorAction::Push(_)) => unavailable("push"),
+        Some(ExecutorAction::Push(image)) => push(&image, &options),
         Some(ExecutorAction::Version) => version(),
     }
 }
@@ -49,10 +49,7 @@ fn build(options: &ExecutorOptions) -> ExitCode {
         Ok(entered) => entered,
         Err(error) => return failed(&error),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return report_failure(&error, None, None, 1),
     };
@@ -76,6 +73,33 @@ fn build(options: &ExecutorOptions) -> ExitCode {
     }
 }
 
+fn push(image: &PushImageOptions, options: &ExecutorOptions) -> ExitCode {
+    let settings = match image.resolve(&|name| std::env::var_os(name)) {
+        Ok(settings) => settings,
+        Err(error) => return Stop::Wrong(error).report(),
+    };
+    let signals = Signals::hold();
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return report_failure(&error, None, None, 1),
+    };
+    let cancel = Cancel::new();
+    signals.watch(&cancel);
+    let events = Arc::new(LogLines::new(&options.log));
+    let outcome = runtime.block_on(kiln_build::push_archive(settings, events, cancel));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match outcome {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => report_failure(&error, None, error.hint().as_deref(), 1),
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
+
 fn failed(error: &BuildError) -> ExitCode {
     let excerpt = error.location().map(|location| location.excerpt.as_str());
     report_failure(error, excerpt, error.hint().as_deref(), error.exit_code())
@@ -93,14 +117,6 @@ fn log_in(options: &LoginOptions) -> ExitCode {
         }
         Err(error) => report_failure(&error, None, None, 1),
     }
-}
-
-fn unavailable(action: &str) -> ExitCode {
-    let _ = writeln!(
-        std::io::stderr(),
-        "error: `executor {action}` is not available in this version"
-    );
-    ExitCode::FAILURE
 }
 
 fn version() -> ExitCode {
