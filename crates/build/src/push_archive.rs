@@ -22,11 +22,12 @@ use kiln_oci::{
     ArchiveError, DiffId, Digest, DocumentError, Layout, LayoutError, Reference,
     read_docker_archive,
 };
+use kiln_options::byte_size;
 use kiln_registry::{Client, RegistryError};
 use kiln_sandbox::Cancel;
 
 use crate::error::BuildError;
-use crate::event::EventSink;
+use crate::event::{Event, EventSink};
 use crate::interrupt::Interrupt;
 use crate::output::{self, OutputError};
 use crate::settings::PushImageSettings;
@@ -234,6 +235,15 @@ async fn push(
             docker::pack(*image, work.path(), &events).await?
         }
     };
+    let size = parcel.blobs.iter().map(|blob| blob.descriptor.size).sum();
+    events.event(Event::Info(format!(
+        "pushing {} from `{}`: {} manifests, {} blobs, {}",
+        parcel.top.digest,
+        settings.path.display(),
+        parcel.below.len() + 1,
+        parcel.blobs.len(),
+        byte_size(size)
+    )));
     send::send(&client, &parcel, &settings.destinations, &events).await?;
     let digest = parcel.top.digest;
     let download = fetch::client(&settings.registry.user_agent).map_err(BuildError::Downloads)?;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln_e2e::{
-    Base, Build, Case, Image, ImageSpec, LayerSpec, Leaks, Packing, Proxy, TarTree, compare_trees,
-    kiln_only, output, tool,
+    Base, Build, Case, Image, ImageSpec, LayerSpec, Leaks, Packing, Proxy, Registry, TarTree,
+    compare_trees, kiln_only, output, tool,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -480,6 +480,26 @@ fn what_cannot_be_pushed_is_said() {
     outcome.failed(1, &["cannot push `127.0.0.1:1/a:1`"]);
     let other = case.registry().raw_manifest(&case.destination("other"));
     assert!(other.is_some(), "the other destination gets it");
+}
+
+// conformance: I2 I29 I39
+#[test]
+fn credentials_are_used_and_their_absence_is_said() {
+    kiln_only!();
+    let case = Case::with_registry(Registry::with_login());
+    let tar = archive_of(&case, &[Packing::Gzip]);
+    let refused = case.push(&tar).run();
+    refused.failed(1, &["cannot push to `", "hint: ", "credentials"]);
+    let late = case.push(&tar).arg("--skip-push-permission-check").run();
+    late.failed(1, &["cannot push `", "hint: ", "credentials"]);
+    // base64 of `kiln:s3cret:pw`
+    let auth = json!({ "auths": { case.registry().host(): { "auth": "a2lsbjpzM2NyZXQ6cHc=" } } });
+    let push = case.push(&tar).env("DOCKER_AUTH_CONFIG", auth.to_string());
+    let outcome = push.arg("--verbosity=trace").run();
+    outcome.ok();
+    assert!(!outcome.log.contains("s3cret"), "{}", outcome.log);
+    let name = case.destination("image");
+    assert!(case.registry().raw_manifest(&name).is_some());
 }
 
 #[test]
