@@ -11,7 +11,7 @@ use std::time::Duration;
 use kiln_build::{BuildError, Cancel};
 use kiln_options::{
     CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, LogFormat, LoginOptions,
-    Stop, byte_size, report_failure, start_logging,
+    PushImageOptions, Stop, byte_size, report_failure, start_logging,
 };
 
 use crate::interrupt::Signals;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     match action {
         None => build(&options),
         Some(ExecutorAction::Login(login)) => log_in(&login, format),
-        Some(ExecutorAction::Push(_)) => unavailable("push"),
+        Some(ExecutorAction::Push(image)) => push(&image, &options),
         Some(ExecutorAction::Version) => version(),
     }
 }
@@ -51,10 +51,7 @@ fn build(options: &ExecutorOptions) -> ExitCode {
         Ok(entered) => entered,
         Err(error) => return failed(format, &error),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return report_failure(format, &error, None, None, 1),
     };
@@ -76,6 +73,34 @@ fn build(options: &ExecutorOptions) -> ExitCode {
         }
         Err(error) => failed(format, &error),
     }
+}
+
+fn push(image: &PushImageOptions, options: &ExecutorOptions) -> ExitCode {
+    let format = options.log.log_format;
+    let settings = match image.resolve(&|name| std::env::var_os(name)) {
+        Ok(settings) => settings,
+        Err(error) => return Stop::Wrong(error).report(format),
+    };
+    let signals = Signals::hold();
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return report_failure(format, &error, None, None, 1),
+    };
+    let cancel = Cancel::new();
+    signals.watch(&cancel);
+    let events = Arc::new(LogLines::new(&options.log));
+    let outcome = runtime.block_on(kiln_build::push_archive(settings, events, cancel));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match outcome {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => report_failure(format, &error, None, error.hint().as_deref(), 1),
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
 fn failed(format: LogFormat, error: &BuildError) -> ExitCode {
@@ -101,14 +126,6 @@ fn log_in(options: &LoginOptions, format: LogFormat) -> ExitCode {
         }
         Err(error) => report_failure(format, &error, None, None, 1),
     }
-}
-
-fn unavailable(action: &str) -> ExitCode {
-    let _ = writeln!(
-        std::io::stderr(),
-        "error: `executor {action}` is not available in this version"
-    );
-    ExitCode::FAILURE
 }
 
 fn version() -> ExitCode {

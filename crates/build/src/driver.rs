@@ -598,7 +598,13 @@ impl Build<'_> {
         if let Some(path) = &settings.oci_layout_path {
             output::write_layout(&shop.blobs, image, &settings.destinations, path).await?;
         }
-        output::write_digest_files(settings, image.digest, &prepared.download).await?;
+        output::write_digest_files(
+            &settings.digest_files,
+            &settings.destinations,
+            image.digest,
+            &prepared.download,
+        )
+        .await?;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! What a build is told: plain values, resolved by whoever calls.
 
 pub use kiln_options::{
-    BuildSettings, CachePlace, CacheSettings, CompressionKind, DockerfileSource, FileTarget,
-    Isolation, LayerCacheSettings, SecretSource, SecretSpec, SnapshotMode, WarmSettings, WorkDir,
+    BuildSettings, CachePlace, CacheSettings, CompressionKind, DigestFiles, DockerfileSource,
+    FileTarget, Isolation, LayerCacheSettings, PushImageSettings, SecretSource, SecretSpec,
+    SnapshotMode, WarmSettings, WorkDir,
 };

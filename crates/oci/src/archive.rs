@@ -80,6 +80,12 @@ pub enum ArchiveError {
         /// With what.
         compression: LayerCompression,
     },
+    /// The file is not a tar, or its headers are damaged.
+    #[error("`{}` is no tar archive, or a damaged one", path.display())]
+    NotATar {
+        /// The file.
+        path: PathBuf,
+    },
     /// Something `manifest.json` speaks of, or that file itself, is not in the archive.
     #[error("docker archive `{}` has no entry `{entry}`", path.display())]
     Missing {

@@ -253,6 +253,14 @@ impl Layout {
         ))
     }
 
+    /// Reads a blob to its end without keeping it, and fails if it is not what `expected` says.
+    pub fn verify_blob(&self, expected: &Descriptor) -> Result<(), LayoutError> {
+        let path = self.blob_path(&expected.digest);
+        io::copy(&mut self.open_blob(expected)?, &mut io::sink())
+            .map(|_| ())
+            .map_err(|error| unsuitable(&path, "read", error))
+    }
+
     /// The layout's `index.json`, without entries that cannot be ours because their digest is not SHA-256.
     pub fn index(&self) -> Result<Index, LayoutError> {
         let (mut fields, entries) = self.read_index_json()?;

@@ -151,8 +151,7 @@ impl LayerCacheOptions {
             return Err(OptionError::CacheRepoNeeded);
         }
         notices.push(Notice(
-            "`--cache` and its `--cache-*` flags have no effect yet: this version has no layer cache and runs every \
-             step"
+            "there is no layer cache yet in this version: every step runs; base images are taken from `--cache-dir`"
                 .to_owned(),
         ));
         Ok(())

@@ -8,8 +8,8 @@ use kiln_registry::RegistrySettings;
 use crate::env_vars::{self, Env};
 use crate::output::pairs;
 use crate::{
-    BuildOptions, CacheOptions, CacheSettings, CompressionKind, ContextOptions, DockerfileSource,
-    FileTarget, Isolation, LayerCacheOptions, LogOptions, Notice, OptionError, OutputOptions,
+    BuildOptions, CacheOptions, CacheSettings, CompressionKind, ContextOptions, DigestFiles,
+    DockerfileSource, Isolation, LayerCacheOptions, LogOptions, Notice, OptionError, OutputOptions,
     PushOptions, RegistryOptions, SecretSpec, SnapshotMode, WorkDir, build_args, secret,
 };
 
@@ -100,10 +100,7 @@ impl ExecutorOptions {
             no_push: output.no_push,
             tar_path: output.tar_path,
             oci_layout_path: output.oci_layout_path,
-            digest_file: output.digest_file,
-            image_name_with_digest_file: output.image_name_with_digest_file,
-            image_name_tag_with_digest_file: output.image_name_tag_with_digest_file,
-            builder_output: output.builder_output,
+            digest_files: output.digest_files,
             compression: output.compression,
             compression_level: output.compression_level,
             image_format: output.image_format,
@@ -192,14 +189,8 @@ pub struct BuildSettings {
     pub tar_path: Option<PathBuf>,
     /// Folder for an OCI layout, absolute (I38).
     pub oci_layout_path: Option<PathBuf>,
-    /// Gets the digest (I36).
-    pub digest_file: Option<FileTarget>,
-    /// Gets `repo@digest` lines (I37).
-    pub image_name_with_digest_file: Option<FileTarget>,
-    /// Gets `repo:tag@digest` lines (I37).
-    pub image_name_tag_with_digest_file: Option<FileTarget>,
-    /// Folder that gets an `images` file with a JSON line per pushed image (I37).
-    pub builder_output: Option<PathBuf>,
+    /// Files that get the digest.
+    pub digest_files: DigestFiles,
     /// How new layers are compressed.
     pub compression: CompressionKind,
     /// How hard: 0 to 9 for gzip, 1 to 22 for zstd; none is the usual level.
@@ -249,10 +240,7 @@ impl Default for BuildSettings {
             no_push: true,
             tar_path: None,
             oci_layout_path: None,
-            digest_file: None,
-            image_name_with_digest_file: None,
-            image_name_tag_with_digest_file: None,
-            builder_output: None,
+            digest_files: DigestFiles::default(),
             compression: CompressionKind::default(),
             compression_level: None,
             image_format: None,

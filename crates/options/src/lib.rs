@@ -28,6 +28,7 @@ mod cache;
 #[cfg(feature = "clap")]
 mod command_line;
 mod context;
+mod digest_files;
 mod dockerfile_source;
 pub mod env_vars;
 mod error;
@@ -59,6 +60,7 @@ pub use command_line::{
     report_failure,
 };
 pub use context::{ContextOptions, GitOptions};
+pub use digest_files::{DigestFileOptions, DigestFiles, FileTarget};
 pub use dockerfile_source::DockerfileSource;
 pub use error::{Notice, OptionError};
 pub use executor::{BuildSettings, ExecutorOptions, Resolved};
@@ -68,7 +70,7 @@ pub use log::{LogFormat, LogOptions, Verbosity};
 pub use logging::{LogError, start_logging};
 #[cfg(feature = "login")]
 pub use login::{LoginError, LoginOptions};
-pub use output::{CompressionKind, FileTarget, ImageFormat, OutputOptions};
+pub use output::{CompressionKind, ImageFormat, OutputOptions};
 pub use push::{PushImageOptions, PushImageSettings};
 pub use registry::{PushOptions, RegistryOptions};
 pub use secret::{SecretSource, SecretSpec};

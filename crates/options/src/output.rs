@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use kiln_oci::{Family, Reference};
 
-use crate::OptionError;
 use crate::env_vars::{self, Env};
-use crate::path::{absolute, given};
+use crate::path::given;
 use crate::value::{ValueError, choice};
+use crate::{DigestFileOptions, DigestFiles, OptionError};
 
 /// Options that say where the image goes, and in which form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,15 +29,9 @@ pub struct OutputOptions {
     /// Folder for the image as an OCI layout.
     #[cfg_attr(feature = "clap", arg(long, value_name = "DIR", value_parser = crate::path::any_path()))]
     pub oci_layout_path: Option<PathBuf>,
-    /// File or https address that gets the digest of the image.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
-    pub digest_file: Option<String>,
-    /// File or https address that gets a line NAME@DIGEST for each destination.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
-    pub image_name_with_digest_file: Option<String>,
-    /// File or https address that gets a line NAME:TAG@DIGEST for each destination.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
-    pub image_name_tag_with_digest_file: Option<String>,
+    /// Files that get the digest of the image.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub digest_files: DigestFileOptions,
     /// Compression of new layers: gzip or zstd.
     #[cfg_attr(feature = "clap", arg(long, value_name = "NAME", value_parser = str::parse::<CompressionKind>, default_value_t))]
     pub compression: CompressionKind,
@@ -65,19 +59,8 @@ impl OutputOptions {
             if !no_push && !dry_run {
                 return Err(OptionError::MissingDestination);
             }
-            for (flag, file) in [
-                (
-                    "--image-name-with-digest-file",
-                    &self.image_name_with_digest_file,
-                ),
-                (
-                    "--image-name-tag-with-digest-file",
-                    &self.image_name_tag_with_digest_file,
-                ),
-            ] {
-                if file.as_deref().is_some_and(|file| !file.is_empty()) {
-                    return Err(OptionError::NeedsDestination { flag });
-                }
+            if let Some(flag) = self.digest_files.needs_destination() {
+                return Err(OptionError::NeedsDestination { flag });
             }
         }
         let tar_path = given(self.tar_path.as_ref())?;
@@ -87,14 +70,7 @@ impl OutputOptions {
             no_push,
             tar_path,
             oci_layout_path: given(self.oci_layout_path.as_ref())?,
-            digest_file: FileTarget::parse(self.digest_file.as_deref())?,
-            image_name_with_digest_file: FileTarget::parse(
-                self.image_name_with_digest_file.as_deref(),
-            )?,
-            image_name_tag_with_digest_file: FileTarget::parse(
-                self.image_name_tag_with_digest_file.as_deref(),
-            )?,
-            builder_output: given(env(env_vars::BUILDER_OUTPUT).map(PathBuf::from).as_ref())?,
+            digest_files: self.digest_files.resolve(env)?,
             compression: self.compression,
             compression_level: self.level()?,
             image_format: self.image_format.map(ImageFormat::family),
@@ -166,9 +142,7 @@ impl Default for OutputOptions {
             no_push: false,
             tar_path: None,
             oci_layout_path: None,
-            digest_file: None,
-            image_name_with_digest_file: None,
-            image_name_tag_with_digest_file: None,
+            digest_files: DigestFileOptions::default(),
             compression: CompressionKind::default(),
             compression_level: Self::USUAL_LEVEL,
             image_format: None,
@@ -204,32 +178,10 @@ pub(crate) struct OutputSettings {
     pub(crate) no_push: bool,
     pub(crate) tar_path: Option<PathBuf>,
     pub(crate) oci_layout_path: Option<PathBuf>,
-    pub(crate) digest_file: Option<FileTarget>,
-    pub(crate) image_name_with_digest_file: Option<FileTarget>,
-    pub(crate) image_name_tag_with_digest_file: Option<FileTarget>,
-    pub(crate) builder_output: Option<PathBuf>,
+    pub(crate) digest_files: DigestFiles,
     pub(crate) compression: CompressionKind,
     pub(crate) compression_level: Option<i32>,
     pub(crate) image_format: Option<Family>,
-}
-
-/// Where a small text goes once the image is there (I36).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileTarget {
-    /// An absolute path, whose parents are created.
-    Path(PathBuf),
-    /// An `https` address that gets the text by PUT.
-    Url(String),
-}
-
-impl FileTarget {
-    fn parse(value: Option<&str>) -> Result<Option<Self>, OptionError> {
-        match value {
-            None | Some("") => Ok(None),
-            Some(url) if url.starts_with("https://") => Ok(Some(Self::Url(url.to_owned()))),
-            Some(path) => absolute(path.as_ref()).map(Self::Path).map(Some),
-        }
-    }
 }
 
 choice! {

@@ -8,18 +8,21 @@ use kiln_registry::RegistrySettings;
 use crate::env_vars::Env;
 use crate::output::destinations;
 use crate::path::absolute;
-use crate::{OptionError, PushOptions, RegistryOptions};
+use crate::{DigestFileOptions, DigestFiles, OptionError, PushOptions, RegistryOptions, WorkDir};
 
 /// Options of `executor push`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct PushImageOptions {
-    /// Docker archive (a file) or OCI layout (a folder) with one image.
+    /// Docker archive (a file) or OCI layout (a folder) with one image, or with one index in the layout.
     #[cfg_attr(feature = "clap", arg(value_name = "PATH", value_parser = crate::path::any_path()))]
     pub path: PathBuf,
     /// Name to push the image to. May be repeated.
     #[cfg_attr(feature = "clap", arg(short, long, value_name = "IMAGE"))]
     pub destination: Vec<String>,
+    /// Files that get the digest of the image.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub digest_files: DigestFileOptions,
     /// How images are pulled.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub registry: RegistryOptions,
@@ -37,9 +40,12 @@ impl PushImageOptions {
                 what: "`--destination`".to_owned(),
             });
         }
+        let executable = std::env::current_exe().ok();
         Ok(PushImageSettings {
             path: absolute(&self.path)?,
             destinations,
+            digest_files: self.digest_files.resolve(env)?,
+            work_dir: WorkDir::resolve(None, env, executable.as_deref())?,
             registry: self.push.resolve(&self.registry, env)?,
             skip_push_permission_check: self.push.skip_push_permission_check,
         })
@@ -53,6 +59,10 @@ pub struct PushImageSettings {
     pub path: PathBuf,
     /// Names to push to, at least one.
     pub destinations: Vec<Reference>,
+    /// Files that get the digest.
+    pub digest_files: DigestFiles,
+    /// Where layers are kept that have to be compressed first.
+    pub work_dir: WorkDir,
     /// How registries are reached.
     pub registry: RegistrySettings,
     /// Do not check first that pushing is allowed (I29).

@@ -106,7 +106,7 @@ pub struct PushOptions {
     /// Take it as success when a registry refuses to overwrite an immutable tag.
     #[cfg_attr(feature = "clap", arg(long))]
     pub push_ignore_immutable_tag_errors: bool,
-    /// Do not check before the build that pushing is allowed.
+    /// Do not check first, before there is anything to push, that pushing is allowed.
     #[cfg_attr(feature = "clap", arg(long))]
     pub skip_push_permission_check: bool,
     /// Built-in source of credentials: env, google, ecr, acr or gitlab; all by default, none if empty. May be

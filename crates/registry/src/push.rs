@@ -24,6 +24,8 @@ pub use growing::{GrowingFile, Growth, UnnamedBlob};
 pub enum BlobSource {
     /// A file that holds exactly the blob.
     File(PathBuf),
+    /// A file that holds the blob from this offset on, as archives do.
+    Part(PathBuf, u64),
     /// The blob itself.
     Bytes(Bytes),
 }

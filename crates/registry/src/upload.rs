@@ -106,10 +106,9 @@ pub(crate) async fn body(
             let end = (offset + size).min(bytes.len() as u64) as usize;
             let _ = sender.try_send(bytes.slice(offset as usize..end));
         }
-        BlobSource::File(path) => {
-            let file = open(path, offset).await?;
-            let (path, activity) = (path.clone(), Arc::clone(activity));
-            tokio::task::spawn_blocking(move || read_ahead(file, &path, size, &sender, &activity));
+        BlobSource::File(path) => read_file(path, offset, size, sender, activity).await?,
+        BlobSource::Part(path, start) => {
+            read_file(path, start + offset, size, sender, activity).await?;
         }
     }
     let activity = Arc::clone(activity);
@@ -157,6 +156,20 @@ fn read_piece(file: &std::fs::File, at: u64, want: u64) -> std::io::Result<Bytes
     }
     piece.truncate(read);
     Ok(piece.into())
+}
+
+/// Begins to read a file into the channel.
+async fn read_file(
+    path: &Path,
+    offset: u64,
+    size: u64,
+    sender: mpsc::Sender<Bytes>,
+    activity: &Arc<Activity>,
+) -> Result<(), RegistryError> {
+    let file = open(path, offset).await?;
+    let (path, activity) = (path.to_owned(), Arc::clone(activity));
+    tokio::task::spawn_blocking(move || read_ahead(file, &path, size, &sender, &activity));
+    Ok(())
 }
 
 async fn open(path: &Path, offset: u64) -> Result<std::fs::File, RegistryError> {

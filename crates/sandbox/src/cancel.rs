@@ -141,7 +141,9 @@ mod tests {
         let calls = Arc::new(AtomicUsize::new(0));
         let count = |calls: &Arc<AtomicUsize>| {
             let calls = Arc::clone(calls);
-            move || drop(calls.fetch_add(1, Ordering::SeqCst))
+            move || {
+                calls.fetch_add(1, Ordering::SeqCst);
+            }
         };
         cancel.on_cancel(count(&calls));
         assert_eq!(calls.load(Ordering::SeqCst), 0);

@@ -33,11 +33,13 @@ impl Builder {
     }
 }
 
-/// A build that is being described.
+/// A build, or a push of something built before, that is being described.
 #[derive(Debug, Clone)]
 pub struct Build<'a> {
     case: &'a Case,
     builder: Builder,
+    /// What `executor push` pushes, when this is none of a build at all.
+    pushed: Option<PathBuf>,
     context: String,
     dockerfile: Option<OsString>,
     destinations: Option<Vec<String>>,
@@ -55,6 +57,7 @@ impl<'a> Build<'a> {
         Self {
             case,
             builder: Builder::from_env(),
+            pushed: None,
             context: context.display().to_string(),
             dockerfile: None,
             destinations: None,
@@ -66,6 +69,15 @@ impl<'a> Build<'a> {
             env: Vec::new(),
             wrapper: Vec::new(),
             program: None,
+        }
+    }
+
+    pub(crate) fn push(case: &'a Case, path: &Path) -> Self {
+        Self {
+            builder: Builder::Kiln,
+            pushed: Some(path.to_path_buf()),
+            isolation: None,
+            ..Self::new(case, Path::new(""))
         }
     }
 
@@ -188,7 +200,10 @@ impl<'a> Build<'a> {
         words.push(program.into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
-        command.arg("--context").arg(&self.context);
+        match &self.pushed {
+            Some(path) => command.arg("push").arg(path),
+            None => command.arg("--context").arg(&self.context),
+        };
         if let Some(path) = &self.dockerfile {
             command.arg("--dockerfile").arg(path);
         }

@@ -93,6 +93,11 @@ impl Case {
             .reference(&format!("{}/{name}", self.id().to_lowercase()))
     }
 
+    /// `executor push` of an archive or a layout, to [`Case::destination`] `image` unless told otherwise.
+    pub fn push(&self, path: &Path) -> Build<'_> {
+        Build::push(self, path)
+    }
+
     /// A build of a context, pushed to [`Case::destination`] `image` unless told otherwise.
     pub fn build(&self, context: &Context) -> Build<'_> {
         Build::new(self, context.path())

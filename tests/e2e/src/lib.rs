@@ -60,7 +60,7 @@ pub use memory::{PeakMemory, roomy_tempdir};
 pub use privilege::{Throwaway, User, is_root, userns_works};
 pub use proxy::{Fault, Proxy};
 pub use registry::Registry;
-pub use tool::{Ran, executor, output, tool, warmer};
+pub use tool::{Ran, embed, executor, output, tool, warmer};
 pub use tree::{Node, NodeKind, Tree};
 
 /// Prints why a test does nothing here, in the one form that people can grep for.

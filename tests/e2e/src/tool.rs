@@ -83,6 +83,11 @@ pub fn warmer() -> PathBuf {
     binary("KILN_WARMER", "warmer")
 }
 
+/// The example that embeds the library: `$KILN_EMBED`, or the one beside this test binary.
+pub fn embed() -> PathBuf {
+    binary("KILN_EMBED", "kiln-embed")
+}
+
 fn binary(variable: &str, name: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return PathBuf::from(path);

@@ -1,6 +1,12 @@
 //! COPY: sources, destinations, owners and modes.
+// Helpers outside of `#[test]` functions fail a test as much as those inside.
+#![allow(clippy::unwrap_used)]
 
-use kiln_e2e::{Base, Case, kiln_only, needs_root};
+use std::fs::File;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, SystemTime};
+
+use kiln_e2e::{Base, Case, Context, Image, Tree, kiln_only, needs_root};
 
 // conformance: E1 E2 E4 E12 E13 E22 E23
 #[test]
@@ -293,4 +299,235 @@ fn capabilities_and_setuid_pass_through_stages() {
             .contains_key("security.capability"),
         "{tree}"
     );
+}
+
+const OLD: i64 = 1_500_000_000;
+
+/// Gives a directory of the context a time that nothing else has.
+fn set_old(context: &Context, path: &str) {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(OLD.unsigned_abs());
+    let dir = File::open(context.path().join(path)).unwrap();
+    dir.set_modified(time).unwrap();
+}
+
+/// Mode, owner, and whether the time is that of the source.
+fn directory(tree: &Tree, path: &str) -> String {
+    let time = if tree.node(path).mtime == OLD {
+        "time of the source"
+    } else {
+        "another time"
+    };
+    format!("{}, {time}", tree.owner(path))
+}
+
+#[test]
+fn directories_that_a_copy_meets_or_makes() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!(
+            "FROM {base}\nCOPY d /fresh\nCOPY --chown=5:6 --chmod=711 d /chosen\nCOPY d /home/app\nCOPY v /var\nCOPY d f /tmp\n"
+        ))
+        .file("f", "f")
+        .dir("d", 0o700)
+        .file("d/in", "in")
+        .dir("v/old", 0o711)
+        .file("v/old/in", "in")
+        .dir("v/new", 0o2750);
+    for path in ["d", "v/old", "v/new", "v"] {
+        set_old(&context, path);
+    }
+    let tree = case.build(&context).run().image().tree();
+    let table = [
+        // conformance: E18
+        ("fresh", "0755 0:0, time of the source"),
+        ("chosen", "0711 5:6, time of the source"),
+        // conformance: E19
+        ("home/app", "0750 1000:1000, time of the source"),
+        ("var", "0755 0:0, time of the source"),
+        // conformance: E20
+        ("var/old", "0711 0:0, time of the source"),
+        ("var/new", "2750 0:0, time of the source"),
+        // conformance: E14
+        ("tmp", "1777 0:0, time of the source"),
+    ];
+    for (path, expected) in table {
+        assert_eq!(directory(&tree, path), expected, "{path}");
+    }
+    for path in [
+        "fresh/in",
+        "home/app/.profile",
+        "var/old/new",
+        "tmp/in",
+        "tmp/f",
+    ] {
+        assert!(tree.has(path), "{path}");
+    }
+}
+
+#[test]
+fn what_a_copy_cannot_replace() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .file("a", "a")
+        .file("b", "b")
+        .file("d/f", "f")
+        .file("tmp", "a file with the name of a directory")
+        .file("below/tmp", "the same below the top")
+        .file("run/run/f", "a directory with the name of a symlink");
+    let table = [
+        // conformance: E14
+        (
+            "COPY a b /new",
+            "several sources need a destination that is a directory",
+        ),
+        (
+            "COPY a b /etc/motd",
+            "several sources need a destination that is a directory",
+        ),
+        // conformance: E16
+        (
+            "COPY d /etc/motd",
+            "cannot copy to non-directory: /etc/motd",
+        ),
+        ("COPY tmp /", "cannot replace to directory /tmp with file"),
+        ("COPY below /", "cannot replace to directory /tmp with file"),
+        ("COPY a /etc/motd/", "/etc/motd: not a directory"),
+        // conformance: E17
+        ("COPY run /var", "cannot copy to non-directory: /var/run"),
+        // conformance: E32
+        ("COPY --from=scratch /a /a", "not found"),
+        // conformance: E42
+        ("ADD --from=scratch /a /a", "--from"),
+    ];
+    for (line, said) in table {
+        let context = Context::new(context.path()).dockerfile(format!("FROM {base}\n{line}\n"));
+        let outcome = case.build(&context).no_push().run();
+        outcome.failed(1, &["Dockerfile", line, said]);
+    }
+}
+
+// conformance: E17
+#[test]
+fn a_symlink_below_the_destination_is_replaced() {
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY links /x/\nCOPY files /x/\n"))
+        .symlink("links/motd", "/etc/motd")
+        .file("files/motd", "new");
+    let tree = case.build(&context).run().image().tree();
+    assert_eq!(tree.text("x/motd"), "new");
+    assert_eq!(tree.text("etc/motd"), "second layer\n");
+}
+
+// conformance: E10
+#[test]
+fn sockets_stay_behind_and_fifos_come_along() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY odd /odd\n"))
+        .file("odd/file", "f");
+    let odd = context.path().join("odd");
+    let _socket = UnixListener::bind(odd.join("socket")).unwrap();
+    nix::unistd::mkfifo(
+        &odd.join("pipe"),
+        nix::sys::stat::Mode::from_bits_truncate(0o640),
+    )
+    .unwrap();
+    let outcome = case.build(&context).run();
+    let tree = outcome.image().tree();
+    assert_eq!(tree.below("odd"), ["odd/file", "odd/pipe"]);
+    assert_eq!(tree.node("odd/pipe").to_string(), "special p 0640 0:0");
+    let warned = "`odd/socket` of the context is a socket and is left out";
+    assert!(outcome.log.contains(warned), "{}", outcome.log);
+}
+
+// conformance: E32
+#[test]
+fn sources_have_names_in_any_case() {
+    kiln_only!();
+    let case = Case::new();
+    let (base, other) = (case.base(Base::Busybox), case.base(Base::Index));
+    let dockerfile = format!(
+        "FROM {base} AS Made\nCOPY f /f\nFROM {base}\nCOPY --from=MADE /f /stage\nCOPY --from=0 /f /index\n\
+         COPY --from={other} /etc/motd /image\n"
+    );
+    let context = case.context().dockerfile(dockerfile).file("f", "f");
+    let tree = case.build(&context).run().image().tree();
+    let texts = ["stage", "index", "image"].map(|path| tree.text(path));
+    assert_eq!(texts, ["f", "f", "second layer\n"]);
+}
+
+// conformance: E36
+#[test]
+fn an_identical_file_is_a_layer_all_the_same() {
+    // buildah makes one layer of all lines.
+    kiln_only!();
+    let case = Case::new();
+    let reference = case.base(Base::Busybox);
+    let base = Image::read(&format!("docker://{reference}"));
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {reference}\nCOPY f /same\nCOPY f /same\n"))
+        .file("f", "f");
+    let image = case.build(&context).run().image();
+    let layers = image.above(&base);
+    assert_eq!(layers.len(), 2);
+    for layer in layers {
+        assert!(layer.names().contains(&"same"), "{:?}", layer.names());
+    }
+}
+
+// conformance: E42
+#[test]
+fn an_archive_is_copied_as_it_is() {
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let archive = kiln_e2e::TarTree::new().file("inside", 0o644, "i").finish();
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY a.tar /to/\n"))
+        .file("a.tar", &archive);
+    let tree = case.build(&context).run().image().tree();
+    assert_eq!(tree.below("to"), ["to/a.tar"]);
+    assert_eq!(tree.node("to/a.tar").content.as_deref(), Some(&archive[..]));
+}
+
+// conformance: G27
+#[test]
+fn copies_into_ignored_paths_are_in_the_layer() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!(
+            "FROM {base}\nCOPY f /dev/copied\nADD f /var/run/added\nCOPY f /proc/copied\nCOPY f /ignored/copied\n\
+             RUN touch /run-by /var/run/made /ignored/made\nCOPY f /dev/later\n"
+        ))
+        .file("f", "f");
+    let build = case.build(&context).arg("--ignore-path=/ignored");
+    let tree = build.run().image().tree();
+    for path in [
+        "dev/copied",
+        "run/added",
+        "proc/copied",
+        "ignored/copied",
+        "dev/later",
+        "run-by",
+    ] {
+        assert!(tree.has(path), "{path} is not in\n{tree}");
+    }
+    assert!(!tree.has("ignored/made"), "what a RUN writes there is not");
 }

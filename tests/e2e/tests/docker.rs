@@ -41,6 +41,31 @@ fn an_archive_loads_and_runs() {
     );
 }
 
+// conformance: K
+#[test]
+fn what_docker_saves_can_be_pushed() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Docker);
+    let docker = Docker::shared();
+    let tar = case.path("out/saved.tar");
+    kiln_e2e::output(docker.command().args(["pull", "--quiet", &base]));
+    // Under two names, which is one image all the same.
+    let second = case.destination("second:2");
+    kiln_e2e::output(docker.command().args(["tag", &base, &second]));
+    kiln_e2e::output(
+        docker
+            .command()
+            .args(["save", &base, &second, "--output"])
+            .arg(&tar),
+    );
+    let pushed = case.push(&tar).run().image();
+    let original = kiln_e2e::Image::read(&format!("docker://{base}"));
+    assert_eq!(pushed.manifest["config"], original.manifest["config"]);
+    assert!(kiln_e2e::compare_trees(&pushed.tree(), &original.tree(), |_| false).is_empty());
+}
+
 #[test]
 fn docker_pulls_and_runs_what_was_pushed() {
     kiln_only!();

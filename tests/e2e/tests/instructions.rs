@@ -1,6 +1,6 @@
 //! All eighteen instructions, and what each leaves in the image config and history.
 
-use kiln_e2e::{Base, Case, kiln_only, needs_root};
+use kiln_e2e::{Base, Case, Image, kiln_only, needs_root};
 use serde_json::{Value, json};
 
 /// One Dockerfile with every instruction there is.
@@ -248,4 +248,137 @@ fn scratch_has_the_default_path_and_nothing_else() {
         image.manifest["mediaType"],
         "application/vnd.oci.image.manifest.v1+json"
     );
+}
+
+#[test]
+fn volumes_are_declared_and_hold_what_is_written_later() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let reference = case.base(Base::Busybox);
+    let base = Image::read(&format!("docker://{reference}"));
+    // conformance: F3: text behind a word is no JSON, so its quotes are those of a word.
+    let lines = format!("FROM {reference}\nVOLUME /data relative\nVOLUME /v [\"/w\"]\n");
+    let context = case.context().file("f", "f").dockerfile(&lines);
+    let image = case.build(&context).run().image();
+    assert!(image.above(&base).is_empty(), "declaring makes no layer");
+    let volumes = json!({ "/data": {}, "relative": {}, "/v": {}, "[/w]": {} });
+    assert_eq!(image.setting("Volumes"), &volumes);
+    assert!(!image.tree().has("data"));
+    // conformance: F4
+    let context = context.dockerfile(lines + "COPY f /data/copied\nRUN echo ran > /data/ran\n");
+    let tree = case.build(&context).run().image().tree();
+    assert_eq!(tree.text("data/copied"), "f");
+    assert_eq!(tree.text("data/ran"), "ran\n");
+}
+
+// conformance: F5
+#[test]
+fn user_is_stored_as_written() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let table = [
+        ("USER nobody-has-this-name", "nobody-has-this-name"),
+        ("USER app:no-group", "app:no-group"),
+        ("USER 007:8", "007:8"),
+        ("ARG WHO=ann\nUSER ${WHO}", "ann"),
+        ("USER app\nUSER \"\"", ""),
+    ];
+    for (at, (lines, expected)) in table.into_iter().enumerate() {
+        let context = case.context().dockerfile(format!("FROM {base}\n{lines}\n"));
+        let build = case.build(&context);
+        let image = build
+            .destination(case.destination(&format!("n{at}")))
+            .run()
+            .image();
+        let user = image.setting("User").as_str().unwrap_or_default();
+        assert_eq!(user, expected, "{lines}");
+    }
+}
+
+// conformance: F8
+#[test]
+fn workdir_is_a_layer_only_if_it_makes_something() {
+    kiln_only!();
+    let case = Case::new();
+    let reference = case.base(Base::Busybox);
+    let base = Image::read(&format!("docker://{reference}"));
+    let dockerfile = format!("FROM {reference}\nWORKDIR /\nWORKDIR /new/dir\nWORKDIR /home/app\n");
+    let image = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image();
+    let layers = image.above(&base);
+    assert_eq!(layers.len(), 1);
+    assert_eq!(layers[0].names(), ["new/", "new/dir/"]);
+    let history = image.config["history"].as_array().unwrap();
+    let empty: Vec<bool> = history[2..]
+        .iter()
+        .map(|entry| entry["empty_layer"] == true)
+        .collect();
+    assert_eq!(empty, [true, false, true]);
+}
+
+// conformance: F11
+#[test]
+fn cmd_is_marked_as_escaped() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    for (at, line) in ["CMD [\"a\"]", "CMD a"].into_iter().enumerate() {
+        let context = case.context().dockerfile(format!("FROM {base}\n{line}\n"));
+        let build = case.build(&context);
+        let image = build
+            .destination(case.destination(&format!("n{at}")))
+            .run()
+            .image();
+        assert_eq!(image.setting("ArgsEscaped"), true, "{line}");
+    }
+}
+
+// conformance: F24
+#[test]
+fn history_has_args_and_no_secrets() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!(
+        "FROM {base}\nARG VISIBLE\nRUN --mount=type=secret,id=s,env=S test -n \"$S\" && echo $VISIBLE > /seen\n"
+    );
+    let image = case
+        .build(&case.context().dockerfile(dockerfile))
+        .build_arg("VISIBLE=value-of-arg")
+        .arg("--secret=id=s,env=VARIABLE")
+        .env("VARIABLE", "value-of-secret")
+        .run()
+        .image();
+    let documents = format!("{}{}", image.config, image.manifest);
+    assert!(!documents.contains("value-of-secret"), "{documents}");
+    let last = image.history().pop().unwrap_or_default().to_owned();
+    assert!(last.starts_with("RUN |1 VISIBLE=value-of-arg "), "{last}");
+}
+
+// conformance: G21
+#[test]
+fn a_run_that_changes_nothing_is_history_only() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let reference = case.base(Base::Busybox);
+    let base = Image::read(&format!("docker://{reference}"));
+    let dockerfile =
+        format!("FROM {reference}\nRUN true\nRUN touch /x\nRUN cat /x /etc/motd > /dev/null\n");
+    let image = case
+        .build(&case.context().dockerfile(dockerfile))
+        .run()
+        .image();
+    assert_eq!(image.above(&base).len(), 1);
+    let history = image.config["history"].as_array().unwrap();
+    let empty: Vec<bool> = history[2..]
+        .iter()
+        .map(|entry| entry["empty_layer"] == true)
+        .collect();
+    assert_eq!(empty, [true, false, true]);
 }

@@ -1,6 +1,11 @@
 //! Peak memory of the whole process tree, with files that are much larger.
 
-use kiln_e2e::{Base, Case, PeakMemory, Registry, kiln_only, needs_root, roomy_tempdir, skipped};
+use std::process::Command;
+
+use kiln_e2e::{
+    Base, Case, ImageSpec, LayerSpec, Packing, PeakMemory, Registry, TarTree, kiln_only,
+    needs_root, output, roomy_tempdir, skipped, tool,
+};
 
 const MB: u64 = 1_000_000;
 
@@ -67,4 +72,50 @@ fn a_copy_of_fifty_thousand_files() {
     let image = outcome.image();
     assert_eq!(image.layers[2].entries.len(), 50_000 + 500 + 1);
     assert!(peak < 200 * MB, "{line}");
+}
+
+/// conformance: G23; a blob is read twice at most and kept never.
+#[test]
+fn a_push_of_large_layers() {
+    kiln_only!();
+    let Some(place) = roomy_tempdir(1_500 * MB) else {
+        skipped("needs 1.5 GB in /dev/shm or TMPDIR");
+        return;
+    };
+    let case = Case::below_with_registry(place.path(), Registry::start_in(place.path()));
+    let layout = case.path("out/layout");
+    // Noise, so that the compressed layer is large as well.
+    let mut word = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (word >> 33) as u8
+    })
+    .take(150 * MB as usize)
+    .collect();
+    let layer = LayerSpec {
+        tar: TarTree::new().file("noise", 0o644, noise).finish(),
+        packing: Packing::Plain,
+    };
+    ImageSpec::new(vec![layer], serde_json::json!({})).write_layout(&layout, "x");
+    let saved = case.path("out/saved.tar");
+    let mut copy = Command::new(tool("skopeo"));
+    copy.args(["--insecure-policy", "copy", "--quiet"])
+        .arg(format!("oci:{}:x", layout.display()))
+        .arg(format!("docker-archive:{}:x:1", saved.display()));
+    output(&mut copy);
+    for (path, name) in [(layout, "layout"), (saved, "archive")] {
+        let mut running = case.push(&path).destination(case.destination(name)).start();
+        let memory = PeakMemory::watch(running.pid());
+        let outcome = running.wait();
+        let (peak, line) = memory.finish();
+        outcome.ok();
+        println!("{name}: {line}");
+        let manifest = case
+            .registry()
+            .raw_manifest(&case.destination(name))
+            .unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        assert!(manifest["layers"][0]["size"].as_u64().unwrap() > 140 * MB);
+        assert!(peak < 100 * MB, "{name}: {line}");
+    }
 }

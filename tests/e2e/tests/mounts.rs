@@ -158,3 +158,48 @@ fn mistakes_in_mounts_are_errors() {
             .failed(1, &[word, "Dockerfile", "2"]);
     }
 }
+
+// conformance: D32
+#[test]
+fn caches_stay_inside_their_store() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let store = case.path("out/volume/cache");
+    fs::create_dir_all(&store).unwrap();
+    let outside = case.path("out/volume/outside");
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(outside.join("file"), "not for a build\n").unwrap();
+    let build = |lines: &str| {
+        let context = case.context().dockerfile(format!("FROM {base}\n{lines}\n"));
+        let flag = format!("--cache-dir={}", store.display());
+        case.build(&context).no_push().arg(flag).run()
+    };
+    // An id is a name, never a path.
+    build("RUN --mount=type=cache,id=../../outside,target=/c echo x > /c/written && ! test -e /c/file").ok();
+    assert!(!outside.join("written").exists());
+    // A source is looked up inside the cache: links end at its root.
+    let link = format!(
+        "ln -s {} /c/absolute && ln -s ../../../outside /c/relative && mkdir /c/real",
+        outside.display()
+    );
+    build(&format!("RUN --mount=type=cache,id=links,target=/c {link}")).ok();
+    for name in ["absolute", "relative", "../../outside"] {
+        let line =
+            format!("RUN --mount=type=cache,id=links,source={name},target=/c test ! -e /c/file");
+        let outcome = build(&line);
+        assert!(
+            outcome.code == Some(0) || outcome.log.contains("not found"),
+            "{name}: {}",
+            outcome.log
+        );
+    }
+    build("RUN --mount=type=cache,id=links,source=real,target=/c touch /c/in").ok();
+    let left: Vec<_> = fs::read_dir(&outside)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert_eq!(left, ["file"]);
+}

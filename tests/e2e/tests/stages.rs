@@ -196,3 +196,25 @@ fn independent_stages_run_at_the_same_time() {
         .tree();
     assert_eq!(tree.paths(), ["one", "two"]);
 }
+
+// conformance: C10
+#[test]
+fn the_last_stage_is_built_and_later_ones_are_not_looked_at() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case.context().dockerfile(format!(
+        "FROM {base} AS first\nENV STAGE=first\nFROM {base} AS last\nENV STAGE=last\n"
+    ));
+    assert_eq!(
+        case.build(&context).run().image().env("STAGE"),
+        Some("last")
+    );
+    // None of this can be built, planned or looked up.
+    let context = context.dockerfile(format!(
+        "FROM {base} AS first\nENV STAGE=first\nFROM ${{nothing}} AS second\nFROM 127.0.0.1:1/no/such AS third\n\
+         COPY --from=9 a /b\nCOPY not-there /x\nENV A=${{B:?unset}}\n"
+    ));
+    let build = case.build(&context).target("first");
+    assert_eq!(build.run().image().env("STAGE"), Some("first"));
+}

@@ -1,6 +1,8 @@
 //! ARG, ENV and words.
 
-use kiln_e2e::{Base, Case, kiln_only, needs_root};
+use kiln_e2e::{Base, Case, HttpServer, Response, kiln_only, needs_root};
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
 // conformance: B1 B3 B11 B16 B17 B18 B19
 #[test]
@@ -120,4 +122,81 @@ fn proxies_reach_run_but_not_the_image() {
     );
     let config = image.config.to_string();
     assert!(!config.contains("proxy.test"), "{config}");
+}
+
+/// Every place where a variable counts, apart from those that the tests above are about.
+const EVERYWHERE: &str = r#"
+ARG OS=linux
+ARG IMAGE
+FROM --platform=${OS}/${TARGETARCH} $IMAGE AS parent
+ENV file=f
+ONBUILD COPY $file /from-trigger/$file
+FROM parent
+ARG file=f u=33 mode=600 ext=md key=k value=v port=80 signal=SIGTERM dir=/made SUM URL
+ARG N$value=named-$value
+ENV E$key=$value
+COPY --chown=$u:$u --chmod=$mode --exclude=*.$ext $file sub$value /to-$value/
+ADD --checksum=sha256:$SUM --chown=${u} $URL /sum/$value
+EXPOSE $port/tcp
+LABEL $key.$value="$key $value"
+STOPSIGNAL $signal
+VOLUME $dir/v
+WORKDIR $dir/${nothing:-w}
+ONBUILD RUN echo $value
+USER us$u
+USER root
+RUN --mount=type=bind,target=$dir/m,source=sub$value ls $dir/m > /mounted
+RUN echo "$Nv" > /named
+"#;
+
+// conformance: B12
+#[test]
+fn variables_count_in_every_place() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let server = HttpServer::start(|_| Response::new(200, "text/plain", "downloaded"));
+    let context = case
+        .context()
+        .dockerfile(EVERYWHERE)
+        .file("f", "f")
+        .file("subv/in", "in")
+        .file("subv/no.md", "no");
+    let image = case
+        .build(&context)
+        .build_arg(format!("IMAGE={}", case.base(Base::Index)))
+        .build_arg(format!(
+            "SUM={}",
+            hex::encode(Sha256::digest(b"downloaded"))
+        ))
+        .build_arg(format!("URL={}", server.url("x")))
+        .run()
+        .image();
+    let tree = image.tree();
+    assert_eq!(tree.text("from-trigger/f"), "f");
+    assert_eq!(tree.owner("to-v/f"), "0600 33:33");
+    assert!(tree.has("to-v/in") && !tree.has("to-v/no.md"));
+    assert_eq!(
+        (tree.text("sum/v"), tree.owner("sum/v")),
+        ("downloaded".into(), "0600 33:33".into())
+    );
+    assert_eq!(tree.text("mounted"), "in\nno.md\n");
+    assert_eq!(tree.text("named"), "named-v\n", "the name of an ARG too");
+    assert_eq!(image.env("Ek"), Some("v"));
+    assert_eq!(image.label("k.v"), Some("k v"));
+    let table = [
+        ("ExposedPorts", json!({ "80/tcp": {} })),
+        ("StopSignal", json!("SIGTERM")),
+        ("Volumes", json!({ "/made/v": {} })),
+        ("WorkingDir", json!("/made/w")),
+        ("OnBuild", json!(["RUN echo $value"])),
+    ];
+    for (key, expected) in &table {
+        assert_eq!(image.setting(key), expected, "config.{key}");
+    }
+    assert!(
+        image.history().contains(&"USER us33"),
+        "{:?}",
+        image.history()
+    );
 }

@@ -7,11 +7,12 @@ use kiln_oci::{Digest, Reference};
 use serde_json::json;
 
 use super::OutputError;
-use crate::settings::{BuildSettings, FileTarget};
+use crate::settings::{DigestFiles, FileTarget};
 
 /// Writes every digest file that was asked for.
 pub(crate) async fn write_digest_files(
-    settings: &BuildSettings,
+    asked: &DigestFiles,
+    destinations: &[Reference],
     digest: Digest,
     client: &reqwest::Client,
 ) -> Result<(), OutputError> {
@@ -20,14 +21,13 @@ pub(crate) async fn write_digest_files(
         let tag = reference.tag_or_latest();
         format!("{}:{tag}@{digest}\n", reference.repo())
     };
-    let lines = |line: &dyn Fn(&Reference) -> String| -> String {
-        settings.destinations.iter().map(line).collect()
-    };
+    let lines =
+        |line: &dyn Fn(&Reference) -> String| -> String { destinations.iter().map(line).collect() };
     // Without newline, as scripts compare it.
     let files = [
-        (&settings.digest_file, digest.to_string()),
-        (&settings.image_name_with_digest_file, lines(&with_digest)),
-        (&settings.image_name_tag_with_digest_file, lines(&with_tag)),
+        (&asked.digest, digest.to_string()),
+        (&asked.names, lines(&with_digest)),
+        (&asked.tags, lines(&with_tag)),
     ];
     for (target, text) in files {
         match target {
@@ -36,9 +36,9 @@ pub(crate) async fn write_digest_files(
             None => {}
         }
     }
-    if let Some(dir) = &settings.builder_output {
+    if let Some(dir) = &asked.builder_output {
         let mut text = String::new();
-        for reference in &settings.destinations {
+        for reference in destinations {
             let name = format!("{}:{}", reference.repo(), reference.tag_or_latest());
             let line = json!({ "name": name, "digest": digest.to_string() });
             // Writing to a string cannot fail.

@@ -27,6 +27,8 @@ pub struct DockerArchive {
 pub struct ArchiveImage {
     /// Its names, as written there.
     pub repo_tags: Vec<String>,
+    /// The name of the config's entry; most tools make it of the config's digest.
+    pub config_name: String,
     /// The config as stored.
     pub config_bytes: Vec<u8>,
     /// The config as read.
@@ -70,7 +72,15 @@ pub fn read_docker_archive(path: &Path) -> Result<DockerArchive, ArchiveError> {
     }
     let directory = Directory {
         path,
-        places: places(&file).map_err(failed)?,
+        places: places(&file).map_err(|source| match source.kind() {
+            // What tar's reader says of bytes it does not understand quotes them; nobody wants to read that.
+            io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                ArchiveError::NotATar {
+                    path: path.to_owned(),
+                }
+            }
+            _ => failed(source),
+        })?,
         file,
     };
     let bytes = directory.document(MANIFEST)?;
@@ -84,6 +94,13 @@ pub fn read_docker_archive(path: &Path) -> Result<DockerArchive, ArchiveError> {
         path: path.to_owned(),
         images,
     })
+}
+
+impl ArchiveLayer {
+    /// Where its bytes begin in the archive; they follow each other from there.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
 }
 
 impl DockerArchive {
@@ -176,6 +193,7 @@ impl Directory<'_> {
             .collect::<Result<_, _>>()?;
         Ok(ArchiveImage {
             repo_tags: entry.repo_tags,
+            config_name: entry.config,
             config_bytes,
             config,
             layers,

@@ -177,7 +177,10 @@ fn refuses_what_cannot_be_an_archive() {
             tar_of(&[("manifest.json", one_layer), ("c", "{}")]),
             "has 1 layers, but its config lists 0",
         ),
-        (b"no tar at all, but long enough".repeat(40), "cannot read"),
+        (
+            b"no tar at all, but long enough".repeat(40),
+            "is no tar archive",
+        ),
     ];
     assert!(!rows.is_empty());
     for (bytes, message) in rows {

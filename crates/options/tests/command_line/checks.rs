@@ -60,11 +60,11 @@ fn a_full_command_line() {
     assert_eq!(settings.platform.architecture, "arm64");
     assert_eq!(settings.ignore_paths, [std::path::Path::new("/b")]);
     assert_eq!(
-        settings.digest_file,
+        settings.digest_files.digest,
         Some(FileTarget::Url("https://x/d".to_owned()))
     );
     assert_eq!(
-        settings.image_name_with_digest_file,
+        settings.digest_files.names,
         Some(FileTarget::Path(at("names")))
     );
     assert_eq!(settings.tar_path, Some(at("x.tar")));
@@ -117,7 +117,7 @@ fn unset_variables_in_flags_mean_nothing() {
     assert!(
         settings.tar_path.is_none()
             && settings.oci_layout_path.is_none()
-            && settings.digest_file.is_none()
+            && settings.digest_files.digest.is_none()
     );
     assert!(settings.registry.mirrors.is_empty() && settings.registry.maps.is_empty());
     assert!(settings.cache.dir.is_none());

@@ -112,6 +112,9 @@ fn the_rest() {
         settings.registry.user_agent
     );
     assert!(settings.registry.disable_http2);
-    assert_eq!(settings.builder_output.as_deref(), Some("/out".as_ref()));
+    assert_eq!(
+        settings.digest_files.builder_output.as_deref(),
+        Some("/out".as_ref())
+    );
     assert_eq!(settings.source_date_epoch, Some(5));
 }

@@ -104,15 +104,19 @@ fn executor_rows() -> Vec<Row<ExecutorOptions>> {
             output.oci_layout_path,
             r#"Some("x")"#
         ),
-        row!(["--digest-file=x"], output.digest_file, r#"Some("x")"#),
+        row!(
+            ["--digest-file=x"],
+            output.digest_files.digest_file,
+            r#"Some("x")"#
+        ),
         row!(
             ["--image-name-with-digest-file=x"],
-            output.image_name_with_digest_file,
+            output.digest_files.image_name_with_digest_file,
             r#"Some("x")"#
         ),
         row!(
             ["--image-name-tag-with-digest-file=x"],
-            output.image_name_tag_with_digest_file,
+            output.digest_files.image_name_tag_with_digest_file,
             r#"Some("x")"#
         ),
         row!(["--compression", "zstd"], output.compression, "Zstd"),

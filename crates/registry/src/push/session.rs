@@ -1,5 +1,7 @@
 //! Upload sessions: start or mount, send, restart from the beginning when something breaks (I31, I32).
 
+use std::path::{Path, PathBuf};
+
 use kiln_oci::{Descriptor, Digest, Repository};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
@@ -370,15 +372,21 @@ fn payload(source: &BlobSource, offset: u64, size: u64) -> Payload {
 
 /// A file of another size would break the request in a way that looks like the network's fault.
 fn check_source(d: &Descriptor, source: &BlobSource) -> Result<(), RegistryError> {
+    let length = |path: &Path| match std::fs::metadata(path) {
+        Ok(found) => Ok(found.len()),
+        Err(source) => Err(RegistryError::Io {
+            operation: "read",
+            path: path.to_owned(),
+            source,
+        }),
+    };
     let (path, actual) = match source {
-        BlobSource::Bytes(bytes) => (std::path::PathBuf::from("memory"), bytes.len() as u64),
-        BlobSource::File(path) => {
-            let found = std::fs::metadata(path).map_err(|source| RegistryError::Io {
-                operation: "read",
-                path: path.clone(),
-                source,
-            })?;
-            (path.clone(), found.len())
+        BlobSource::Bytes(bytes) => (PathBuf::from("memory"), bytes.len() as u64),
+        BlobSource::File(path) => (path.clone(), length(path)?),
+        // What follows in the file belongs to others.
+        BlobSource::Part(path, start) => {
+            let rest = length(path)?.saturating_sub(*start);
+            (path.clone(), rest.min(d.size))
         }
     };
     if actual == d.size {

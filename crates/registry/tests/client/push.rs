@@ -153,7 +153,16 @@ async fn files_and_memory_of_all_sizes_arrive() {
     for size in sizes {
         let (descriptor, bytes) = blob(size);
         let (_dir, file) = in_file(&bytes);
-        for (repo, source) in [("file", file), ("memory", BlobSource::Bytes(bytes.clone()))] {
+        let around = [&b"before"[..], &bytes, b"after"].concat();
+        let (_dir, whole) = in_file(&around.into());
+        let BlobSource::File(whole) = whole else {
+            panic!("a file is a file")
+        };
+        for (repo, source) in [
+            ("file", file),
+            ("part", BlobSource::Part(whole, 6)),
+            ("memory", BlobSource::Bytes(bytes.clone())),
+        ] {
             let pushed = client()
                 .push_blob(&registry.repo(repo), &descriptor, source, &[])
                 .await
@@ -491,6 +500,18 @@ async fn a_file_of_another_size_is_our_own_fault() {
         ),
         "{error}"
     );
+    let (_dir, whole) = in_file(&bytes);
+    if let BlobSource::File(whole) = whole {
+        let part = BlobSource::Part(whole, 1);
+        let error = client()
+            .push_blob(&registry.repo("a/b"), &descriptor, part, &[])
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, RegistryError::SourceSize { actual: 999, .. }),
+            "{error}"
+        );
+    }
     let source = BlobSource::File("/nonexistent/blob".into());
     let error = client()
         .push_blob(&registry.repo("a/b"), &descriptor, source, &[])
