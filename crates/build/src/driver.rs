@@ -32,7 +32,7 @@ use crate::pack::{PackOptions, Packer};
 use crate::plan::{Plan, Source};
 use crate::promise::Promise;
 use crate::report::BuildReport;
-use crate::roots::Roots;
+use crate::roots::{RootRules, Roots};
 use crate::scope::{BuildArgs, unused_build_args};
 use crate::settings::{BuildSettings, DockerfileSource};
 use crate::shop::{Images, Shop};
@@ -182,7 +182,7 @@ impl Build<'_> {
         let mut distrusted = Distrusted::new();
         loop {
             let attempt = self.attempt(&prepared, &distrusted)?;
-            let outcome = self.make(&prepared, &attempt).await;
+            let outcome = Box::pin(self.make(&prepared, &attempt)).await;
             if outcome.is_err() {
                 // Whatever still fetches does so for nothing, in a folder that is about to go.
                 attempt.stop.cancel();
@@ -277,15 +277,15 @@ impl Build<'_> {
         shop.roots.clear(&self.workers);
         if let Some(cache) = &shop.cache {
             // What went into a repository of the same registry can be mounted from there.
-            let stored = cache.stored();
-            self.heed("storing steps in the cache", async { Ok(stored.await) })
+            self.heed_all("storing steps in the cache", cache.stored())
                 .await?;
         }
         let handing_out = Box::pin(self.hand_out(prepared, &shop, &image));
         self.heed("handing out the image", handing_out).await?;
         if let Some(cache) = &shop.cache {
-            let keeping = async { Ok(cache.finish(&foreseen.trail(&shop)).await) };
-            self.heed("storing steps in the cache", keeping).await?;
+            let trail = foreseen.trail(&shop);
+            let keeping = Box::pin(cache.finish(&trail));
+            self.heed_all("storing steps in the cache", keeping).await?;
         }
         Ok(BuildReport {
             digest: image.digest,
@@ -307,6 +307,16 @@ impl Build<'_> {
     ) -> Result<T, BuildError> {
         let done = self.interrupt.unless_raised(work).await;
         done.unwrap_or(Err(BuildError::Cancelled { during }))
+    }
+
+    /// The same for work that cannot fail.
+    async fn heed_all(
+        &self,
+        during: &'static str,
+        work: impl Future<Output = ()>,
+    ) -> Result<(), BuildError> {
+        let done = self.interrupt.unless_raised(work).await;
+        done.ok_or(BuildError::Cancelled { during })
     }
 
     async fn check_permission(&self, client: &Client) -> Result<(), BuildError> {
@@ -436,14 +446,16 @@ impl Build<'_> {
             prepared.mode.clone(),
             Arc::clone(&blobs),
             Arc::clone(&events),
-            settings
-                .ignore_paths
-                .iter()
-                .map(|path| ImagePath::from(path.as_path()))
-                .collect(),
-            self.kept(&prepared.context),
-            threads,
-            attempt.number > 0,
+            RootRules {
+                ignore: settings
+                    .ignore_paths
+                    .iter()
+                    .map(|path| ImagePath::from(path.as_path()))
+                    .collect(),
+                keep: self.kept(&prepared.context),
+                threads,
+                used: attempt.number > 0,
+            },
         ));
         let hosts_file = attempt.dir.join("hosts");
         std::fs::write(

@@ -124,28 +124,38 @@ impl std::fmt::Debug for Roots {
     }
 }
 
+/// What a build says of its roots.
+#[derive(Debug)]
+pub(crate) struct RootRules {
+    /// Paths of the image that no layer of a RUN holds.
+    pub(crate) ignore: Vec<ImagePath>,
+    /// Paths of this machine that a build in place must never touch.
+    pub(crate) keep: Vec<PathBuf>,
+    /// Threads that walk a root.
+    pub(crate) threads: usize,
+    /// `/` is not as it was found, for builds in place.
+    pub(crate) used: bool,
+}
+
 impl Roots {
     pub(crate) fn new(
         dir: PathBuf,
         mode: Mode,
         blobs: Arc<Blobs>,
         events: Arc<dyn EventSink>,
-        ignore: Vec<ImagePath>,
-        keep: Vec<PathBuf>,
-        threads: usize,
-        used: bool,
+        rules: RootRules,
     ) -> Roots {
         Roots {
             dir,
             mode,
             blobs,
             events,
-            ignore,
-            keep,
-            threads,
+            ignore: rules.ignore,
+            keep: rules.keep,
+            threads: rules.threads,
             counter: AtomicUsize::new(0),
             bases: Mutex::default(),
-            in_place: Arc::new(in_place::Floor::new(used)),
+            in_place: Arc::new(in_place::Floor::new(rules.used)),
         }
     }
 
