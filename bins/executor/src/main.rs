@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use kiln_build::{BuildError, Cancel};
 use kiln_options::{
-    CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, LoginOptions, Stop,
-    byte_size, report_failure, start_logging,
+    CacheAction, CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, LoginOptions,
+    Stop, byte_size, report_failure, start_logging,
 };
 
 use crate::interrupt::Signals;
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         None => build(&options),
         Some(ExecutorAction::Login(login)) => log_in(&login),
         Some(ExecutorAction::Push(_)) => unavailable("push"),
+        Some(ExecutorAction::Cache(CacheAction::Explain(_))) => unavailable("cache explain"),
         Some(ExecutorAction::Version) => version(),
     }
 }
