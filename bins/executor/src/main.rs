@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use kiln_build::{BuildError, Cancel};
 use kiln_options::{
-    CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, LogFormat, LoginOptions,
-    PushImageOptions, Stop, byte_size, report_failure, start_logging,
+    CacheAction, CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, LogFormat,
+    LoginOptions, PushImageOptions, Stop, byte_size, report_failure, start_logging,
 };
 
 use crate::interrupt::Signals;
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         None => build(&options),
         Some(ExecutorAction::Login(login)) => log_in(&login, format),
         Some(ExecutorAction::Push(image)) => push(&image, &options),
+        Some(ExecutorAction::Cache(CacheAction::Explain(_))) => unavailable("cache explain"),
         Some(ExecutorAction::Version) => version(),
     }
 }
