@@ -13,6 +13,7 @@ use kiln_tarball_cache::{CachedImage, ImageCache};
 use crate::blobs::Origin;
 use crate::error::pull_hint;
 use crate::event::{Event, EventSink};
+use crate::keep_base::Pulled;
 use crate::layers::Layer;
 use crate::plan::ImageSource;
 use crate::report::with_causes;
@@ -98,6 +99,8 @@ pub(crate) struct BaseImage {
     pub(crate) config: ImageConfig,
     pub(crate) layers: Vec<Layer>,
     pub(crate) family: Family,
+    /// Set when it came from a registry.
+    pub(crate) pulled: Option<Arc<Pulled>>,
 }
 
 impl BaseImage {
@@ -131,6 +134,7 @@ impl BaseImage {
             })
             .collect();
         Ok(BaseImage {
+            pulled: None,
             digest,
             family: manifest.family(),
             layers,
@@ -181,8 +185,14 @@ impl Bases<'_> {
         }
         let from = image.from.clone();
         let digest = image.manifest_digest;
-        BaseImage::new(&shown, digest, &image.manifest, image.config, |_| {
+        let config = image.config.clone();
+        let base = BaseImage::new(&shown, digest, &image.manifest, config, |_| {
             Origin::Registry(from.clone())
+        })?;
+        let pulled = Pulled::new(image, reference.clone(), platform.clone());
+        Ok(BaseImage {
+            pulled: Some(pulled),
+            ..base
         })
     }
 

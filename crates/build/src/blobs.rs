@@ -202,6 +202,12 @@ impl Blobs {
         fetched.ok_or(BlobError::Cancelled)?.cloned()
     }
 
+    /// The file of a blob that this build fetched.
+    pub(crate) fn fetched(&self, digest: &Digest) -> Option<PathBuf> {
+        let fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        fetches.get(digest)?.get().cloned()
+    }
+
     /// A blob of an OCI layout is used where it lies, but not unseen: what is passed on under a digest must
     /// have it, and nobody else looks at it on the way to another layout or archive.
     async fn check_file(&self, descriptor: &Descriptor, path: &Path) -> Result<PathBuf, BlobError> {

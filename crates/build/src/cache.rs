@@ -11,6 +11,7 @@ mod place;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
@@ -48,6 +49,8 @@ pub(crate) struct LayerCache {
     /// What this build found broken.
     broken: Arc<Mutex<Distrusted>>,
     pub(crate) digests: ContentDigests,
+    /// The folder of `--cache-dir`.
+    volume: Option<PathBuf>,
     digests_note: String,
     trail_note: String,
     workers: Workers,
@@ -174,6 +177,7 @@ impl LayerCache {
             distrusted,
             broken: Arc::default(),
             digests: digests.unwrap_or_default(),
+            volume: settings.cache.dir.clone(),
             digests_note,
             trail_note: trail_name(settings),
             workers: workers.clone(),
@@ -187,6 +191,16 @@ impl LayerCache {
     pub(crate) fn broken(&self) -> Distrusted {
         let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
         broken.iter().copied().collect()
+    }
+
+    /// The local volume, if it can be written to.
+    pub(crate) fn volume(&self) -> Option<&ImageCache> {
+        let mut storing = self.places.iter().filter(|place| place.stores());
+        storing.find_map(|place| {
+            place
+                .as_folder()
+                .filter(|cache| Some(cache.dir()) == self.volume.as_deref())
+        })
     }
 
     /// The repository that new layers go to first.

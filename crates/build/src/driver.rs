@@ -310,6 +310,7 @@ impl Build<'_> {
             .execute(&prepared.text, &shop, &foreseen, starts)
             .await?;
         let image = self.finish(&shop, finished).await?;
+        self.keep_bases(&shop);
         shop.roots.clear(&self.workers);
         if let Some(cache) = &shop.cache {
             // What went into a repository of the same registry can be mounted from there.
@@ -333,6 +334,38 @@ impl Build<'_> {
                 settings.destinations.clone()
             },
         })
+    }
+
+    /// Keeps on the volume what was pulled, beside what is left to do.
+    fn keep_bases(&self, shop: &Arc<Shop>) {
+        let volume = shop
+            .cache
+            .as_ref()
+            .and_then(|cache| cache.volume())
+            .cloned();
+        let Some(volume) = volume else { return };
+        let shop = Arc::clone(shop);
+        let keeping = self.workers.start("kiln-keep", move || {
+            for pulled in shop.images.values().filter_map(|base| base.pulled.as_ref()) {
+                let name = pulled.reference().familiar();
+                let dir = volume.dir().display();
+                match pulled.keep(&volume, &shop.blobs) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        let text = format!("{name} is kept in the cache at {dir}");
+                        shop.events.event(Event::Info(text));
+                    }
+                    Err(error) => {
+                        let why = crate::report::with_causes(&error);
+                        let text = format!("{name} cannot be kept in the cache at {dir}: {why}");
+                        shop.events.event(Event::Warning(text));
+                    }
+                }
+            }
+        });
+        if let Err(error) = keeping {
+            tracing::debug!(%error, "no thread to keep base images");
+        }
     }
 
     /// Gives up `work` when the build is cancelled.

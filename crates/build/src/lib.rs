@@ -43,6 +43,7 @@ mod history;
 mod image;
 mod image_view;
 mod interrupt;
+mod keep_base;
 mod layers;
 mod node;
 mod output;
