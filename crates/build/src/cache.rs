@@ -163,11 +163,14 @@ impl LayerCache {
         // What is near is asked first.
         places.sort_by_key(|place| !place.is_local());
         let digests_note = name_of("context", [settings.context_dir.display().to_string()]);
-        let digests = places
+        let mut folders = places
             .iter()
-            .filter_map(|place| place.as_folder()?.read_note(&digests_note))
-            .map(|bytes| ContentDigests::from_bytes(&bytes))
-            .next();
+            .filter_map(|place| place.as_folder())
+            .peekable();
+        let digests = folders.peek().is_some().then(|| {
+            let note = folders.find_map(|folder| folder.read_note(&digests_note));
+            ContentDigests::kept(note.as_deref())
+        });
         let ttl = i64::try_from(settings.cache.ttl.as_secs()).unwrap_or(i64::MAX);
         Some(LayerCache {
             places,

@@ -112,14 +112,13 @@ impl FileView for DirectoryView {
     fn read_dir(&self, path: &ImagePath) -> Result<Vec<ViewEntry>, ViewError> {
         let children = self
             .root
-            .read_dir(path)
+            .stat_dir(path)
             .map_err(|source| layer_error("list", path, source))?;
         let mut shown = Vec::with_capacity(children.len());
-        for child in children {
-            let path = path.join(&child.name);
-            if !self.hides(&path, child.file_type == FileType::Directory) {
-                // A file that vanished meanwhile is not there.
-                shown.extend(self.look(&path)?);
+        for (name, stat) in children {
+            let path = path.join(&name);
+            if !self.hides(&path, stat.file_type == FileType::Directory) {
+                shown.extend(self.shown(&path, &stat)?);
             }
         }
         Ok(shown)

@@ -233,6 +233,20 @@ impl Root {
         list(&dir).map_err(self.failed("list", path))
     }
 
+    /// What is in the directory at `path`, each name with its attributes, in byte order; names that vanish meanwhile
+    /// are left out. One lookup of the path for all of them.
+    pub fn stat_dir(&self, path: &ImagePath) -> Result<Vec<(Vec<u8>, Stat)>, LayerError> {
+        let dir = self.open_with(path, OFlags::RDONLY | OFlags::DIRECTORY, true)?;
+        let names = list(&dir).map_err(self.failed("list", path))?;
+        let mut found = Vec::with_capacity(names.len());
+        for DirEntry { name, .. } in names {
+            if let Some(stat) = stat_at(dir.as_fd(), &name).map_err(self.failed("read", path))? {
+                found.push((name, stat));
+            }
+        }
+        Ok(found)
+    }
+
     /// Opens the directory that holds `path`, following symlinks on the way; it must exist.
     pub fn open_parent(&self, path: &ImagePath) -> Result<Parent, LayerError> {
         let missing = || LayerError::io("find", self.host(path), io::ErrorKind::NotFound);

@@ -20,6 +20,8 @@ use crate::pack::PackError;
 /// digest. Another magic, or a length that is no multiple of a row, is as good as no file.
 #[derive(Debug, Default)]
 pub(crate) struct ContentDigests {
+    /// Whether there is a volume that keeps them.
+    kept: bool,
     known: HashMap<Stamp, Digest>,
     /// What this build looked at; only this is kept, so that the file does not grow without end.
     seen: Mutex<HashMap<Stamp, Digest>>,
@@ -32,7 +34,15 @@ const ROW: usize = 88;
 const UNSETTLED_SECONDS: i64 = 2;
 
 impl ContentDigests {
-    pub(crate) fn from_bytes(bytes: &[u8]) -> ContentDigests {
+    /// `bytes` is what the build before left on the volume.
+    pub(crate) fn kept(bytes: Option<&[u8]>) -> ContentDigests {
+        ContentDigests {
+            kept: true,
+            ..ContentDigests::from_bytes(bytes.unwrap_or_default())
+        }
+    }
+
+    fn from_bytes(bytes: &[u8]) -> ContentDigests {
         let rows = bytes.strip_prefix(MAGIC.as_slice()).unwrap_or_default();
         let known = if rows.len().is_multiple_of(ROW) {
             rows.chunks_exact(ROW).filter_map(read_row).collect()
@@ -40,6 +50,7 @@ impl ContentDigests {
             HashMap::new()
         };
         ContentDigests {
+            kept: false,
             known,
             seen: Mutex::default(),
         }
@@ -64,15 +75,15 @@ impl ContentDigests {
         Some(bytes)
     }
 
-    fn digest_of(&self, item: &Item) -> Result<Digest, PackError> {
+    fn digest_of(&self, item: &Item, buffer: &mut [u8]) -> Result<Digest, PackError> {
         let stamp = match &item.content {
-            Content::View(view, path) => view.stamp(path),
+            Content::View(view, path) if self.kept => view.stamp(path),
             _ => None,
         };
         let known = stamp.and_then(|stamp| self.known.get(&stamp)).copied();
         let digest = match known {
             Some(digest) => digest,
-            None => hash(item)?,
+            None => hash(item, buffer)?,
         };
         if let Some(stamp) = stamp {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,13 +113,19 @@ impl ContentDigests {
 
     fn identify(&self, items: &[&Item], place: &[u8]) -> Result<Vec<FileId>, PackError> {
         let mut files = Vec::with_capacity(items.len());
+        let mut buffer = vec![0; 64 * 1024];
         for item in items {
-            files.extend(self.file(item, place)?);
+            files.extend(self.file(item, place, &mut buffer)?);
         }
         Ok(files)
     }
 
-    fn file(&self, item: &Item, place: &[u8]) -> Result<Option<FileId>, PackError> {
+    fn file(
+        &self,
+        item: &Item,
+        place: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<Option<FileId>, PackError> {
         let entry = &item.entry;
         let Some(path) = below(entry.path.as_bytes(), place) else {
             return Ok(None);
@@ -116,7 +133,7 @@ impl ContentDigests {
         let kind = match &entry.kind {
             EntryKind::File { size } => FileKind::File {
                 size: *size,
-                content: self.digest_of(item)?,
+                content: self.digest_of(item, buffer)?,
             },
             EntryKind::Directory => FileKind::Directory,
             EntryKind::Symlink { target } => FileKind::Symlink {
@@ -154,16 +171,15 @@ fn below(path: &[u8], place: &[u8]) -> Option<Vec<u8>> {
     Some(rest.to_vec())
 }
 
-fn hash(item: &Item) -> Result<Digest, PackError> {
+fn hash(item: &Item, buffer: &mut [u8]) -> Result<Digest, PackError> {
     let path = || item.entry.path.to_string();
     let mut content = item.content.open().map_err(|source| PackError::Read {
         path: path(),
         source,
     })?;
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
     loop {
-        match content.read(&mut buffer) {
+        match content.read(buffer) {
             Ok(0) => return Ok(Digest::from_bytes(hasher.finalize().into())),
             Ok(read) => hasher.update(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
