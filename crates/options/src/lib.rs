@@ -48,6 +48,7 @@ mod quantity;
 mod registry;
 mod secret;
 mod value;
+mod volume;
 mod warmer;
 mod work_dir;
 
@@ -56,8 +57,8 @@ pub use byte_size::byte_size;
 pub use cache::{CacheOptions, CachePlace, CacheSettings, LayerCacheOptions, LayerCacheSettings};
 #[cfg(feature = "clap")]
 pub use command_line::{
-    CommandLine, ExecutorAction, ExecutorCommand, Stop, WarmerCommand, kaniko_manners,
-    report_failure,
+    CommandLine, ExecutorAction, ExecutorCommand, Stop, WarmerAction, WarmerCommand,
+    kaniko_manners, report_failure,
 };
 pub use context::{ContextOptions, GitOptions};
 pub use digest_files::{DigestFileOptions, DigestFiles, FileTarget};
@@ -75,5 +76,6 @@ pub use push::{PushImageOptions, PushImageSettings};
 pub use registry::{PushOptions, RegistryOptions};
 pub use secret::{SecretSource, SecretSpec};
 pub use value::ValueError;
+pub use volume::{ListFormat, ListOptions, ListSettings, PruneOptions, PruneSettings};
 pub use warmer::{WarmOptions, WarmSettings, WarmerOptions};
 pub use work_dir::WorkDir;
