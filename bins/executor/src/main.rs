@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_build::{BuildError, Cancel};
+use kiln_build::{BuildError, Cancel, Explanation};
 use kiln_options::{
-    CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, LogFormat, LoginOptions,
-    PushImageOptions, Stop, byte_size, report_failure, start_logging,
+    CacheAction, CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, ExplainFormat,
+    ExplainOptions, LogFormat, LoginOptions, PushImageOptions, Stop, byte_size, report_failure,
+    start_logging,
 };
 
 use crate::interrupt::Signals;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         None => build(&options),
         Some(ExecutorAction::Login(login)) => log_in(&login, format),
         Some(ExecutorAction::Push(image)) => push(&image, &options),
+        Some(ExecutorAction::Cache(CacheAction::Explain(what))) => explain(&what, &options),
         Some(ExecutorAction::Version) => version(),
     }
 }
@@ -72,6 +74,47 @@ fn build(options: &ExecutorOptions) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => failed(format, &error),
+    }
+}
+
+fn explain(what: &ExplainOptions, options: &ExecutorOptions) -> ExitCode {
+    let format = options.log.log_format;
+    let resolved = match what.resolve(&|name| std::env::var_os(name)) {
+        Ok(resolved) => resolved,
+        Err(error) => return Stop::Wrong(error).report(format),
+    };
+    let signals = Signals::hold();
+    let entered = match kiln_build::enter(&resolved.settings) {
+        Ok(entered) => entered,
+        Err(error) => return failed(format, &error),
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return report_failure(format, &error, None, None, 1),
+    };
+    let cancel = Cancel::new();
+    signals.watch(&cancel);
+    let events = Arc::new(LogLines::new(&options.log));
+    let explaining = kiln_build::explain(resolved.settings, entered, events, cancel);
+    let outcome = runtime.block_on(explaining);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match outcome {
+        Ok(explanation) => print_explanation(&explanation, what.format),
+        Err(error) => failed(format, &error),
+    }
+}
+
+fn print_explanation(explanation: &Explanation, format: ExplainFormat) -> ExitCode {
+    let text = match format {
+        ExplainFormat::Text => explanation.text(),
+        ExplainFormat::Json => match serde_json::to_string_pretty(explanation) {
+            Ok(json) => json + "\n",
+            Err(error) => return report_failure(LogFormat::Text, &error, None, None, 1),
+        },
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

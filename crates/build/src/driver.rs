@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::early::EarlyUploads;
 use crate::error::{BuildError, Location};
 use crate::event::{Event, EventSink};
+use crate::explain::Explanation;
 use crate::image::{BuiltImage, Finishing};
 use crate::interrupt::Interrupt;
 use crate::layers::{Described, Layer};
@@ -114,6 +115,33 @@ pub async fn build(
     }
 }
 
+/// Says for every step whether it is cached, and what changed if not. Executes nothing and writes nothing; the
+/// settings name a cache.
+pub async fn explain(
+    settings: BuildSettings,
+    entered: Entered,
+    events: Arc<dyn EventSink>,
+    cancel: Cancel,
+) -> Result<Explanation, BuildError> {
+    let Entered { mode, work, .. } = entered;
+    let build = Build {
+        settings: &settings,
+        events: &events,
+        interrupt: Interrupt::of(&cancel),
+        cancel: &cancel,
+        work: &work,
+        workers: Workers::default(),
+    };
+    let outcome = Box::pin(build.explain(mode)).await;
+    build.join_workers().await;
+    if let Err(error) = work.close() {
+        events.event(Event::Warning(format!(
+            "the work folder is not gone: {error}"
+        )));
+    }
+    outcome
+}
+
 /// A Dockerfile as it was read.
 #[derive(Clone)]
 struct Text {
@@ -201,6 +229,14 @@ impl Build<'_> {
                 outcome => return outcome,
             }
         }
+    }
+
+    async fn explain(&self, mode: Mode) -> Result<Explanation, BuildError> {
+        let prepared = self.prepare(mode).await?;
+        let attempt = self.attempt(&prepared, &Distrusted::new())?;
+        let shop = self.shop(&prepared, &attempt)?;
+        let explaining = Box::pin(self.explain_steps(&prepared, &shop));
+        self.heed("looking at the cache", explaining).await
     }
 
     async fn join_workers(&self) {

@@ -406,7 +406,7 @@ struct Progress<'a> {
 impl Progress<'_> {
     fn begin(&self, layers: usize) {
         if layers > 0 {
-            self.say(format!(
+            self.say(&format!(
                 "fetching {layers} layers, {}",
                 byte_size(self.total)
             ));
@@ -417,11 +417,11 @@ impl Progress<'_> {
         let done = self.done.fetch_add(size, Ordering::Relaxed) + size;
         // The last layer is followed by a line that says so.
         if done < self.total {
-            self.say(format!("{} of {}", byte_size(done), byte_size(self.total)));
+            self.say(&format!("{} of {}", byte_size(done), byte_size(self.total)));
         }
     }
 
-    fn say(&self, text: String) {
+    fn say(&self, text: &str) {
         let text = format!("{}: {text}", self.name);
         self.events.event(Event::Info(text));
     }

@@ -7,11 +7,12 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    ExecutorOptions, ListOptions, LogFormat, OptionError, PruneOptions, PushImageOptions,
-    WarmerOptions, failure_text,
+    CacheOptions, ExecutorOptions, ExplainOptions, ListOptions, LogFormat, OptionError,
+    PruneOptions, PushImageOptions, WarmerOptions, failure_text,
 };
 
 pub use manners::kaniko_manners;
@@ -41,8 +42,18 @@ pub enum ExecutorAction {
     Login(crate::LoginOptions),
     /// Push an image that was built before
     Push(Box<PushImageOptions>),
+    /// Look at the layer cache
+    #[command(subcommand, arg_required_else_help = false)]
+    Cache(CacheAction),
     /// Print the version
     Version,
+}
+
+/// What the executor can do with its cache besides using it.
+#[derive(Debug, Clone, Subcommand)]
+pub enum CacheAction {
+    /// Say for each step whether it is cached, and what changed
+    Explain(Box<ExplainOptions>),
 }
 
 /// The command line of the warmer.
@@ -88,22 +99,52 @@ pub trait CommandLine: CommandFactory + FromArgMatches {
         kaniko_manners(Self::command())
     }
 
+    /// Refuses what clap accepts.
+    fn check(_command: &Command, _matches: &ArgMatches) -> Result<(), OptionError> {
+        Ok(())
+    }
+
     /// Reads the arguments, the first of which is the program's name.
     fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
         let mut command = Self::adjusted();
         let parsed = command.try_get_matches_from_mut(arguments);
-        parsed
-            .and_then(|matches| Self::from_arg_matches(&matches))
-            .map_err(|error| report::explain(&command, &error))
+        let explain = |error| report::explain(&command, &error);
+        let matches = parsed.map_err(explain)?;
+        Self::check(&command, &matches).map_err(Stop::Wrong)?;
+        Self::from_arg_matches(&matches).map_err(explain)
     }
 }
 
-impl CommandLine for ExecutorCommand {}
+impl CommandLine for ExecutorCommand {
+    /// `cache explain` has the flags of a build as its own. One before these words would be read and forgotten, and
+    /// the answer would be about another build.
+    fn check(command: &Command, matches: &ArgMatches) -> Result<(), OptionError> {
+        if matches.subcommand_name() != Some("cache") {
+            return Ok(());
+        }
+        let misplaced = command.get_arguments().find(|arg| {
+            !arg.is_global_set()
+                && matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+        });
+        match misplaced.and_then(clap::Arg::get_long) {
+            Some(flag) => Err(OptionError::FlagBeforeCommand {
+                flag: format!("--{flag}"),
+                command: "cache explain",
+            }),
+            None => Ok(()),
+        }
+    }
+}
 
 impl CommandLine for WarmerCommand {
     fn adjusted() -> Command {
         // The shared groups leave short names to the binaries, which disagree about them.
-        kaniko_manners(Self::command()).mut_arg("cache_dir", |arg| arg.short('c'))
+        let command = kaniko_manners(Self::command()).mut_arg("cache_dir", |arg| arg.short('c'));
+        CacheOptions::LAYER_ARGUMENTS
+            .into_iter()
+            .fold(command, |command, name| {
+                command.mut_arg(name, |arg| arg.hide(true))
+            })
     }
 }
 

@@ -108,6 +108,26 @@ pub enum OptionError {
     /// A layer cache without a place for it.
     #[error("`--cache` with `--no-push` needs `--cache-repo` or `--no-push-cache`")]
     CacheRepoNeeded,
+    /// A place of the layer cache that is an image.
+    #[error(
+        "`{flag}` takes a repository, and `{value}` is one image in it: each cached step has a tag of its own"
+    )]
+    CacheRepoIsImage {
+        /// The flag.
+        flag: &'static str,
+        /// As it was given.
+        value: String,
+        /// The same without tag and digest.
+        repository: String,
+    },
+    /// A flag of the build before the words of a subcommand, where it has no effect.
+    #[error("`{flag}` must follow `{command}`")]
+    FlagBeforeCommand {
+        /// The flag, by its long name.
+        flag: String,
+        /// The subcommand.
+        command: &'static str,
+    },
     /// A secret that cannot be understood.
     #[error("invalid `--secret {value}`: {reason}")]
     InvalidSecret {
@@ -217,6 +237,13 @@ impl OptionError {
                 "with `--no-push` the destination is only a name, nothing is pushed to it"
                     .to_owned(),
             ),
+            Self::CacheRepoNeeded => Some(
+                "`--cache-from` or `--cache-dir` will also do, to only read or to keep the layers on this machine"
+                    .to_owned(),
+            ),
+            Self::CacheRepoIsImage { repository, .. } => {
+                Some(format!("did you mean `{repository}`?"))
+            }
             Self::ContextNotAvailable { .. } => Some(
                 "fetch and unpack it first, then give the directory with `--context`".to_owned(),
             ),

@@ -9,8 +9,8 @@ use crate::env_vars::{self, Env};
 use crate::output::pairs;
 use crate::{
     BuildOptions, CacheOptions, CacheSettings, CompressionKind, ContextOptions, DigestFiles,
-    DockerfileSource, Isolation, LayerCacheOptions, LogOptions, Notice, OptionError, OutputOptions,
-    PushOptions, RegistryOptions, SecretSpec, SnapshotMode, WorkDir, build_args, secret,
+    DockerfileSource, Isolation, LogOptions, Notice, OptionError, OutputOptions, PushOptions,
+    RegistryOptions, SecretSpec, SnapshotMode, WorkDir, build_args, secret,
 };
 
 /// What `--ignore-var-run` is about.
@@ -29,12 +29,9 @@ pub struct ExecutorOptions {
     /// Where to.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub output: OutputOptions,
-    /// The volume of base images.
+    /// What is kept between builds.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub cache: CacheOptions,
-    /// The cache of layers.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    pub layer_cache: LayerCacheOptions,
     /// How images are pulled.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub registry: RegistryOptions,
@@ -65,7 +62,8 @@ impl ExecutorOptions {
             return Err(OptionError::NotAvailable { flag: "--dryrun" });
         }
         let output = self.output.resolve(env, build.dryrun)?;
-        self.layer_cache.check(output.no_push, &mut notices)?;
+        let cache = self.cache.resolve(&output.destinations, output.no_push)?;
+        notices.extend(self.cache.without_effect());
         let context_dir = self.context.resolve(&mut notices)?;
         let mut build_args = build_args::resolve(&build.build_arg, env)?;
         let source_date_epoch = build_args::source_date_epoch(&mut build_args, env)?;
@@ -109,7 +107,7 @@ impl ExecutorOptions {
             snapshot_mode: build.snapshot_mode,
             ignore_paths: ignore_paths(&build.ignore_path, build.ignore_var_run),
             source_date_epoch,
-            cache: self.cache.resolve()?,
+            cache,
             registry: self.push.resolve(&self.registry, env)?,
             skip_push_permission_check: self.push.skip_push_permission_check,
         };
@@ -207,7 +205,7 @@ pub struct BuildSettings {
     pub ignore_paths: Vec<PathBuf>,
     /// Seconds since 1970 that stand for now (G43).
     pub source_date_epoch: Option<i64>,
-    /// The volume of base images.
+    /// What is kept between builds.
     pub cache: CacheSettings,
     /// How registries are reached.
     pub registry: RegistrySettings,

@@ -25,6 +25,7 @@ mod build;
 mod build_args;
 mod byte_size;
 mod cache;
+mod cache_place;
 #[cfg(feature = "clap")]
 mod command_line;
 mod context;
@@ -33,6 +34,7 @@ mod dockerfile_source;
 pub mod env_vars;
 mod error;
 mod executor;
+mod explain;
 mod failure;
 mod log;
 #[cfg(feature = "logging")]
@@ -54,10 +56,11 @@ mod work_dir;
 
 pub use build::{BuildOptions, Isolation, SnapshotMode};
 pub use byte_size::byte_size;
-pub use cache::{CacheOptions, CachePlace, CacheSettings, LayerCacheOptions, LayerCacheSettings};
+pub use cache::{CacheOptions, CacheSettings, CacheSwitch, LayerCacheSettings};
+pub use cache_place::CachePlace;
 #[cfg(feature = "clap")]
 pub use command_line::{
-    CommandLine, ExecutorAction, ExecutorCommand, Stop, WarmerAction, WarmerCommand,
+    CacheAction, CommandLine, ExecutorAction, ExecutorCommand, Stop, WarmerAction, WarmerCommand,
     kaniko_manners, report_failure,
 };
 pub use context::{ContextOptions, GitOptions};
@@ -65,6 +68,7 @@ pub use digest_files::{DigestFileOptions, DigestFiles, FileTarget};
 pub use dockerfile_source::DockerfileSource;
 pub use error::{Notice, OptionError};
 pub use executor::{BuildSettings, ExecutorOptions, Resolved};
+pub use explain::{ExplainFormat, ExplainOptions};
 pub use failure::failure_text;
 pub use log::{LogFormat, LogOptions, Verbosity};
 #[cfg(feature = "logging")]

@@ -3,12 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::OptionError;
 use crate::path::given;
 use crate::value::choice;
-
-/// Where `warmer` and `executor` look unless they are told otherwise.
-const DIR: &str = "/cache";
+use crate::{CacheOptions, OptionError};
 
 /// Options of `warmer list`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +13,7 @@ const DIR: &str = "/cache";
 pub struct ListOptions {
     /// Folder with base images.
     #[cfg_attr(feature = "clap", arg(short, long, value_name = "DIR",
-        value_parser = crate::path::any_path(), default_value = DIR))]
+        value_parser = crate::path::any_path(), default_value = CacheOptions::DIR))]
     pub cache_dir: PathBuf,
     /// Form of the list: table or json.
     #[cfg_attr(feature = "clap", arg(long, value_name = "FORMAT",
@@ -45,7 +42,7 @@ choice! {
 pub struct PruneOptions {
     /// Folder with base images.
     #[cfg_attr(feature = "clap", arg(short, long, value_name = "DIR",
-        value_parser = crate::path::any_path(), default_value = DIR))]
+        value_parser = crate::path::any_path(), default_value = CacheOptions::DIR))]
     pub cache_dir: PathBuf,
     /// Size to bring the volume down to, such as 20GB; what was used longest ago goes first.
     #[cfg_attr(feature = "clap", arg(long, value_name = "SIZE", value_parser = crate::quantity::size))]
@@ -79,7 +76,7 @@ impl ListOptions {
 impl Default for ListOptions {
     fn default() -> Self {
         Self {
-            cache_dir: DIR.into(),
+            cache_dir: CacheOptions::DIR.into(),
             format: ListFormat::default(),
             json: false,
         }
@@ -102,7 +99,7 @@ impl PruneOptions {
 impl Default for PruneOptions {
     fn default() -> Self {
         Self {
-            cache_dir: DIR.into(),
+            cache_dir: CacheOptions::DIR.into(),
             max_size: None,
             max_age: None,
             grace: Duration::from_hours(1),

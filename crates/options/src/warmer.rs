@@ -123,7 +123,7 @@ impl WarmerOptions {
 
     /// The volume, which the warmer cannot do without.
     fn cache(&self) -> Result<CacheSettings, OptionError> {
-        let settings = self.cache.resolve()?;
+        let settings = self.cache.volume()?;
         match settings.dir {
             Some(_) => Ok(settings),
             None => Err(OptionError::MissingArgument {
@@ -176,6 +176,6 @@ impl WarmSettings {
         self.cache
             .dir
             .clone()
-            .unwrap_or_else(|| CacheOptions::default().cache_dir)
+            .unwrap_or_else(|| PathBuf::from(CacheOptions::DIR))
     }
 }

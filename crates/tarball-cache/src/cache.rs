@@ -165,7 +165,7 @@ impl ImageCache {
         // A lock of its own: the manifest's is taken later, by whoever holds this one.
         let name = Digest::of(format!("look up {asked}").as_bytes());
         let lock = EntryLock::take(&self.held, &self.volume.locks(), &name, false)?;
-        Ok(lock.map(|_lock| Claim { _lock }))
+        Ok(lock.map(Claim::new))
     }
 
     /// Like [`ImageCache::begin`], but does not wait: [`Begun::Busy`] when someone else is storing it.

@@ -59,7 +59,14 @@ pub enum BlobClaim {
 /// The right to fetch something, given back on drop.
 #[derive(Debug)]
 pub struct Claim {
-    pub(crate) _lock: EntryLock,
+    #[expect(dead_code, reason = "it does its work when it is dropped")]
+    lock: EntryLock,
+}
+
+impl Claim {
+    pub(crate) fn new(lock: EntryLock) -> Self {
+        Self { lock }
+    }
 }
 
 /// An image to be stored, as the registry sent it.
@@ -146,7 +153,7 @@ impl CacheWriter {
             return Ok(BlobClaim::Busy);
         };
         if self.needs_blob(blob) {
-            Ok(BlobClaim::Claimed(Claim { _lock: lock }))
+            Ok(BlobClaim::Claimed(Claim::new(lock)))
         } else {
             Ok(BlobClaim::Present)
         }

@@ -77,6 +77,12 @@ impl Proxy {
         format!("{}/{name}", self.host())
     }
 
+    /// A full reference of the registry's own, through this proxy.
+    pub fn through(&self, reference: &str) -> String {
+        let (_, name) = reference.split_once('/').expect("a full reference");
+        self.reference(name)
+    }
+
     /// Waits until a request of this method with this text in its path has come.
     ///
     /// # Panics

@@ -1,4 +1,8 @@
 //! The manifests in `deploy/kubernetes` and the binaries they start. Their form is checked by `tests/kubernetes-validate`.
+#![expect(
+    clippy::expect_used,
+    reason = "clippy sees the helpers of an integration test as ordinary code"
+)]
 
 use std::fs;
 use std::path::Path;

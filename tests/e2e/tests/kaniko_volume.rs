@@ -1,4 +1,8 @@
 //! Volumes that kaniko's warmer filled.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy sees the helpers of an integration test as ordinary code"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -84,7 +88,7 @@ fn entries_of_kanikos_warmer_are_used_as_they_are() {
         assert_eq!(listed[0]["origin"], origin);
         assert_eq!(listed[0]["digest"], original.digest);
 
-        let from = proxy.reference(reference.split_once('/').unwrap().1);
+        let from = proxy.through(&reference);
         let context = case
             .context()
             .dockerfile(format!("FROM {from}\nCOPY Dockerfile /seen\n"));

@@ -1,4 +1,8 @@
 //! Many warmers and executors on one volume at once, some of them killed.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy sees the helpers of an integration test as ordinary code"
+)]
 
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
@@ -81,7 +85,7 @@ fn succeeds(warmer: Child) {
 /// Every image is there and every file what its name says; the images that were built are good.
 fn check(volume: &Volume<'_>, case: &Case, built: &[String]) {
     assert_eq!(volume.images().len(), IMAGES);
-    assert!(volume.verified_blobs().len() >= 3 * IMAGES + 1);
+    assert!(volume.verified_blobs().len() > 3 * IMAGES);
     for reference in built {
         let image = Image::read(&format!("docker://{reference}"));
         assert_eq!(image.layers.len(), 3, "{reference}");
@@ -150,11 +154,11 @@ fn what_is_killed_leaves_the_volume_whole() {
     let mut warmers = warmers(&volume, &case, &to_warm);
     let executors = executors(&volume, &case, &to_build, 2);
     to_warm.wait_for("GET", "/blobs/");
-    for round in 0..KILLED {
+    for executor in executors.iter().take(KILLED) {
         let mut warmer = warmers.remove(0);
         warmer.kill().unwrap();
         warmer.wait().unwrap();
-        executors[round].signal(Signal::SIGKILL);
+        executor.signal(Signal::SIGKILL);
         std::thread::sleep(std::time::Duration::from_millis(150));
     }
     // Whoever waited for the dead goes on.

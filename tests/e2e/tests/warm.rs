@@ -6,10 +6,6 @@ use kiln_e2e::{
 };
 use serde_json::json;
 
-fn through(proxy: &Proxy, reference: &str) -> String {
-    proxy.reference(reference.split_once('/').unwrap().1)
-}
-
 #[test]
 fn a_warmed_image_is_not_downloaded_again() {
     kiln_only!();
@@ -18,7 +14,7 @@ fn a_warmed_image_is_not_downloaded_again() {
     let proxy = Proxy::before(case.registry().host());
     let volume = Volume::new(&case, case.path("cache"));
     for base in [Base::Busybox, Base::Index, Base::Docker] {
-        let name = through(&proxy, &case.base(base));
+        let name = proxy.through(&case.base(base));
         volume.warm(&[&name]);
         assert!(!proxy.blobs().is_empty());
         proxy.forget();
@@ -99,7 +95,7 @@ fn a_warm_set_costs_one_request_per_image() {
         Base::Plain,
         Base::Index,
     ]
-    .map(|base| through(&proxy, &case.base(base)));
+    .map(|base| proxy.through(&case.base(base)));
     let one = case.context_named("one").dockerfile(format!(
         "ARG BASE=unset\nFROM $BASE AS build\nFROM scratch\nCOPY --from=build /etc/motd /a\n\
          COPY --from={docker} /etc/motd /b\n"
@@ -150,7 +146,7 @@ fn platforms_of_an_image_lie_side_by_side() {
     let case = Case::new();
     let proxy = Proxy::before(case.registry().host());
     let volume = Volume::new(&case, case.path("cache"));
-    let name = through(&proxy, &case.base(Base::Index));
+    let name = proxy.through(&case.base(Base::Index));
     let platforms = ["linux/arm/v7", "linux/riscv64"];
     for platform in platforms {
         let arguments = ["--image", &name, "--custom-platform", platform];
@@ -257,8 +253,8 @@ fn a_volume_that_is_read_only_serves_what_it_has() {
     let disk = SmallDisk::mount(dir, "size=20m");
     let volume = Volume::new(&case, dir.to_owned());
     let (there, absent) = (
-        through(&proxy, &case.base(Base::Busybox)),
-        through(&proxy, &case.base(Base::Plain)),
+        proxy.through(&case.base(Base::Busybox)),
+        proxy.through(&case.base(Base::Plain)),
     );
     volume.warm(&[&there]);
     disk.seal();

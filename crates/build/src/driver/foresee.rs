@@ -25,6 +25,19 @@ pub(super) struct StepKey {
     pub(super) key: Option<CacheKey>,
 }
 
+impl StepKey {
+    /// The step as one that no place had; `None` when there is no key to ask for.
+    pub(super) fn missed(&self, stage: &str, number: usize) -> Option<Missed> {
+        Some(Missed {
+            stage: stage.to_owned(),
+            number,
+            instruction: self.instruction.clone(),
+            key: self.key?,
+            parts: self.inputs.parts.clone()?,
+        })
+    }
+}
+
 /// The steps of one stage, by position; `None` for those that only change the configuration.
 #[derive(Debug)]
 pub(super) struct StageKeys {
@@ -193,16 +206,8 @@ impl Foreseen {
         let mut missed = Vec::new();
         for (stage, number, step) in self.steps() {
             let asked = stages.contains(&stage) && cached_kind(cache, step.inputs.kind);
-            if let (true, Some(key), Some(parts), None) =
-                (asked, step.key, &step.inputs.parts, self.hit(step))
-            {
-                missed.push(Missed {
-                    stage: shop.plan.stage_name(stage),
-                    number,
-                    instruction: step.instruction.clone(),
-                    key,
-                    parts: parts.clone(),
-                });
+            if asked && self.hit(step).is_none() {
+                missed.extend(step.missed(&shop.plan.stage_name(stage), number));
             }
         }
         missed

@@ -14,6 +14,7 @@ use crate::base::{BaseError, Bases};
 use crate::cache::{LayerCache, Missed, Reason};
 use crate::error::BuildError;
 use crate::event::Event;
+use crate::explain::{ExplainedStep, Explanation};
 use crate::plan::{Plan, Source};
 use crate::shop::{Images, Shop};
 
@@ -87,13 +88,7 @@ impl Build<'_> {
         let Some(cache) = &shop.cache else {
             return Ok((Foreseen::default(), starts));
         };
-        let (shop_too, cache_too) = (Arc::clone(shop), Arc::clone(cache));
-        let (text, all) = (prepared.text.clone(), starts.clone());
-        let deriving = tokio::task::spawn_blocking(move || {
-            Foreseen::derive(&shop_too, &cache_too, &text, &all)
-        });
-        let mut foreseen = deriving.await.map_err(|_| BuildError::Lost)??;
-        foreseen.probe(cache).await;
+        let foreseen = derive_and_probe(prepared, shop, cache).await?;
         let needed = foreseen.needed(&shop.plan.targets, &starts);
         let skipped = starts.len() - needed.len();
         starts.retain(|stage, _| needed.contains(stage));
@@ -103,6 +98,39 @@ impl Build<'_> {
         }
         self.say_why(cache, foreseen.missed(shop, cache, &needed));
         Ok((foreseen, starts))
+    }
+
+    /// Every step with what the cache says of it.
+    pub(super) async fn explain_steps(
+        &self,
+        prepared: &Prepared,
+        shop: &Arc<Shop>,
+    ) -> Result<Explanation, BuildError> {
+        let Some(cache) = &shop.cache else {
+            return Ok(Explanation { steps: Vec::new() });
+        };
+        let foreseen = derive_and_probe(prepared, shop, cache).await?;
+        let needed = foreseen.needed(&shop.plan.targets, &prepared.starts);
+        let trail = cache.trail().await;
+        let mut steps = Vec::new();
+        for (stage, number, step) in foreseen.steps() {
+            let hit = foreseen.hit(step);
+            let mut explained = ExplainedStep {
+                stage: shop.plan.stage_name(stage),
+                number,
+                instruction: step.instruction.clone(),
+                key: step.key.map(|key| key.to_string()),
+                cached_in: hit.map(|hit| hit.origin.place.name()),
+                needed: needed.contains(&stage),
+                reason: None,
+                changes: Vec::new(),
+            };
+            if let (None, Some(missed)) = (hit, step.missed(&explained.stage, number)) {
+                explained.explain(&cache.explain(trail.as_ref(), &missed).await);
+            }
+            steps.push(explained);
+        }
+        Ok(Explanation { steps })
     }
 
     /// Tells beside the build why steps were not in the cache.
@@ -178,6 +206,20 @@ impl Build<'_> {
         }
         Ok(())
     }
+}
+
+async fn derive_and_probe(
+    prepared: &Prepared,
+    shop: &Arc<Shop>,
+    cache: &Arc<LayerCache>,
+) -> Result<Foreseen, BuildError> {
+    let (shop_too, cache_too) = (Arc::clone(shop), Arc::clone(cache));
+    let (text, all) = (prepared.text.clone(), prepared.starts.clone());
+    let deriving =
+        tokio::task::spawn_blocking(move || Foreseen::derive(&shop_too, &cache_too, &text, &all));
+    let mut foreseen = deriving.await.map_err(|_| BuildError::Lost)??;
+    foreseen.probe(cache).await;
+    Ok(foreseen)
 }
 
 /// The ONBUILD instructions that the FROM at `span` fires (C16-C18).

@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::Stop;
 use crate::OptionError;
 use crate::nearest::nearest;
-use crate::value::ValueError;
+use crate::value::{ValueError, alternatives};
 
 pub(super) fn explain(command: &Command, error: &clap::Error) -> Stop {
     let argument = || text(error, ContextKind::InvalidArg);
@@ -18,6 +18,9 @@ pub(super) fn explain(command: &Command, error: &clap::Error) -> Stop {
         ErrorKind::InvalidSubcommand => {
             unexpected(command, text(error, ContextKind::InvalidSubcommand))
         }
+        ErrorKind::MissingSubcommand => OptionError::MissingArgument {
+            what: subcommands(error),
+        },
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => value(error),
         ErrorKind::NoEquals | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
             OptionError::MissingValue {
@@ -59,9 +62,25 @@ fn unknown(command: &Command, argument: String) -> OptionError {
 }
 
 fn unexpected(command: &Command, argument: String) -> OptionError {
-    let names = command.get_subcommands().map(Command::get_name);
-    let nearest = nearest(&argument, names).map(str::to_owned);
+    let names = subcommand_names(command, "");
+    let nearest = nearest(&argument, names.iter().map(|(name, _)| name.as_str()))
+        .and_then(|nearest| names.iter().find(|(name, _)| name == nearest))
+        .map(|(_, path)| path.clone());
     OptionError::UnexpectedArgument { argument, nearest }
+}
+
+/// Every subcommand at any depth: its name, and the words that lead to it.
+fn subcommand_names(command: &Command, before: &str) -> Vec<(String, String)> {
+    let mut names = Vec::new();
+    // What `help` has below it is the same again.
+    for inner in command.get_subcommands() {
+        let path = format!("{before}{}", inner.get_name());
+        if inner.get_name() != "help" {
+            names.extend(subcommand_names(inner, &format!("{path} ")));
+        }
+        names.push((inner.get_name().to_owned(), path));
+    }
+    names
 }
 
 fn value(error: &clap::Error) -> OptionError {
@@ -100,6 +119,16 @@ fn required(error: &clap::Error) -> String {
         Some(other) => format!("`{other}`"),
         None => "an argument".to_owned(),
     }
+}
+
+/// The subcommands of which one is missing.
+fn subcommands(error: &clap::Error) -> String {
+    let names: Vec<&str> = match error.get(ContextKind::ValidSubcommand) {
+        Some(ContextValue::Strings(names)) => names.iter().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let names: Vec<&str> = names.into_iter().filter(|name| *name != "help").collect();
+    format!("the command {}", alternatives(&names))
 }
 
 fn text(error: &clap::Error, kind: ContextKind) -> String {

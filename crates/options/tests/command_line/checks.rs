@@ -105,7 +105,9 @@ fn unset_variables_in_flags_mean_nothing() {
         "--registry-map=",
         "--insecure-registry=",
         "--registry-certificate=",
+        "--cache",
         "--cache-repo=",
+        "--cache-from=",
         "--cache-dir=",
     ];
     let settings = files.settings(&arguments, &[]);
@@ -121,6 +123,9 @@ fn unset_variables_in_flags_mean_nothing() {
     );
     assert!(settings.registry.mirrors.is_empty() && settings.registry.maps.is_empty());
     assert!(settings.cache.dir.is_none());
+    let layers = settings.cache.layers.unwrap();
+    assert_eq!(layers.places.len(), 1, "the inferred one");
+    assert!(layers.from.is_empty());
 }
 
 // conformance: K, G46, I38
@@ -168,8 +173,9 @@ fn notices() {
         count(&["-d=a", "--materialize", "--cleanup", "--pre-cleanup=false"]),
         2
     );
-    assert_eq!(count(&["-d=a", "--cache"]), 1);
-    assert_eq!(count(&["-d=a", "--cache", "--git=depth=1"]), 2);
+    assert_eq!(count(&["-d=a", "--cache", "--cache-from=x/y"]), 0);
+    assert_eq!(count(&["-d=a", "--cache-from=x/y", "--cache-from="]), 1);
+    assert_eq!(count(&["-d=a", "--cache", "--git=depth=1"]), 1);
 }
 
 // conformance: K (Warmer)

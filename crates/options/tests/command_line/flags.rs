@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Command;
 use kiln_options::{
-    CommandLine, ExecutorAction, ExecutorCommand, ExecutorOptions, ListFormat, ListOptions,
-    PruneOptions, WarmerAction, WarmerCommand, WarmerOptions,
+    CacheAction, CommandLine, ExecutorAction, ExecutorCommand, ExecutorOptions, ExplainFormat,
+    ListFormat, ListOptions, PruneOptions, WarmerAction, WarmerCommand, WarmerOptions,
 };
 
 use crate::{executor, warmer};
@@ -97,7 +97,7 @@ fn executor_rows() -> Vec<Row<ExecutorOptions>> {
         row!(["--force"], build.force, "true"),
         row!(["--no-push"], output.no_push, "true"),
         row!(["--no-push", "--no-push=false"], output.no_push, "false"),
-        row!(["--no-push-cache"], layer_cache.no_push_cache, "true"),
+        row!(["--no-push-cache"], cache.no_push_cache, "true"),
         row!(["--tar-path", "x.tar"], output.tar_path, r#"Some("x.tar")"#),
         row!(["--tarPath=x.tar"], output.tar_path, r#"Some("x.tar")"#),
         row!(["--tar-path="], output.tar_path, r#"Some("")"#),
@@ -130,27 +130,36 @@ fn executor_rows() -> Vec<Row<ExecutorOptions>> {
         row!(["--compression-level=9"], output.compression_level, "9"),
         row!(
             ["--compressed-caching=false"],
-            layer_cache.compressed_caching,
+            cache.compressed_caching,
             "false"
         ),
         row!(["--image-format", "oci"], output.image_format, "Some(Oci)"),
-        row!(["--cache"], layer_cache.cache, "true"),
+        row!(["--cache"], cache.cache, "Some(On)"),
+        row!(["--cache=0"], cache.cache, "Some(Off)"),
+        row!(["--cache=a/b"], cache.cache, r#"Some(At("a/b"))"#),
+        row!(["--cache=a/b", "--cache=false"], cache.cache, "Some(Off)"),
+        row!(["--use-cache"], cache.use_cache, "true"),
         row!(
-            ["--cache-copy-layers"],
-            layer_cache.cache_copy_layers,
-            "true"
-        ),
-        row!(
-            ["--cache-run-layers=false"],
-            layer_cache.cache_run_layers,
+            ["--cache-copy-layers=false"],
+            cache.cache_copy_layers,
             "false"
         ),
         row!(
-            ["--cache-repo", "oci:/x"],
-            layer_cache.cache_repo,
-            r#"Some("oci:/x")"#
+            ["--cache-run-layers=false"],
+            cache.cache_run_layers,
+            "false"
         ),
-        row!(["--cache-dir", "/x"], cache.cache_dir, r#""/x""#),
+        row!(
+            ["--cache-repo", "oci:/x", "--cache-repo=a/b"],
+            cache.cache_repo,
+            r#"["oci:/x", "a/b"]"#
+        ),
+        row!(
+            ["--cache-from", "a", "--cache-from=b"],
+            cache.cache_from,
+            r#"["a", "b"]"#
+        ),
+        row!(["--cache-dir", "/x"], cache.cache_dir, r#"Some("/x")"#),
         row!(["--cache-ttl", "1h30m"], cache.cache_ttl, "5400s"),
         row!(["--snapshot-mode", "redo"], build.snapshot_mode, "Redo"),
         row!(["--snapshotMode=time"], build.snapshot_mode, "Time"),
@@ -276,11 +285,31 @@ fn warmer_rows() -> Vec<Row<WarmerOptions>> {
         ),
         row!(["--parallel=9"], warm.parallel, "9"),
         row!(["--build-arg=A=1"], warm.build_arg, r#"["A=1"]"#),
-        row!(["-c", "/x"], cache.cache_dir, r#""/x""#),
-        row!(["--cache-dir=/x"], cache.cache_dir, r#""/x""#),
+        row!(["-c", "/x"], cache.cache_dir, r#"Some("/x")"#),
+        row!(["--cache-dir=/x"], cache.cache_dir, r#"Some("/x")"#),
         row!(["-f"], warm.force, "true"),
         row!(["--force=false"], warm.force, "false"),
         row!(["--cache-ttl=6h"], cache.cache_ttl, "21600s"),
+        row!(["--cache=a/b"], cache.cache, r#"Some(At("a/b"))"#),
+        row!(["--use-cache"], cache.use_cache, "true"),
+        row!(["--cache-repo=a"], cache.cache_repo, r#"["a"]"#),
+        row!(["--cache-from=a"], cache.cache_from, r#"["a"]"#),
+        row!(
+            ["--cache-copy-layers=false"],
+            cache.cache_copy_layers,
+            "false"
+        ),
+        row!(
+            ["--cache-run-layers=false"],
+            cache.cache_run_layers,
+            "false"
+        ),
+        row!(["--no-push-cache"], cache.no_push_cache, "true"),
+        row!(
+            ["--compressed-caching=false"],
+            cache.compressed_caching,
+            "false"
+        ),
         row!(
             ["--customPlatform=linux/arm64"],
             warm.custom_platform,
@@ -463,6 +492,50 @@ fn booleans_leave_the_next_word_alone() {
     }
 }
 
+// conformance: K (booleans take `--x` and `--x=false`)
+#[test]
+fn cache_without_a_value_leaves_the_next_word_alone() {
+    let command = executor(&["--cache", "-d=a"]).unwrap();
+    assert_eq!(command.options.output.destination, ["a"]);
+    let command = executor(&["--cache", "version"]).unwrap();
+    assert!(matches!(command.action, Some(ExecutorAction::Version)));
+    for word in ["false", "a/b"] {
+        let error = executor(&["--cache", word]).unwrap_err().to_string();
+        assert_eq!(error, format!("unexpected argument `{word}`"));
+    }
+}
+
+#[test]
+fn explain_has_the_flags_of_a_build() {
+    let command = ExecutorCommand::adjusted();
+    let cache = command.find_subcommand("cache").unwrap();
+    let explain = long_flags(cache.find_subcommand("explain").unwrap());
+    let build = long_flags(&command);
+    let more: Vec<_> = explain.difference(&build).collect();
+    assert_eq!(more, ["--format"]);
+    assert!(explain.is_superset(&build));
+
+    let arguments = ["-v=debug", "cache", "explain", "--format=json", "-d=a"];
+    let command = executor(&arguments).unwrap();
+    let Some(ExecutorAction::Cache(CacheAction::Explain(explain))) = command.action else {
+        panic!()
+    };
+    assert_eq!(explain.format, ExplainFormat::Json);
+    assert_eq!(explain.options.output.destination, ["a"]);
+    assert_eq!(format!("{:?}", command.options.log.verbosity), "Debug");
+    for (flag, named) in [
+        ("--cache", "--cache"),
+        ("--cache-repo=a", "--cache-repo"),
+        ("-d=a", "--destination"),
+    ] {
+        let error = executor(&[flag, "cache", "explain"]).unwrap_err();
+        let expected = format!("`{named}` must follow `cache explain`");
+        assert_eq!(error.to_string(), expected);
+    }
+    let command = executor(&["cache", "explain", "-v=debug"]).unwrap();
+    assert_eq!(format!("{:?}", command.options.log.verbosity), "Debug");
+}
+
 // conformance: K (Subcommands)
 #[test]
 fn subcommands() {
@@ -506,6 +579,9 @@ fn subcommands() {
         &["push", "a", "b"],
         &["version", "x"],
         &["build"],
+        &["cache"],
+        &["cache", "explain", "x"],
+        &["explain"],
     ] {
         assert!(executor(wrong).is_err(), "{wrong:?}");
     }

@@ -5,6 +5,7 @@
     reason = "clippy sees the helpers of an integration test as ordinary code"
 )]
 
+mod cache;
 mod checks;
 mod environment;
 mod flags;

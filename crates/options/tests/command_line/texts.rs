@@ -19,10 +19,15 @@ fn subcommand_help() {
     let mut command = ExecutorCommand::adjusted().term_width(WIDTH);
     command.build();
     let mut text = String::new();
-    for name in ["login", "push", "version"] {
+    for name in ["login", "push", "cache", "version"] {
         let help = command.find_subcommand_mut(name).unwrap().render_help();
         writeln!(text, "== {name}\n{help}").unwrap();
     }
+    let cache = command.find_subcommand_mut("cache").unwrap();
+    let explain = cache.find_subcommand_mut("explain").unwrap();
+    let help = explain.render_help().to_string();
+    let own = help.split("\nBuild:\n").next().unwrap();
+    writeln!(text, "== cache explain\n{own}").unwrap();
     insta::assert_snapshot!(text);
 }
 
@@ -86,6 +91,18 @@ fn executor_errors() {
         &["-d=a", "--compression-level=10"],
         &["-d=a", "--compression=zstd", "--compression-level=0"],
         &["--no-push", "--cache"],
+        &["--no-push", "-d=a", "--use-cache", "--cache-dir="],
+        &["-d=a", "--cache="],
+        &["-d=a", "--cache=ture"],
+        &["-d=a", "--cache=reg/c:1"],
+        &["-d=a", "--cache", "--cache-repo=localhost:5000/c:v1"],
+        &[
+            "-d=a",
+            "--cache",
+            "--cache-from=reg/c@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        ],
+        &["-d=a", "--cache", "--cache-repo=UPPER/c"],
+        &["-d=a", "--cache", "--cache-repo=oci:"],
         &["-d=a", "-c="],
         &["-d=a", "-c=@/missing"],
         &["-d=a", "-c=@/secret"],
@@ -112,6 +129,10 @@ fn executor_errors() {
         &["--no-push", "--dryrun"],
         &["login"],
         &["push"],
+        &["cache"],
+        &["cache", "explian"],
+        &["explain"],
+        &["cache", "explain", "--format=xml"],
     ];
     let mut text = String::new();
     for arguments in table {
