@@ -231,6 +231,28 @@ fn a_volume_is_listed_and_pruned() {
     assert_eq!(volume.images().len(), 1);
 }
 
+#[test]
+fn a_build_notes_which_image_it_used() {
+    kiln_only!();
+    let case = Case::new();
+    let volume = Volume::new(&case, case.path("cache"));
+    let (used, unused) = (case.base(Base::Busybox), case.base(Base::Docker));
+    volume.warm(&[&used, &unused]);
+    assert!(volume.own("used").is_empty());
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {used}\nCOPY Dockerfile /seen\n"));
+    case.build(&context)
+        .arg("--cache")
+        .arg("--no-push-cache")
+        .arg(format!("--cache-dir={}", volume.dir().display()))
+        .run()
+        .ok();
+    let digest = Image::read(&format!("docker://{used}")).digest;
+    let marks = volume.own("used");
+    assert_eq!(marks, [digest.trim_start_matches("sha256:")]);
+}
+
 /// An image of 2 MiB that no compression makes smaller.
 fn large() -> ImageSpec {
     let tar = TarTree::new()
