@@ -286,6 +286,12 @@ impl Build<'_> {
             &self.workers,
             &self.interrupt,
             distrusted.clone(),
+            format::takes_zstd(
+                self.settings,
+                &prepared.plan,
+                &prepared.starts,
+                &prepared.images,
+            ),
         );
         Ok(Attempt {
             number,
