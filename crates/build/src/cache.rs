@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use kiln_cache_key::{CacheKey, Parts, Trail};
 use kiln_oci::{Descriptor, DiffId, MediaType, Platform};
 use kiln_registry::Client;
@@ -40,8 +41,10 @@ pub(crate) type Distrusted = BTreeSet<(usize, CacheKey)>;
 /// All places of a build.
 pub(crate) struct LayerCache {
     places: Vec<Arc<Place>>,
-    /// The earliest time of making that is accepted, seconds since 1970 (H25).
-    oldest: Option<i64>,
+    /// The earliest time of making that is accepted (H25).
+    oldest: Option<Timestamp>,
+    /// Whether the image can hold zstd layers.
+    zstd: bool,
     /// Which kinds of steps are read and stored (H30).
     pub(crate) copy: bool,
     pub(crate) run: bool,
@@ -65,7 +68,7 @@ pub(crate) struct LayerCache {
 struct Pending(Arc<tokio::sync::watch::Sender<usize>>);
 
 /// One thing under way; dropped when it is done.
-struct UnderWay(Pending);
+pub(crate) struct UnderWay(Pending);
 
 impl Pending {
     fn begin(&self) -> UnderWay {
@@ -146,8 +149,8 @@ impl LayerCache {
         workers: &Workers,
         interrupt: &Interrupt,
         distrusted: Distrusted,
+        zstd: bool,
     ) -> Option<LayerCache> {
-        let now = jiff::Timestamp::now().as_second();
         let layers = settings.cache.layers.as_ref()?;
         let mut places = Vec::new();
         let volume = settings.cache.dir.as_ref().filter(|dir| dir.is_dir());
@@ -171,10 +174,11 @@ impl LayerCache {
             let note = folders.find_map(|folder| folder.read_note(&digests_note));
             ContentDigests::kept(note.as_deref())
         });
-        let ttl = i64::try_from(settings.cache.ttl.as_secs()).unwrap_or(i64::MAX);
         Some(LayerCache {
             places,
-            oldest: Some(now.saturating_sub(ttl)),
+            // A longer life than time has been counted for is one without end.
+            oldest: Timestamp::now().checked_sub(settings.cache.ttl).ok(),
+            zstd,
             copy: layers.copy,
             run: layers.run,
             distrusted,
@@ -240,6 +244,7 @@ impl LayerCache {
                 let found = self.places[number]
                     .find(&key.to_string(), self.oldest)
                     .await;
+                let found = found.filter(|step| self.zstd || !step.is_zstd());
                 found.map(|step| self.hit(number, key, step))
             });
             // In the order of the places, so that the first that has it serves.
@@ -328,6 +333,11 @@ impl LayerCache {
                 Some(Err(error)) => place.give_up_storing(&error),
             }
         }
+    }
+
+    /// Something that [`stored`](Self::stored) waits for as well.
+    pub(crate) fn begin(&self) -> UnderWay {
+        self.pending.begin()
     }
 
     /// Waits until all steps that were executed so far are stored, or it is known that they will not be.
@@ -438,7 +448,7 @@ impl LayerCache {
 
     /// Keeps what helps the next build: digests of the context's files, and this build's trail.
     pub(crate) async fn finish(&self, trail: &Trail) {
-        let now = jiff::Timestamp::now();
+        let now = Timestamp::now();
         let created = now.to_string();
         let digests = self.digests.to_bytes(now.as_second());
         let trail = serde_json::to_vec(trail).unwrap_or_default();

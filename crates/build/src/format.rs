@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use kiln_oci::{Family, LayerCompression};
 
+use crate::base::BaseImage;
 use crate::driver::Start;
 use crate::layers::Layer;
-use crate::plan::{Plan, Source};
+use crate::plan::{ImageSource, Plan, Source};
 use crate::settings::{BuildSettings, CompressionKind};
 use crate::shop::Images;
 
@@ -76,8 +77,26 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// The image that the target stands on, if it has zstd layers.
-fn zstd_base(plan: &Plan, starts: &BTreeMap<usize, Start>, images: &Images) -> Option<String> {
+/// Whether a cached zstd layer may become part of the image: it may not make the image another one than a build
+/// without a cache gives (H27).
+pub(crate) fn takes_zstd(
+    settings: &BuildSettings,
+    plan: &Plan,
+    starts: &BTreeMap<usize, Start>,
+    images: &Images,
+) -> bool {
+    let base = target_base(plan, starts, images).map(|(_, base)| base.family);
+    let annotated = !settings.annotations.is_empty();
+    let oci = family(settings.image_format, base, false, annotated) == Family::Oci;
+    settings.compression == CompressionKind::Zstd || (oci && settings.tar_path.is_none())
+}
+
+/// The image that the target stands on.
+fn target_base<'a>(
+    plan: &Plan,
+    starts: &'a BTreeMap<usize, Start>,
+    images: &'a Images,
+) -> Option<(&'a ImageSource, &'a BaseImage)> {
     let mut base = &starts.get(plan.targets.first()?)?.base;
     while let Source::Stage(stage) = base {
         base = &starts.get(stage)?.base;
@@ -85,7 +104,12 @@ fn zstd_base(plan: &Plan, starts: &BTreeMap<usize, Start>, images: &Images) -> O
     let Source::Image(image, platform) = base else {
         return None;
     };
-    let known = images.get(&(image.clone(), platform.clone()))?;
+    Some((image, images.get(&(image.clone(), platform.clone()))?))
+}
+
+/// The name of that image if it has zstd layers.
+fn zstd_base(plan: &Plan, starts: &BTreeMap<usize, Start>, images: &Images) -> Option<String> {
+    let (image, known) = target_base(plan, starts, images)?;
     let zstd = known
         .layers
         .iter()

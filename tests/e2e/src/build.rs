@@ -1,5 +1,6 @@
 //! Running a builder, and what came of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -144,6 +145,32 @@ impl<'a> Build<'a> {
     pub fn build_arg(mut self, pair: impl Into<String>) -> Self {
         self.variables.push(pair.into());
         self
+    }
+
+    /// Flags of Kiln's, separated by blanks.
+    #[must_use]
+    pub fn args(self, arguments: impl AsRef<str>) -> Self {
+        let words = arguments.as_ref().split_whitespace();
+        words.fold(self, Self::arg)
+    }
+
+    /// `--cache` with this place for steps.
+    #[must_use]
+    pub fn cached_in(self, place: impl AsRef<str>) -> Self {
+        self.arg("--cache")
+            .arg(format!("--cache-repo={}", place.as_ref()))
+    }
+
+    /// `executor cache explain` of the same build: its exit code and both streams.
+    pub fn explain(&self, format: &str) -> tool::Ran {
+        let command = self.command();
+        let arguments: Vec<OsString> = command.get_args().map(OsStr::to_owned).collect();
+        let mut explain = Command::new(command.get_program());
+        explain
+            .args(["cache", "explain", "--format", format])
+            .args(arguments);
+        self.finish(&mut explain);
+        tool::run(&mut explain)
     }
 
     /// Any flag of Kiln's.
@@ -401,6 +428,11 @@ impl Running {
     }
 }
 
+fn number_of(text: &str) -> usize {
+    text.parse()
+        .unwrap_or_else(|_| panic!("`{text}` is no step number"))
+}
+
 /// A finished build.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -470,6 +502,48 @@ impl Outcome {
             );
         }
         self
+    }
+
+    /// What became of a stage's steps that may make a layer, such as `COPY hit, RUN miss`; empty when the stage was
+    /// left out.
+    pub fn steps(&self, stage: &str) -> String {
+        let (mut begun, mut hits) = (BTreeMap::new(), BTreeSet::new());
+        for line in self.log.lines() {
+            let Some((_, rest)) = line.split_once(&format!("] [{stage} ")) else {
+                continue;
+            };
+            let Some((number, text)) = rest.split_once("] ") else {
+                continue;
+            };
+            match number.split_once('/') {
+                Some((number, _)) => drop(begun.insert(number_of(number), text)),
+                None if text.starts_with("cached in ") => drop(hits.insert(number_of(number))),
+                None => {}
+            }
+        }
+        let steps = begun.iter().filter_map(|(number, text)| {
+            let name = text.split(' ').next()?;
+            let verdict = if hits.contains(number) { "hit" } else { "miss" };
+            ["RUN", "COPY", "ADD", "WORKDIR"]
+                .contains(&name)
+                .then(|| format!("{name} {verdict}"))
+        });
+        steps.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Panics with the log unless the only stage's steps went like this.
+    pub fn went(&self, steps: &str) -> &Self {
+        self.ok();
+        assert_eq!(self.steps("stage-0"), steps, "{}\n{}", self.line, self.log);
+        self
+    }
+
+    /// The lines that warn, without level and time.
+    pub fn warnings(&self) -> Vec<&str> {
+        let warnings = self.log.lines().filter(|line| line.contains("WARN"));
+        warnings
+            .map(|line| line.split_once("] ").map_or(line, |(_, text)| text))
+            .collect()
     }
 
     /// As [`Outcome::failed`] with code 1, and the cause must be said in one line only.

@@ -171,11 +171,39 @@ impl Registry {
 
     /// Whether anything was pushed to a repository.
     pub fn has_repository(&self, name: &str) -> bool {
-        self.dir
-            .join("storage/docker/registry/v2/repositories")
-            .join(name)
-            .join("_manifests")
-            .exists()
+        self.manifests(name).exists()
+    }
+
+    /// All tags of a repository.
+    pub fn tags(&self, name: &str) -> Vec<String> {
+        let mut tags = list(&self.manifests(name).join("tags"));
+        tags.sort();
+        tags
+    }
+
+    /// Takes a tag away, as a cleaner of registries does.
+    pub fn remove_tag(&self, name: &str, tag: &str) {
+        let tag = self.manifests(name).join("tags").join(tag);
+        fs::remove_dir_all(tag).expect("the tag is there");
+    }
+
+    /// The file of a blob, `sha256:...`, in the registry's storage.
+    pub fn blob_file(&self, digest: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        let root = self.dir.join("storage/docker/registry/v2/blobs/sha256");
+        root.join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// Where the registry keeps manifests and tags of a repository, by its name or full reference.
+    fn manifests(&self, name: &str) -> PathBuf {
+        let name = name.split_once('/').map_or(
+            name,
+            |(first, rest)| {
+                if first.contains(':') { rest } else { name }
+            },
+        );
+        let root = self.dir.join("storage/docker/registry/v2/repositories");
+        root.join(name).join("_manifests")
     }
 
     /// The folder with all that the registry has on disk.

@@ -12,8 +12,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use kiln_cache_key::{CacheKey, Parts};
-use kiln_oci::{Descriptor, DiffId, Family, Manifest, MediaType, Platform};
+use kiln_oci::{Descriptor, DiffId, Family, LayerCompression, Manifest, MediaType, Platform};
 use serde_json::json;
 
 const VERSION: &str = "1";
@@ -61,18 +62,18 @@ pub(crate) struct StoredStep {
 }
 
 impl StoredStep {
-    /// Reads a manifest; `oldest` is the earliest time of making that is accepted, seconds since 1970 (H25).
-    pub(crate) fn read(bytes: &[u8], oldest: Option<i64>) -> Result<StoredStep, EntryError> {
+    /// Reads a manifest; `oldest` is the earliest time of making that is accepted (H25).
+    pub(crate) fn read(bytes: &[u8], oldest: Option<Timestamp>) -> Result<StoredStep, EntryError> {
         let manifest = Manifest::parse(bytes)?;
         let text = |name: &str| manifest.annotations.get(name).map(String::as_str);
         if text(VERSION_NAME) != Some(VERSION) {
             return Err(EntryError::Foreign);
         }
         let created = text(CREATED_NAME).ok_or(EntryError::Member(CREATED_NAME))?;
-        let made: jiff::Timestamp = created
+        let made: Timestamp = created
             .parse()
             .map_err(|_| EntryError::Member(CREATED_NAME))?;
-        if oldest.is_some_and(|oldest| made.as_second() < oldest) {
+        if oldest.is_some_and(|oldest| made < oldest) {
             return Err(EntryError::Expired(created.to_owned()));
         }
         let layer = match (manifest.layers.as_slice(), text(DIFF_ID_NAME)) {
@@ -95,6 +96,16 @@ impl StoredStep {
             created,
             config: manifest.config,
             manifest: bytes.to_vec(),
+        })
+    }
+}
+
+impl StoredStep {
+    /// Whether only OCI images can hold the layer (H27).
+    pub(crate) fn is_zstd(&self) -> bool {
+        let layer = self.layer.as_ref();
+        layer.is_some_and(|(layer, _)| {
+            layer.media_type.layer_compression() == Some(LayerCompression::Zstd)
         })
     }
 }
@@ -209,8 +220,6 @@ pub(crate) fn trail_documents(trail: &[u8], created: &str) -> Documents {
 
 #[cfg(test)]
 mod tests {
-    use kiln_oci::LayerCompression;
-
     use super::*;
 
     fn entry<'a>(
@@ -244,9 +253,10 @@ mod tests {
             assert_eq!(digest, layer.map(|layer| layer.digest));
             assert_eq!(read.config, documents.config_descriptor);
             assert_eq!(stored_parts(&documents.config), Some(parts.clone()));
-            let made = 1_767_323_045;
+            let made = Timestamp::from_second(1_767_323_045).unwrap();
             assert!(StoredStep::read(&documents.manifest, Some(made)).is_ok());
-            let expired = StoredStep::read(&documents.manifest, Some(made + 1));
+            let later = made + std::time::Duration::from_nanos(1);
+            let expired = StoredStep::read(&documents.manifest, Some(later));
             assert!(
                 matches!(expired, Err(EntryError::Expired(_))),
                 "{expired:?}"

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use kiln_oci::{Descriptor, MediaType, ReferenceError, Repository};
 use kiln_registry::{BlobSource, Client, RegistryError};
 use kiln_tarball_cache::{CacheError, ImageCache, Miss, NewStep};
@@ -137,7 +138,7 @@ impl Place {
     }
 
     /// Looks an entry up. What is wrong with it, or with the place, is said here and is a miss (H22).
-    pub(crate) async fn find(&self, key: &str, oldest: Option<i64>) -> Option<StoredStep> {
+    pub(crate) async fn find(&self, key: &str, oldest: Option<Timestamp>) -> Option<StoredStep> {
         if self.unreadable.load(Ordering::Relaxed) {
             return None;
         }

@@ -15,6 +15,7 @@ use crate::cache::{Distrusted, LayerCache};
 use crate::clock::Clock;
 use crate::early::EarlyUploads;
 use crate::error::BuildError;
+use crate::format;
 use crate::interrupt::Interrupt;
 use crate::pack::{PackOptions, Packer};
 use crate::promise::Promise;
@@ -51,6 +52,12 @@ impl Build<'_> {
             &self.workers,
             &self.interrupt,
             distrusted.clone(),
+            format::takes_zstd(
+                self.settings,
+                &prepared.plan,
+                &prepared.starts,
+                &prepared.images,
+            ),
         );
         Ok(Attempt {
             number,

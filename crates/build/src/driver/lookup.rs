@@ -138,9 +138,9 @@ impl Build<'_> {
         if missed.is_empty() {
             return;
         }
-        let (cache, events) = (Arc::clone(cache), Arc::clone(self.events));
+        let (cache_too, events) = (Arc::clone(cache), Arc::clone(self.events));
         let telling = async move {
-            let trail = cache.trail().await;
+            let trail = cache_too.trail().await;
             if trail.is_none() {
                 let text = format!(
                     "{} steps are not cached: {}",
@@ -149,8 +149,9 @@ impl Build<'_> {
                 );
                 return events.event(Event::Info(text));
             }
-            for step in &missed {
-                let reason = cache.explain(trail.as_ref(), step).await;
+            let explain = |step| cache_too.explain(trail.as_ref(), step);
+            let reasons = join_all(missed.iter().map(explain)).await;
+            for (step, reason) in missed.iter().zip(reasons) {
                 events.event(Event::StepMissed {
                     stage: step.stage.clone(),
                     number: step.number,
@@ -159,8 +160,13 @@ impl Build<'_> {
                 });
             }
         };
-        let interrupt = self.interrupt.clone();
-        tokio::spawn(async move { interrupt.unless_raised(telling).await });
+        // A short build waits for it, and leaves no new trail before the old one is read.
+        let (interrupt, under_way) = (self.interrupt.clone(), cache.begin());
+        let telling = async move {
+            interrupt.unless_raised(telling).await;
+            drop(under_way);
+        };
+        tokio::spawn(telling);
     }
 
     fn open_cache(&self) -> Option<ImageCache> {

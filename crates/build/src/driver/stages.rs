@@ -10,6 +10,7 @@ use kiln_dockerfile::Instruction;
 use super::chain::{Chain, Decision};
 use super::foresee::{Foreseen, instructions};
 use super::{Build, Start, Text};
+use crate::clock::Clock;
 use crate::error::{BuildError, Location};
 use crate::event::Event;
 use crate::layers::Layer;
@@ -217,9 +218,12 @@ fn step(
             stepper.apply(instruction)?;
             executed.layer = stepper.state.layers.get(layers).cloned();
             let last = stepper.state.config.history.last();
-            executed.created = last
-                .and_then(|entry| entry.created.clone())
-                .unwrap_or_default();
+            executed.created = match (shop.clock, last) {
+                (Clock::Wall, Some(entry)) => entry.created.clone().unwrap_or_default(),
+                // Whatever time the image is to have, the entry's age counts from now (H25); and a hit under a
+                // fixed clock does not look at it.
+                _ => Clock::Wall.rfc3339(),
+            };
             if let Some(cache) = &shop.cache {
                 cache.keep(*executed, &stepper.state.config.platform());
             }

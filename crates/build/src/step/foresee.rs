@@ -96,7 +96,7 @@ impl Stepper<'_> {
             Command::Workdir(path) => Ok(self.joined_workdir(path)?.map(|path| Inputs {
                 kind: Kind::Copy,
                 parts: Some(
-                    self.own_parts(format!("WORKDIR {path}"))
+                    self.standing_parts(format!("WORKDIR {path}"))
                         .with(part::USER, self.state.config.config.user.as_str()),
                 ),
                 stages: BTreeSet::new(),
@@ -115,6 +115,18 @@ impl Stepper<'_> {
         }
     }
 
+    /// The same for a step that stands on what is below it. The chain of keys starts with the base, so naming it again
+    /// tells no more steps apart; but a miss can say that it moved (H29).
+    fn standing_parts(&self, instruction: String) -> Parts {
+        let parts = self.own_parts(instruction);
+        let base = self.shop.plan.base(self.stage).ok();
+        let image = base.filter(|base| matches!(base, Source::Image(..)));
+        match image.and_then(|image| self.shop.base_key(&image)) {
+            Some(base) => parts.with(part::BASE, base),
+            None => parts,
+        }
+    }
+
     fn copy_inputs(
         &mut self,
         transfer: &Transfer,
@@ -122,9 +134,17 @@ impl Stepper<'_> {
         foresight: Foresight<'_>,
     ) -> Result<Inputs, StepError> {
         let mut stages = BTreeSet::new();
-        let parts = self
-            .own_parts(transfer.written())
-            .with(part::WORKDIR, self.state.workdir());
+        let named_owner = transfer
+            .chown
+            .as_deref()
+            .is_some_and(crate::user::Accounts::needed_for);
+        let independent = transfer.link && !named_owner;
+        let parts = if independent {
+            self.own_parts(transfer.written())
+        } else {
+            self.standing_parts(transfer.written())
+        };
+        let parts = parts.with(part::WORKDIR, self.state.workdir());
         let parts = match from {
             None => {
                 let view = self.shop.context_view()?;
@@ -136,15 +156,11 @@ impl Stepper<'_> {
                 Given::Nothing => None,
             },
         };
-        let named_owner = transfer
-            .chown
-            .as_deref()
-            .is_some_and(crate::user::Accounts::needed_for);
         Ok(Inputs {
             kind: Kind::Copy,
             parts,
             stages,
-            independent: transfer.link && !named_owner,
+            independent,
         })
     }
 
@@ -158,7 +174,7 @@ impl Stepper<'_> {
         let env: BTreeMap<String, String> = config.env.iter().filter_map(effective).collect();
         let args: BTreeMap<&str, &str> = self.state.scope.args_in_effect().collect();
         let mut parts = self
-            .own_parts(written_run(run))
+            .standing_parts(written_run(run))
             .with(part::ENV, Value::variables(env))
             .with(part::ARGS, Value::variables(args))
             .with(part::USER, config.user.as_str())
