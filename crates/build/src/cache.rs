@@ -35,8 +35,22 @@ use crate::layers::{Described, Layer};
 use crate::settings::{BuildSettings, CachePlace};
 use crate::workers::Workers;
 
-/// Entries that turned out to be unusable after they were hits: place and key.
-pub(crate) type Distrusted = BTreeSet<(usize, CacheKey)>;
+/// Entries that turned out to be unusable after they were hits: the number of the place, and the key.
+type Broken = BTreeSet<(usize, CacheKey)>;
+
+/// What is not asked any more.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Distrusted {
+    entries: Broken,
+    /// Places that gave a broken entry more than once: each costs a new beginning, and there will be more.
+    places: BTreeSet<usize>,
+}
+
+impl Distrusted {
+    fn covers(&self, (place, key): (usize, CacheKey)) -> bool {
+        self.places.contains(&place) || self.entries.contains(&(place, key))
+    }
+}
 
 /// All places of a build.
 pub(crate) struct LayerCache {
@@ -50,7 +64,7 @@ pub(crate) struct LayerCache {
     pub(crate) run: bool,
     distrusted: Distrusted,
     /// What this build found broken.
-    broken: Arc<Mutex<Distrusted>>,
+    broken: Arc<Mutex<Broken>>,
     pub(crate) digests: ContentDigests,
     /// The folder of `--cache-dir`.
     volume: Option<PathBuf>,
@@ -106,7 +120,7 @@ pub(crate) struct StepOrigin {
     step: StoredStep,
     number: usize,
     key: CacheKey,
-    broken: Arc<Mutex<Distrusted>>,
+    broken: Arc<Mutex<Broken>>,
 }
 
 impl StepOrigin {
@@ -194,10 +208,24 @@ impl LayerCache {
         })
     }
 
-    /// Entries that were hits and turned out to be broken.
-    pub(crate) fn broken(&self) -> Distrusted {
+    /// Adds to `distrusted` what turned out to be broken in this build, and gives the names of the places that had it;
+    /// none when nothing did. What a folder has of it is put out of the way, so that it can be stored again.
+    pub(crate) fn learn(&self, distrusted: &mut Distrusted) -> BTreeSet<String> {
         let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        broken.iter().copied().collect()
+        let seen: BTreeSet<usize> = distrusted.entries.iter().map(|(place, _)| *place).collect();
+        let mut names = BTreeSet::new();
+        for (number, key) in broken.iter().copied() {
+            let place = &self.places[number];
+            names.insert(place.name());
+            if seen.contains(&number) {
+                distrusted.places.insert(number);
+            }
+            distrusted.entries.insert((number, key));
+            if let Some(cache) = place.as_folder().filter(|_| place.stores()) {
+                set_aside_layer(cache, &key);
+            }
+        }
+        names
     }
 
     /// The local volume, if it can be written to.
@@ -239,7 +267,7 @@ impl LayerCache {
             let questions = numbers
                 .iter()
                 .flat_map(|number| wanted.iter().map(move |key| (*number, *key)))
-                .filter(|question| !self.distrusted.contains(question));
+                .filter(|question| !self.distrusted.covers(*question));
             let answers = questions.map(|(number, key)| async move {
                 let found = self.places[number]
                     .find(&key.to_string(), self.oldest)
@@ -461,6 +489,18 @@ impl LayerCache {
             if let Err(error) = place.put_note(&self.trail_note, &trail, &created).await {
                 place.give_up_storing(&error);
             }
+        }
+    }
+}
+
+/// Makes room for a layer that is to be stored again: one of the right length would be taken for whole.
+fn set_aside_layer(cache: &ImageCache, key: &CacheKey) {
+    let Ok(step) = cache.step(&key.to_string()) else {
+        return;
+    };
+    for layer in &step.manifest.layers {
+        if let Err(error) = cache.set_aside_blob(&layer.digest) {
+            tracing::debug!(%error, "a broken layer stays where it is");
         }
     }
 }

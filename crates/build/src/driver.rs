@@ -187,33 +187,34 @@ impl<'a> Build<'a> {
 
     async fn run(&self, mode: Mode) -> Result<BuildReport, BuildError> {
         let prepared = self.prepare(mode).await?;
-        let mut distrusted = Distrusted::new();
-        loop {
-            let attempt = self.attempt(&prepared, &distrusted)?;
+        let mut distrusted = Distrusted::default();
+        for number in 0.. {
+            let attempt = self.attempt(&prepared, number, &distrusted)?;
             let outcome = Box::pin(self.make(&prepared, &attempt)).await;
-            if outcome.is_err() {
-                // Whatever still fetches does so for nothing, in a folder that is about to go.
-                attempt.stop.cancel();
+            let error = match outcome {
+                Ok(report) => return Ok(report),
+                Err(error) => error,
+            };
+            // Whatever still fetches does so for nothing, in a folder that is about to go.
+            attempt.stop.cancel();
+            let cache = attempt.cache.as_ref();
+            let places = cache.map(|cache| cache.learn(&mut distrusted));
+            let places = Vec::from_iter(places.unwrap_or_default()).join(", ");
+            if places.is_empty() || self.cancel.is_cancelled() {
+                return Err(error);
             }
-            let broken = attempt.cache.as_ref().map(|cache| cache.broken());
-            let broken = broken.unwrap_or_default();
-            match outcome {
-                Err(error) if !broken.is_empty() && !self.cancel.is_cancelled() => {
-                    let why = crate::report::with_causes(&error);
-                    self.events.event(Event::Warning(format!(
-                        "an entry of the cache is broken, its step is executed: {why}"
-                    )));
-                    self.join_workers().await;
-                    distrusted.extend(broken);
-                }
-                outcome => return outcome,
-            }
+            let why = crate::report::with_causes(&error);
+            self.events.event(Event::Warning(format!(
+                "an entry of the cache at {places} is broken and will be made again: {why}"
+            )));
+            self.join_workers().await;
         }
+        Err(BuildError::Lost)
     }
 
     async fn explain(&self, mode: Mode) -> Result<Explanation, BuildError> {
         let prepared = self.prepare(mode).await?;
-        let attempt = self.attempt(&prepared, &Distrusted::new())?;
+        let attempt = self.attempt(&prepared, 0, &Distrusted::default())?;
         let shop = self.shop(&prepared, &attempt)?;
         let explaining = Box::pin(self.explain_steps(&prepared, &shop));
         self.heed("looking at the cache", explaining).await

@@ -30,7 +30,8 @@ pub(crate) fn set_aside(volume: &Volume, path: &Path) -> Result<(), CacheError> 
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(failed("set aside", path))?,
     }
-    tracing::warn!(from = %path.display(), to = %to.display(), "set aside a damaged file of the image cache");
+    // Whoever found the damage has said what it means.
+    tracing::info!(from = %path.display(), to = %to.display(), "set aside a damaged file of the image cache");
     Ok(())
 }
 

@@ -516,7 +516,14 @@ impl Outcome {
                 continue;
             };
             match number.split_once('/') {
-                Some((number, _)) => drop(begun.insert(number_of(number), text)),
+                Some((number, _)) => {
+                    let again = begun.insert(number_of(number), text).is_some();
+                    // A broken entry makes the build begin again.
+                    if again {
+                        begun = BTreeMap::from([(number_of(number), text)]);
+                        hits.clear();
+                    }
+                }
                 None if text.starts_with("cached in ") => drop(hits.insert(number_of(number))),
                 None => {}
             }

@@ -123,9 +123,8 @@ fn a_short_build_waits_for_its_reasons() {
     kiln_only!();
     let case = Case::new();
     let proxy = Proxy::distant(case.registry().host(), Duration::from_millis(50));
-    let copies: String = (0..20)
-        .map(|number| format!("COPY a /{number}\n"))
-        .collect();
+    let copies: Vec<String> = (0..20).map(|number| format!("COPY a /{number}")).collect();
+    let copies = copies.join("\n");
     let context = dockerfile(&case, &format!("FROM scratch\n{copies}"));
     let cache = proxy.reference(&format!("{}/cache", case.id().to_lowercase()));
     let build = case.build(&context).no_push().cached_in(cache);

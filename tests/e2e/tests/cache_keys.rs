@@ -156,10 +156,10 @@ fn check(rows: Vec<Row>) {
 // conformance: H6 H7 H17
 #[test]
 fn files_of_the_context_count_by_what_will_be_written() {
-    kiln_only!();
     const A: &str = "FROM scratch\nCOPY a /\n";
     const DIR: &str = "FROM scratch\nCOPY dir /dir/\n";
     const ALL: &str = "FROM scratch\nCOPY . /all/\n";
+    kiln_only!();
     check(vec![
         row("nothing", A).is("COPY hit"),
         row("touch", A)
@@ -234,8 +234,8 @@ fn owners_in_the_context_do_not_count() {
 // conformance: H1 H5 H15
 #[test]
 fn a_copy_counts_as_it_acts() {
-    kiln_only!();
     const ARG: &str = "FROM scratch\nARG A=1\nCOPY a /$A/\n";
+    kiln_only!();
     check(vec![
         row("variable in a path", ARG)
             .flags("--build-arg=A=1", "--build-arg=A=2")
@@ -304,10 +304,10 @@ fn a_copy_counts_as_it_acts() {
 // conformance: H14
 #[test]
 fn a_named_owner_counts_as_its_id() {
-    kiln_only!();
-    needs_root!();
     const LINES: &str =
         "FROM BASE\nRUN echo new:x:7:7::/:/bin/sh >> /etc/passwd\nCOPY --chown=new a /\n";
+    kiln_only!();
+    needs_root!();
     check(vec![
         row("nothing", LINES).is("RUN hit, COPY hit"),
         row("id", LINES)
@@ -322,9 +322,9 @@ fn a_named_owner_counts_as_its_id() {
 // conformance: H8 H5
 #[test]
 fn bodies_of_heredocs_count_as_they_are_written() {
-    kiln_only!();
     const PLAIN: &str = "FROM scratch\nARG A=1\nCOPY <<E /f\nvalue $A\nE\n";
     const QUOTED: &str = "FROM scratch\nARG A=1\nCOPY <<'E' /f\nvalue $A\nE\n";
+    kiln_only!();
     check(vec![
         row("nothing", PLAIN).is("COPY hit"),
         row("body", PLAIN).with("value", "VALUE").is("COPY miss"),
@@ -344,9 +344,9 @@ fn bodies_of_heredocs_count_as_they_are_written() {
 // conformance: H3 H4 H8
 #[test]
 fn a_run_counts_with_all_that_it_sees() {
+    const ARG: &str = "FROM BASE\nARG A=1\nRUN date +%N > /d\nARG B=1\n";
     kiln_only!();
     needs_root!();
-    const ARG: &str = "FROM BASE\nARG A=1\nRUN date +%N > /d\nARG B=1\n";
     check(vec![
         row("nothing", ARG).is("RUN hit"),
         row("command", ARG).with("/d", "/e").is("RUN miss"),
@@ -436,13 +436,13 @@ fn settings_of_the_image_are_in_no_key() {
 // conformance: H10
 #[test]
 fn of_mounts_count_what_they_show_and_no_secret() {
-    kiln_only!();
-    needs_root!();
     const BIND: &str = "FROM BASE\nRUN --mount=type=bind,source=dir,target=/m cat /m/x > /x\n";
     const CACHE: &str = "FROM BASE\nRUN --mount=type=cache,target=/m,id=ID date +%N > /m/d\n";
     const TMPFS: &str = "FROM BASE\nRUN --mount=type=tmpfs,target=/m,size=1m date > /m/d\n";
     const SECRET: &str = "FROM BASE\nRUN --mount=type=secret,id=s cat /run/secrets/s > /dev/null\n";
     const STAGE: &str = "FROM BASE AS one\nCOPY a /\nFROM BASE\nRUN --mount=type=bind,from=one,target=/m cat /m/a > /x\n";
+    kiln_only!();
+    needs_root!();
     check(vec![
         row("bind", BIND).is("RUN hit"),
         row("content of a bind", BIND)
@@ -486,11 +486,11 @@ fn of_mounts_count_what_they_show_and_no_secret() {
 // conformance: H13 G42 G43
 #[test]
 fn flags_about_the_image_are_in_no_key() {
-    kiln_only!();
-    needs_root!();
     const LINES: &str = "FROM BASE AS one\nCOPY a /\nRUN date +%N > /d\nFROM one\nWORKDIR /w\n";
     const HIT: &str = "one: COPY hit, RUN hit";
     const MISS: &str = "one: COPY miss, RUN miss";
+    kiln_only!();
+    needs_root!();
     let same = [
         "--label=a=b",
         "--annotation=a=b",
@@ -544,10 +544,10 @@ fn flags_about_the_image_are_in_no_key() {
 // conformance: H9 H16
 #[test]
 fn what_is_copied_from_a_stage_counts_by_content() {
-    kiln_only!();
-    needs_root!();
     const LINES: &str = "FROM BASE AS one\nARG V=1\nRUN echo $((1+1)) > /made\nCOPY a /\nFROM BASE\n\
                          COPY --from=one /made /\nRUN date +%N > /d\nWORKDIR /w\n";
+    kiln_only!();
+    needs_root!();
     check(vec![
         row("nothing", LINES).is("one: left out; stage-1: COPY hit, RUN hit, WORKDIR hit"),
         row("another command, the same result", LINES)
@@ -674,10 +674,16 @@ fn the_base_counts_by_its_digest() {
         fs::write(context.path().join("Dockerfile"), lines).unwrap();
     };
     from("base:1");
-    const HITS: &str = "COPY hit, WORKDIR hit";
-    assert_eq!(twice(&case, &context, "", || from("base:2")), HITS);
+    assert_eq!(
+        twice(&case, &context, "", || from("base:2")),
+        "COPY hit, WORKDIR hit"
+    );
     for name in [format!("base@{digest}"), "elsewhere:1".to_owned()] {
-        assert_eq!(twice(&case, &context, "", || from(&name)), HITS, "{name}");
+        assert_eq!(
+            twice(&case, &context, "", || from(&name)),
+            "COPY hit, WORKDIR hit",
+            "{name}"
+        );
     }
     from("base:1");
     let moved = || case.registry().push(&spec("two"), &base("base:1"));

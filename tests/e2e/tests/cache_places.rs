@@ -210,9 +210,10 @@ fn round_trips(steps: usize) -> (usize, String) {
     let case = Case::new();
     let base = case.base(Base::Busybox);
     let proxy = Proxy::distant(case.registry().host(), Duration::from_millis(50));
-    let lines: String = (0..steps)
-        .map(|step| format!("RUN echo {step} > /step-{step}\n"))
+    let lines: Vec<String> = (0..steps)
+        .map(|step| format!("RUN echo {step} > /step-{step}"))
         .collect();
+    let lines = lines.join("\n");
     let context = case
         .context()
         .dockerfile(format!("FROM {}\n{lines}", through(&proxy, &base)));

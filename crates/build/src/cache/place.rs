@@ -46,6 +46,29 @@ pub(crate) enum PlaceError {
     Lost,
 }
 
+impl PlaceError {
+    /// Whether it is about one entry, and others of the same place may be as they should.
+    fn is_of_entry(&self) -> bool {
+        use RegistryError as R;
+        let document = |error: &RegistryError| {
+            matches!(
+                error,
+                R::DigestMismatch { .. }
+                    | R::SizeMismatch { .. }
+                    | R::Schema1 { .. }
+                    | R::Malformed { .. }
+                    | R::Unusable { .. }
+                    | R::NoPlatform { .. }
+            )
+        };
+        match self {
+            PlaceError::Miss(_) | PlaceError::Entry { .. } => true,
+            PlaceError::Registry(error) => document(error),
+            _ => false,
+        }
+    }
+}
+
 /// A place, and whether it is still worth asking.
 pub(crate) struct Place {
     kind: Kind,
@@ -53,6 +76,8 @@ pub(crate) struct Place {
     /// Reading failed in a way that is the place's and not the entry's.
     unreadable: AtomicBool,
     unwritable: AtomicBool,
+    /// An unusable entry was complained of; one line is enough for all of them.
+    complained: AtomicBool,
     events: Arc<dyn EventSink>,
 }
 
@@ -101,6 +126,7 @@ impl Place {
             store,
             unreadable: AtomicBool::new(false),
             unwritable: AtomicBool::new(false),
+            complained: AtomicBool::new(false),
             events,
         }
     }
@@ -159,7 +185,7 @@ impl Place {
                     None
                 }
             },
-            Err(error @ PlaceError::Miss(_)) => {
+            Err(error) if error.is_of_entry() => {
                 self.complain_of_entry(&error);
                 None
             }
@@ -172,12 +198,19 @@ impl Place {
 
     fn complain_of_entry(&self, error: &PlaceError) {
         let (name, why) = (self.name(), with_causes(error));
-        self.warn(format!(
-            "an entry of the cache at {name} is not usable and will be made again: {why}"
-        ));
+        let text =
+            format!("an entry of the cache at {name} is not usable and will be made again: {why}");
+        if self.complained.swap(true, Ordering::Relaxed) {
+            tracing::debug!("{text}");
+        } else {
+            self.warn(text);
+        }
     }
 
+    /// A place that does not give is not given anything either: it would most likely not take it, and each try costs
+    /// time and another warning.
     fn give_up_reading(&self, error: &PlaceError) {
+        self.unwritable.store(true, Ordering::Relaxed);
         if !self.unreadable.swap(true, Ordering::Relaxed) {
             let (name, why) = (self.name(), with_causes(error));
             self.warn(format!(

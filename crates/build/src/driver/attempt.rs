@@ -37,12 +37,12 @@ impl Build<'_> {
     pub(super) fn attempt(
         &self,
         prepared: &Prepared,
+        number: usize,
         distrusted: &Distrusted,
     ) -> Result<Attempt, BuildError> {
         let stop = Cancel::with_grace(self.cancel.grace());
         let stopped = stop.clone();
         self.cancel.on_cancel(move || stopped.cancel());
-        let number = distrusted.len();
         // A short name: overlay options are short.
         let dir = self.work.subdir(&number.to_string())?;
         let cache = LayerCache::open(

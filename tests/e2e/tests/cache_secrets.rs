@@ -1,0 +1,127 @@
+//! What nobody else may read: neither in the cache, nor on the volume, nor in the most talkative log.
+// Helpers outside of `#[test]` functions fail a test as much as those inside.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use kiln_e2e::{Base, Case, Registry, kiln_only, needs_root};
+
+/// Values that are given to the builds; the last two are the registry's password, plain and as it is sent.
+const SECRETS: [&str; 7] = [
+    "file-secret-1f0c",
+    "variable-secret-2e9b",
+    "undeclared-arg-3d8a",
+    "proxy-password-4c7f",
+    "later-proxy-password-5b6e",
+    "s3cret:pw",
+    "a2lsbjpzM2NyZXQ6cHc=",
+];
+
+fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            files(&entry.path(), found);
+        } else {
+            found.push(entry.path());
+        }
+    }
+}
+
+/// Every secret in every file below a folder, also inside of compressed layers.
+fn leaked(dir: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    files(dir, &mut all);
+    assert!(all.len() > 10, "there is something to look at: {all:#?}");
+    let mut found = Vec::new();
+    for path in all {
+        let mut bytes = fs::read(&path).unwrap();
+        let mut unpacked = Vec::new();
+        if flate2::read::MultiGzDecoder::new(&bytes[..])
+            .read_to_end(&mut unpacked)
+            .is_ok()
+        {
+            bytes.extend(unpacked);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let here = SECRETS.iter().filter(|secret| text.contains(**secret));
+        found.extend(here.map(|secret| format!("{secret} in {}", path.display())));
+    }
+    found
+}
+
+// conformance: H10 H4 I39
+#[test]
+fn no_secret_is_in_the_cache_or_in_the_log() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::with_registry(Registry::with_login());
+    let docker = case.path("home/.docker");
+    fs::create_dir_all(&docker).unwrap();
+    let host = case.registry().host();
+    let login = format!(r#"{{"auths":{{"{host}":{{"auth":"{}"}}}}}}"#, SECRETS[6]);
+    fs::write(docker.join("config.json"), login).unwrap();
+    let context = case
+        .context()
+        .dockerfile(format!(
+            "FROM {} AS one\nCOPY a /\nRUN --mount=type=secret,id=file --mount=type=secret,id=variable,env=V \
+             test \"$(cat /run/secrets/file)$V\" && test -n \"$HTTP_PROXY$all_proxy\" && date +%N > /d\n\
+             FROM one\nCOPY --from=one /d /e\nRUN date +%N > /f\n",
+            case.base(Base::Busybox)
+        ))
+        .file("a", "one\n");
+    fs::write(case.path("out/file"), SECRETS[0]).unwrap();
+    let volume = case.path("volume");
+    fs::create_dir_all(&volume).unwrap();
+    let build = case.build(&context).cached_in(case.destination("cache"));
+    let build = build
+        .arg(format!("--cache-dir={}", volume.display()))
+        .arg("--verbosity=trace")
+        .arg("--secret=id=file,src=out/file")
+        .arg("--secret=id=variable,env=HIDDEN")
+        .env("HIDDEN", SECRETS[1])
+        .build_arg(format!("UNDECLARED={}", SECRETS[2]))
+        .build_arg(format!("HTTP_PROXY=http://user:{}@proxy:1", SECRETS[3]))
+        .build_arg(format!("all_proxy=http://user:{}@proxy:1", SECRETS[4]));
+    let first = build.run();
+    assert_eq!(
+        first.ok().steps("one"),
+        "COPY miss, RUN miss",
+        "{}",
+        first.log
+    );
+    fs::write(case.path("context/a"), "two\n").unwrap();
+    let second = build.run();
+    assert_eq!(
+        second.ok().steps("one"),
+        "COPY miss, RUN miss",
+        "{}",
+        second.log
+    );
+    let third = build.run();
+    assert_eq!(
+        third.ok().steps("one"),
+        "COPY hit, RUN hit",
+        "{}",
+        third.log
+    );
+    let explained = build.explain("json");
+    let logs = [
+        &first.log,
+        &second.log,
+        &third.log,
+        &explained.stdout,
+        &explained.stderr,
+    ];
+    for log in logs {
+        for secret in SECRETS {
+            assert!(!log.contains(secret), "{secret} is in\n{log}");
+        }
+    }
+    assert_eq!(
+        leaked(&case.registry().storage().join("storage")),
+        Vec::<String>::new()
+    );
+    assert_eq!(leaked(&volume), Vec::<String>::new());
+}
