@@ -69,6 +69,12 @@ impl PlaceError {
     }
 }
 
+impl PlaceError {
+    fn is_denied(&self) -> bool {
+        matches!(self, PlaceError::Registry(error) if error.is_unauthorized())
+    }
+}
+
 /// A place, and whether it is still worth asking.
 pub(crate) struct Place {
     kind: Kind,
@@ -208,9 +214,12 @@ impl Place {
     }
 
     /// A place that does not give is not given anything either: it would most likely not take it, and each try costs
-    /// time and another warning.
+    /// time. But some registries deny the reading of a repository that does not exist yet, and make it when something
+    /// is pushed.
     fn give_up_reading(&self, error: &PlaceError) {
-        self.unwritable.store(true, Ordering::Relaxed);
+        if !error.is_denied() {
+            self.unwritable.store(true, Ordering::Relaxed);
+        }
         if !self.unreadable.swap(true, Ordering::Relaxed) {
             let (name, why) = (self.name(), with_causes(error));
             self.warn(format!(
@@ -224,6 +233,11 @@ impl Place {
     pub(crate) fn give_up_storing(&self, error: &PlaceError) {
         if !self.unwritable.swap(true, Ordering::Relaxed) {
             let (name, why) = (self.name(), with_causes(error));
+            if self.unreadable.load(Ordering::Relaxed) {
+                // Said already that it cannot be used.
+                tracing::info!("nothing is stored in the cache at {name} either: {why}");
+                return;
+            }
             self.warn(format!(
                 "steps cannot be stored in the cache at {name}: {why}. The next build will run them again; \
                  `--no-push-cache` does not try"
