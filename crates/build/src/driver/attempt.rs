@@ -160,6 +160,8 @@ impl Build<'_> {
 
     /// Layers go where they are wanted first: into the cache, from where they are mounted, or to a destination.
     fn early_uploads(&self, client: &Client, cache: Option<&LayerCache>) -> Option<EarlyUploads> {
+        // Where RUN is not cached its layers have no business there.
+        let cache = cache.filter(|cache| cache.run);
         if let Some((client, repository)) = cache.and_then(LayerCache::first_repository) {
             return Some(EarlyUploads {
                 client,
