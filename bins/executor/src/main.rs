@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_build::{BuildError, Cancel, Explanation};
+use kiln_build::{BuildError, BuildSettings, Cancel, Entered, EventSink, Explanation};
 use kiln_options::{
     CacheAction, CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, ExplainFormat,
-    ExplainOptions, LogFormat, LoginOptions, PushImageOptions, Stop, byte_size, report_failure,
-    start_logging,
+    ExplainOptions, LogFormat, LoginOptions, OptionError, PushImageOptions, Resolved, Stop,
+    byte_size, report_failure, start_logging,
 };
 
 use crate::interrupt::Signals;
@@ -39,69 +39,63 @@ fn main() -> ExitCode {
 }
 
 fn build(options: &ExecutorOptions) -> ExitCode {
+    let resolved = options.resolve(&|name| std::env::var_os(name));
+    let outcome = entered(options, resolved, kiln_build::build);
+    outcome.map_or_else(std::convert::identity, |report| {
+        tracing::info!(
+            "built {}, {} in layers",
+            report.digest,
+            byte_size(report.size)
+        );
+        ExitCode::SUCCESS
+    })
+}
+
+fn explain(what: &ExplainOptions, options: &ExecutorOptions) -> ExitCode {
+    let resolved = what.resolve(&|name| std::env::var_os(name));
+    let outcome = entered(options, resolved, kiln_build::explain);
+    outcome.map_or_else(std::convert::identity, |explanation| {
+        print_explanation(&explanation, what.format)
+    })
+}
+
+/// Does what needs a place to run commands in. A failure is reported already when this gives its exit code.
+fn entered<T, F: Future<Output = Result<T, BuildError>>>(
+    options: &ExecutorOptions,
+    resolved: Result<Resolved<BuildSettings>, OptionError>,
+    work: impl FnOnce(BuildSettings, Entered, Arc<dyn EventSink>, Cancel) -> F,
+) -> Result<T, ExitCode> {
     let format = options.log.log_format;
-    let resolved = match options.resolve(&|name| std::env::var_os(name)) {
-        Ok(resolved) => resolved,
-        Err(error) => return Stop::Wrong(error).report(format),
-    };
+    let resolved = resolved.map_err(|error| Stop::Wrong(error).report(format))?;
     for notice in &resolved.notices {
         tracing::warn!("{notice}");
     }
     let signals = Signals::hold();
     // A process with threads cannot enter a user namespace, so the runtime comes second.
-    let entered = match kiln_build::enter(&resolved.settings) {
-        Ok(entered) => entered,
-        Err(error) => return failed(format, &error),
-    };
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return report_failure(format, &error, None, None, 1),
-    };
-    let cancel = Cancel::new();
-    signals.watch(&cancel);
-    let events = Arc::new(LogLines::new(&options.log));
-    let build = kiln_build::build(resolved.settings, entered, events, cancel);
-    let outcome = runtime.block_on(build);
-    // What a finished build left behind, such as an idle connection, is not worth waiting for.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    match outcome {
-        Ok(report) => {
-            tracing::info!(
-                "built {}, {} in layers",
-                report.digest,
-                byte_size(report.size)
-            );
-            ExitCode::SUCCESS
-        }
-        Err(error) => failed(format, &error),
-    }
+    let entered = kiln_build::enter(&resolved.settings).map_err(|error| failed(format, &error))?;
+    let outcome = on_runtime(options, signals, |events, cancel| {
+        work(resolved.settings, entered, events, cancel)
+    })?;
+    outcome.map_err(|error| failed(format, &error))
 }
 
-fn explain(what: &ExplainOptions, options: &ExecutorOptions) -> ExitCode {
-    let format = options.log.log_format;
-    let resolved = match what.resolve(&|name| std::env::var_os(name)) {
-        Ok(resolved) => resolved,
-        Err(error) => return Stop::Wrong(error).report(format),
-    };
-    let signals = Signals::hold();
-    let entered = match kiln_build::enter(&resolved.settings) {
-        Ok(entered) => entered,
-        Err(error) => return failed(format, &error),
-    };
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return report_failure(format, &error, None, None, 1),
-    };
+/// Runs async work with signals, events and a runtime around it.
+fn on_runtime<F: Future>(
+    options: &ExecutorOptions,
+    signals: Signals,
+    work: impl FnOnce(Arc<dyn EventSink>, Cancel) -> F,
+) -> Result<F::Output, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| report_failure(options.log.log_format, &error, None, None, 1))?;
     let cancel = Cancel::new();
     signals.watch(&cancel);
     let events = Arc::new(LogLines::new(&options.log));
-    let explaining = kiln_build::explain(resolved.settings, entered, events, cancel);
-    let outcome = runtime.block_on(explaining);
+    let outcome = runtime.block_on(work(events, cancel));
+    // What is left behind, such as an idle connection, is not worth waiting for.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    match outcome {
-        Ok(explanation) => print_explanation(&explanation, what.format),
-        Err(error) => failed(format, &error),
-    }
+    Ok(outcome)
 }
 
 fn print_explanation(explanation: &Explanation, format: ExplainFormat) -> ExitCode {
@@ -124,26 +118,14 @@ fn push(image: &PushImageOptions, options: &ExecutorOptions) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return Stop::Wrong(error).report(format),
     };
-    let signals = Signals::hold();
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return report_failure(format, &error, None, None, 1),
-    };
-    let cancel = Cancel::new();
-    signals.watch(&cancel);
-    let events = Arc::new(LogLines::new(&options.log));
-    let outcome = runtime.block_on(kiln_build::push_archive(settings, events, cancel));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    match outcome {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => report_failure(format, &error, None, error.hint().as_deref(), 1),
+    let pushed = on_runtime(options, Signals::hold(), |events, cancel| {
+        kiln_build::push_archive(settings, events, cancel)
+    });
+    match pushed {
+        Ok(Ok(_)) => ExitCode::SUCCESS,
+        Ok(Err(error)) => report_failure(format, &error, None, error.hint().as_deref(), 1),
+        Err(code) => code,
     }
-}
-
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
 }
 
 fn failed(format: LogFormat, error: &BuildError) -> ExitCode {

@@ -1,25 +1,31 @@
 //! Fetches base images into a folder that builds take them from, with kaniko's command line.
 
+mod volume;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use kiln_build::{Event, WarmReport};
 use kiln_options::{
-    CommandLine as _, LogFormat, Stop, WarmerCommand, WarmerOptions, byte_size, report_failure,
-    start_logging,
+    CommandLine as _, LogFormat, Stop, WarmerAction, WarmerCommand, WarmerOptions, byte_size,
+    report_failure, start_logging,
 };
 
 fn main() -> ExitCode {
     // The library may start this executable again as its helper.
     kiln_build::init();
-    let options = match WarmerCommand::read(std::env::args_os()) {
-        Ok(command) => command.options,
+    let WarmerCommand { options, action } = match WarmerCommand::read(std::env::args_os()) {
+        Ok(command) => command,
         Err(stop) => return stop.report(LogFormat::default()),
     };
     if let Err(error) = start_logging(&options.log, &|name| std::env::var_os(name)) {
         return report_failure(options.log.log_format, &error, None, None, 1);
     }
-    warm(&options)
+    match action {
+        None => warm(&options),
+        Some(WarmerAction::List(list)) => volume::list(&list, options.log.log_format),
+        Some(WarmerAction::Prune(prune)) => volume::prune(&prune, options.log.log_format),
+    }
 }
 
 fn warm(options: &WarmerOptions) -> ExitCode {

@@ -8,7 +8,7 @@ use kiln_oci::{
     Digest, DocumentError, Family, ImageConfig, Layout, LayoutError, Manifest, Platform, Reference,
 };
 use kiln_registry::{Client, RegistryError};
-use kiln_tarball_cache::{CachedImage, ImageCache};
+use kiln_tarball_cache::{Access, CachedImage, ImageCache};
 
 use crate::blobs::Origin;
 use crate::error::pull_hint;
@@ -219,6 +219,7 @@ impl Bases<'_> {
         let dir = cache.dir().display();
         match cache.lookup(&digest, platform) {
             Ok(cached) => {
+                note_use(cache, &cached);
                 let text = format!("{shown} ({digest}) is taken from the cache at {dir}");
                 self.events.event(Event::Info(text));
                 Some(cached_image(&shown, cached, reference))
@@ -237,6 +238,16 @@ impl Bases<'_> {
                 None
             }
         }
+    }
+}
+
+/// Keeps a prune away from an image that a build is about to read, where the volume can be written.
+fn note_use(cache: &ImageCache, cached: &CachedImage) {
+    // Nothing is made in a volume that only kaniko has filled.
+    if cached.origin() == kiln_tarball_cache::Origin::Volume
+        && let Ok(cache) = ImageCache::open(cache.dir(), Access::WriteIfPossible)
+    {
+        cache.mark_used(&cached.manifest_digest);
     }
 }
 

@@ -1,48 +1,39 @@
 //! The road of a build: read, plan, look bases up, run stages side by side, finish, hand out.
 
+mod attempt;
 mod chain;
+mod finish;
 mod foresee;
 mod lookup;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::future::try_join;
 use kiln_context::Context;
 use kiln_dockerfile::{Command, Dockerfile, Expander, Instruction, Span};
-use kiln_layer::ImagePath;
-use kiln_oci::Reference;
 use kiln_registry::Client;
 use kiln_sandbox::{Cancel, Mode};
-use tokio::runtime::Handle;
 
-use crate::blobs::Blobs;
-use crate::cache::{Distrusted, LayerCache};
-use crate::clock::Clock;
-use crate::early::EarlyUploads;
+use self::attempt::Attempt;
+use crate::cache::Distrusted;
 use crate::error::{BuildError, Location};
 use crate::event::{Event, EventSink};
 use crate::explain::Explanation;
-use crate::image::{BuiltImage, Finishing};
 use crate::interrupt::Interrupt;
-use crate::layers::{Described, Layer};
-use crate::pack::{PackOptions, Packer};
 use crate::plan::{Plan, Source};
-use crate::promise::Promise;
 use crate::report::BuildReport;
-use crate::roots::{RootRules, Roots};
 use crate::scope::{BuildArgs, unused_build_args};
 use crate::settings::{BuildSettings, DockerfileSource};
-use crate::shop::{Images, Shop};
+use crate::shop::Images;
 use crate::spool::Spool;
-use crate::stage::Finished;
 use crate::step::StepError;
 use crate::work::WorkFolder;
 use crate::workers::Workers;
-use crate::{fetch, format, output, squash};
+use crate::{fetch, format, output};
 
 /// Where a build will run its commands, and where it keeps its files. Made by [`enter`].
 #[derive(Debug)]
@@ -92,27 +83,11 @@ pub async fn build(
     if let Some(note) = work.note() {
         events.event(Event::Info(note.to_owned()));
     }
-    let path = work.path().to_owned();
-    let build = Build {
-        settings: &settings,
-        events: &events,
-        interrupt: Interrupt::of(&cancel),
-        cancel: &cancel,
-        work: &work,
-        workers: Workers::default(),
-    };
+    let build = Build::new(&settings, &events, &cancel, work);
     // Boxed: the future of a build is deep, and its callers should not carry it on their stacks.
     let outcome = Box::pin(build.run(mode)).await;
-    build.join_workers().await;
-    let closed = work.close();
-    match (outcome, closed) {
-        (Ok(report), Err(source)) => {
-            let text = format!("the work folder `{}` is not gone: {source}", path.display());
-            events.event(Event::Warning(text));
-            Ok(report)
-        }
-        (outcome, _) => outcome,
-    }
+    build.close().await;
+    outcome
 }
 
 /// Says for every step whether it is cached, and what changed if not. Executes nothing and writes nothing; the
@@ -124,21 +99,9 @@ pub async fn explain(
     cancel: Cancel,
 ) -> Result<Explanation, BuildError> {
     let Entered { mode, work, .. } = entered;
-    let build = Build {
-        settings: &settings,
-        events: &events,
-        interrupt: Interrupt::of(&cancel),
-        cancel: &cancel,
-        work: &work,
-        workers: Workers::default(),
-    };
+    let build = Build::new(&settings, &events, &cancel, work);
     let outcome = Box::pin(build.explain(mode)).await;
-    build.join_workers().await;
-    if let Err(error) = work.close() {
-        events.event(Event::Warning(format!(
-            "the work folder is not gone: {error}"
-        )));
-    }
+    build.close().await;
     outcome
 }
 
@@ -178,7 +141,7 @@ struct Build<'a> {
     events: &'a Arc<dyn EventSink>,
     cancel: &'a Cancel,
     interrupt: Interrupt,
-    work: &'a WorkFolder,
+    work: WorkFolder,
     workers: Workers,
 }
 
@@ -195,16 +158,33 @@ struct Prepared {
     mode: Mode,
 }
 
-/// One go at the steps. There is a second one when a cached layer turned out to be broken.
-struct Attempt {
-    number: usize,
-    /// Stops this go only: with the build, or because a stage failed.
-    stop: Cancel,
-    dir: PathBuf,
-    cache: Option<Arc<LayerCache>>,
-}
+impl<'a> Build<'a> {
+    fn new(
+        settings: &'a BuildSettings,
+        events: &'a Arc<dyn EventSink>,
+        cancel: &'a Cancel,
+        work: WorkFolder,
+    ) -> Build<'a> {
+        Build {
+            settings,
+            events,
+            interrupt: Interrupt::of(cancel),
+            cancel,
+            work,
+            workers: Workers::default(),
+        }
+    }
 
-impl Build<'_> {
+    /// Waits for every thread of the build and removes its folder.
+    async fn close(self) {
+        self.join_workers().await;
+        let path = self.work.path().to_owned();
+        if let Err(source) = self.work.close() {
+            let text = format!("the work folder `{}` is not gone: {source}", path.display());
+            self.events.event(Event::Warning(text));
+        }
+    }
+
     async fn run(&self, mode: Mode) -> Result<BuildReport, BuildError> {
         let prepared = self.prepare(mode).await?;
         let mut distrusted = Distrusted::default();
@@ -273,39 +253,6 @@ impl Build<'_> {
         })
     }
 
-    fn attempt(
-        &self,
-        prepared: &Prepared,
-        number: usize,
-        distrusted: &Distrusted,
-    ) -> Result<Attempt, BuildError> {
-        let stop = Cancel::with_grace(self.cancel.grace());
-        let stopped = stop.clone();
-        self.cancel.on_cancel(move || stopped.cancel());
-        // A short name: overlay options are short.
-        let dir = self.work.subdir(&number.to_string())?;
-        let cache = LayerCache::open(
-            self.settings,
-            &prepared.client,
-            self.events,
-            &self.workers,
-            &self.interrupt,
-            distrusted.clone(),
-            format::takes_zstd(
-                self.settings,
-                &prepared.plan,
-                &prepared.starts,
-                &prepared.images,
-            ),
-        );
-        Ok(Attempt {
-            number,
-            stop,
-            dir,
-            cache: cache.map(Arc::new),
-        })
-    }
-
     /// Executes what has to be, puts the image together and hands it out.
     async fn make(
         &self,
@@ -345,38 +292,6 @@ impl Build<'_> {
                 settings.destinations.clone()
             },
         })
-    }
-
-    /// Keeps on the volume what was pulled, beside what is left to do.
-    fn keep_bases(&self, shop: &Arc<Shop>) {
-        let volume = shop
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.volume())
-            .cloned();
-        let Some(volume) = volume else { return };
-        let shop = Arc::clone(shop);
-        let keeping = self.workers.start("kiln-keep", move || {
-            for pulled in shop.images.values().filter_map(|base| base.pulled.as_ref()) {
-                let name = pulled.reference().familiar();
-                let dir = volume.dir().display();
-                match pulled.keep(&volume, &shop.blobs) {
-                    Ok(false) => {}
-                    Ok(true) => {
-                        let text = format!("{name} is kept in the cache at {dir}");
-                        shop.events.event(Event::Info(text));
-                    }
-                    Err(error) => {
-                        let why = crate::report::with_causes(&error);
-                        let text = format!("{name} cannot be kept in the cache at {dir}: {why}");
-                        shop.events.event(Event::Warning(text));
-                    }
-                }
-            }
-        });
-        if let Err(error) = keeping {
-            tracing::debug!(%error, "no thread to keep base images");
-        }
     }
 
     /// Gives up `work` when the build is cancelled.
@@ -490,224 +405,6 @@ impl Build<'_> {
             targets,
         };
         Ok((plan, build_args))
-    }
-
-    fn shop(&self, prepared: &Prepared, attempt: &Attempt) -> Result<Arc<Shop>, BuildError> {
-        let settings = self.settings;
-        let events = Arc::clone(self.events);
-        let dir = |name: &str| self.make_dir(attempt.dir.join(name));
-        let blobs_dir = dir("b")?;
-        let interrupt = Interrupt::of(&attempt.stop);
-        let blobs = Arc::new(Blobs::new(
-            blobs_dir.clone(),
-            prepared.client.clone(),
-            Handle::current(),
-            interrupt.clone(),
-            self.workers.clone(),
-            attempt.cache.clone(),
-            Arc::clone(&events),
-        ));
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let packer = Packer::new(
-            blobs_dir,
-            PackOptions::of(settings, threads),
-            threads.div_ceil(2),
-            Arc::clone(&events),
-            // A stage that fails does not take from the cache what others have made (H28).
-            match &attempt.cache {
-                Some(_) => self.cancel.clone(),
-                None => attempt.stop.clone(),
-            },
-            self.workers.clone(),
-            self.early_uploads(&prepared.client, attempt.cache.as_deref()),
-        );
-        let roots = Arc::new(Roots::new(
-            dir("r")?,
-            prepared.mode.clone(),
-            Arc::clone(&blobs),
-            Arc::clone(&events),
-            RootRules {
-                ignore: settings
-                    .ignore_paths
-                    .iter()
-                    .map(|path| ImagePath::from(path.as_path()))
-                    .collect(),
-                keep: self.kept(&prepared.context),
-                threads,
-                used: attempt.number > 0,
-            },
-        ));
-        let hosts_file = attempt.dir.join("hosts");
-        std::fs::write(
-            &hosts_file,
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-        )
-        .map_err(|source| self.no_work(source))?;
-        let resolv_conf = Path::new("/etc/resolv.conf");
-        Ok(Arc::new(Shop {
-            build_args: prepared.build_args.clone(),
-            clock: Clock::choose(settings.reproducible, settings.source_date_epoch),
-            events,
-            cancel: attempt.stop.clone(),
-            interrupt,
-            blobs,
-            cache: attempt.cache.clone(),
-            fetched: Mutex::default(),
-            packer,
-            roots,
-            spool: Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?,
-            work: dir("tmp")?,
-            secrets: settings.secrets.clone(),
-            hosts_file,
-            resolv_conf: resolv_conf.exists().then(|| resolv_conf.to_owned()),
-            context: Arc::clone(&prepared.context),
-            context_view: OnceLock::new(),
-            download: prepared.download.clone(),
-            runtime: Handle::current(),
-            cache_mounts: self.cache_mounts(),
-            images: Arc::clone(&prepared.images),
-            stages: (0..prepared.plan.dockerfile.stages.len())
-                .map(|stage| prepared.starts.contains_key(&stage).then(Promise::new))
-                .collect(),
-            exposed: Mutex::default(),
-            plan: Arc::clone(&prepared.plan),
-        }))
-    }
-
-    fn make_dir(&self, path: PathBuf) -> Result<PathBuf, BuildError> {
-        std::fs::create_dir(&path).map_err(|source| self.no_work(source))?;
-        Ok(path)
-    }
-
-    /// Layers go where they are wanted first: into the cache, from where they are mounted, or to a destination.
-    fn early_uploads(&self, client: &Client, cache: Option<&LayerCache>) -> Option<EarlyUploads> {
-        if let Some((client, repository)) = cache.and_then(LayerCache::first_repository) {
-            return Some(EarlyUploads {
-                client,
-                repository,
-                runtime: Handle::current(),
-            });
-        }
-        let destination = self.settings.destinations.first();
-        let destination = destination.filter(|_| !self.settings.no_push)?;
-        Some(EarlyUploads {
-            client: client.clone(),
-            repository: destination.repo(),
-            runtime: Handle::current(),
-        })
-    }
-
-    /// Paths of this machine that a build in place must leave alone (G39, J12).
-    fn kept(&self, context: &Context) -> Vec<PathBuf> {
-        let settings = self.settings;
-        let mut kept = vec![self.work.path().to_owned(), context.dir().to_owned()];
-        kept.extend(settings.work_dir.lasting().map(Path::to_owned));
-        kept.extend(std::env::current_exe());
-        kept.extend(settings.cache.dir.clone());
-        kept.extend(settings.oci_layout_path.clone());
-        kept.extend(settings.tar_path.clone());
-        if let DockerfileSource::Path(path) = &settings.dockerfile {
-            kept.push(path.clone());
-        }
-        for secret in &settings.secrets {
-            if let crate::settings::SecretSource::File(path) = &secret.source {
-                kept.push(path.clone());
-            }
-        }
-        kept
-    }
-
-    /// On the cache volume if it is there, so that the next build finds them; else for this build.
-    fn cache_mounts(&self) -> PathBuf {
-        let volume = self.settings.cache.dir.as_ref().filter(|dir| {
-            dir.is_dir() && rustix::fs::access(dir.as_path(), rustix::fs::Access::WRITE_OK).is_ok()
-        });
-        match volume {
-            Some(dir) => dir.join("mounts"),
-            None => self.work.path().join("mounts"),
-        }
-    }
-
-    /// Waits for the last layer to be packed and puts the image together.
-    async fn finish(
-        &self,
-        shop: &Arc<Shop>,
-        finished: Arc<Finished>,
-    ) -> Result<BuiltImage, BuildError> {
-        let single = self.settings.single_snapshot;
-        let shop_too = Arc::clone(shop);
-        let described = tokio::task::spawn_blocking(move || {
-            let finished = if single {
-                squash::into_one(&shop_too, &finished)?
-            } else {
-                finished
-            };
-            let layers = finished
-                .layers()
-                .iter()
-                .map(Layer::describe)
-                .collect::<Result<Vec<Described>, _>>()?;
-            Ok::<_, StepError>((finished, layers))
-        });
-        let (finished, layers) = described
-            .await
-            .map_err(|_| BuildError::Lost)?
-            .map_err(|error| BuildError::Finish(Box::new(error)))?;
-        Ok(BuiltImage::assemble(
-            &finished,
-            layers,
-            &Finishing {
-                format: self.settings.image_format,
-                labels: &self.settings.labels,
-                annotations: &self.settings.annotations,
-                clock: shop.clock,
-            },
-        ))
-    }
-
-    async fn hand_out(
-        &self,
-        prepared: &Prepared,
-        shop: &Shop,
-        image: &BuiltImage,
-    ) -> Result<(), BuildError> {
-        let settings = self.settings;
-        if !settings.no_push {
-            let cached = shop.cache.as_ref().map(|cache| cache.repositories());
-            output::push(
-                &prepared.client,
-                &shop.blobs,
-                image,
-                &settings.destinations,
-                &cached.unwrap_or_default(),
-                self.events,
-            )
-            .await?;
-        }
-        if let Some(path) = &settings.tar_path {
-            output::write_archive(&shop.blobs, image, &archive_names(settings), path).await?;
-        }
-        if let Some(path) = &settings.oci_layout_path {
-            output::write_layout(&shop.blobs, image, &settings.destinations, path).await?;
-        }
-        output::write_digest_files(
-            &settings.digest_files,
-            &settings.destinations,
-            image.digest,
-            &prepared.download,
-        )
-        .await?;
-        Ok(())
-    }
-}
-
-/// The names in an archive: all destinations, or kaniko's place-holder when there is none (section K).
-fn archive_names(settings: &BuildSettings) -> Vec<Reference> {
-    const UNNAMED: &str = "docker.io/unset-repo/unset-image-name";
-    if settings.destinations.is_empty() {
-        Reference::parse(UNNAMED).into_iter().collect()
-    } else {
-        settings.destinations.clone()
     }
 }
 

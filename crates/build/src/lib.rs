@@ -61,6 +61,7 @@ mod squash;
 mod stage;
 mod step;
 mod user;
+mod volume;
 mod warm;
 mod work;
 mod workers;
@@ -75,6 +76,9 @@ pub use explain::{ExplainedStep, Explanation};
 pub use fetch::{ClientError, FetchError};
 pub use format::FormatError;
 pub use kiln_sandbox::{Cancel, init};
+pub use kiln_tarball_cache::{
+    CacheError, ImageUse, Miss, PruneReason, Pruned, PrunedEntry, Survey,
+};
 pub use output::OutputError;
 pub use pack::PackError;
 pub use plan::PlanError;
@@ -85,4 +89,5 @@ pub use settings::*;
 pub use stage::ViewUnavailable;
 pub use step::StepError;
 pub use user::UserError;
+pub use volume::{list_volume, prune_volume};
 pub use warm::{WarmError, WarmImageError, WarmReport, Warmed, WarmedImage, warm};

@@ -2,6 +2,6 @@
 
 pub use kiln_options::{
     BuildSettings, CachePlace, CacheSettings, CompressionKind, DigestFiles, DockerfileSource,
-    FileTarget, Isolation, LayerCacheSettings, PushImageSettings, SecretSource, SecretSpec,
-    SnapshotMode, WarmSettings, WorkDir,
+    FileTarget, Isolation, LayerCacheSettings, ListFormat, ListSettings, PruneSettings,
+    PushImageSettings, SecretSource, SecretSpec, SnapshotMode, WarmSettings, WorkDir,
 };

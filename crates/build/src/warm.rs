@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use kiln_dockerfile::Expander;
-use kiln_oci::{Digest, Platform, Reference};
+use kiln_oci::{Descriptor, Digest, Platform, Reference};
+use kiln_options::byte_size;
 use kiln_registry::{Client, RegistryError, RemoteImage};
-use kiln_tarball_cache::{Access, Begun, CacheError, CacheWriter, ImageCache, NewImage};
+use kiln_tarball_cache::{
+    Access, Begun, BlobClaim, CacheError, CacheWriter, Claim, ImageCache, NewImage,
+};
 
 use crate::event::{Event, EventSink};
 use crate::fetch::{self, ClientError, FetchError};
@@ -17,8 +22,8 @@ use crate::scope::BuildArgs;
 use crate::settings::{DockerfileSource, WarmSettings};
 use crate::spool::Spool;
 
-/// How many images are looked at or fetched at once; their layers share the client's own limit.
-const AT_ONCE: usize = 4;
+/// How often is asked whether a layer that somebody else fetches has come.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why warming failed as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +131,7 @@ pub async fn warm(
         .iter()
         .map(|reference| (reference.clone(), settings.platform.clone()))
         .collect();
-    if let Some(source) = &settings.dockerfile {
+    for source in &settings.dockerfiles {
         wanted.extend(images_of(&settings, source).await?);
     }
     let mut seen = BTreeSet::new();
@@ -139,13 +144,13 @@ pub async fn warm(
     };
     let images = futures_util::stream::iter(wanted)
         .map(|(reference, platform)| warmer.image(reference, platform))
-        .buffered(AT_ONCE)
+        .buffered(settings.parallel.max(1))
         .collect()
         .await;
     Ok(WarmReport { images })
 }
 
-/// The images that the FROM lines of a Dockerfile name, ARGs expanded; stages and scratch are none (H36).
+/// The images that a Dockerfile builds on, copies from and mounts, ARGs expanded; stages and scratch are none (H36).
 async fn images_of(
     settings: &WarmSettings,
     source: &DockerfileSource,
@@ -171,12 +176,15 @@ async fn images_of(
         dockerfile,
     };
     let mut images = Vec::new();
-    for stage in 0..plan.dockerfile.stages.len() {
-        let base = plan.base(stage).map_err(planned)?;
-        if let Source::Image(source, platform) = base
-            && let ImageSource::Registry(reference) = *source
-        {
-            images.push((reference, platform));
+    for (number, stage) in plan.dockerfile.stages.iter().enumerate() {
+        let base = plan.base(number).map_err(planned)?;
+        let others = plan.sources(number, &stage.instructions).map_err(planned)?;
+        for source in std::iter::once(base).chain(others) {
+            if let Source::Image(source, platform) = source
+                && let ImageSource::Registry(reference) = *source
+            {
+                images.push((reference, platform));
+            }
         }
     }
     Ok(images)
@@ -222,9 +230,10 @@ impl Warmer<'_> {
             Ok(Warmed { digest, fetched: 0 }) => {
                 Event::Info(format!("{shown} ({digest}) is in the cache"))
             }
-            Ok(Warmed { digest, fetched }) => {
-                Event::Info(format!("{shown} ({digest}): fetched {fetched} bytes"))
-            }
+            Ok(Warmed { digest, fetched }) => Event::Info(format!(
+                "{shown} ({digest}): fetched {}",
+                byte_size(*fetched)
+            )),
             Err(error) => Event::Warning(format!("{shown}: {}", with_causes(error))),
         });
         WarmedImage { reference, outcome }
@@ -235,15 +244,14 @@ impl Warmer<'_> {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<Warmed, WarmImageError> {
-        if !self.force
-            && let Some(digest) = self.known_digest(reference).await?
-            && let Ok(image) = self.cache.lookup(&digest, platform)
-        {
-            return Ok(Warmed {
-                digest: image.manifest_digest,
-                fetched: 0,
-            });
-        }
+        // Held until the image is there.
+        let _claim = match self.known_digest(reference).await? {
+            Some(digest) if !self.force => match self.claim(reference, &digest, platform).await? {
+                Found::Present(warmed) => return Ok(warmed),
+                Found::Claimed(claim) => Some(claim),
+            },
+            _ => None,
+        };
         let image = self.client.image(reference, platform).await?;
         for warning in &image.warnings {
             self.events.event(Event::Warning(warning.clone()));
@@ -251,7 +259,7 @@ impl Warmer<'_> {
         let digest = image.manifest_digest;
         match self.begin(digest).await? {
             Begun::Locked(writer) => {
-                let fetched = self.store(&writer, &image).await?;
+                let fetched = self.store(&writer, reference, &image).await?;
                 let new = NewImage {
                     index: image.index_digest.map(|index| (index, platform.clone())),
                     reference: Some(reference.clone()),
@@ -282,6 +290,37 @@ impl Warmer<'_> {
         Ok(found.map(|descriptor| descriptor.digest))
     }
 
+    /// Finds the image in the volume, or takes the right to fetch it, waiting for whoever has it.
+    async fn claim(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        platform: &Platform,
+    ) -> Result<Found, WarmImageError> {
+        let mut waiting = false;
+        loop {
+            // In this order: whoever gives the right back may have stored the image.
+            let claim = self.cache.claim(digest)?;
+            if let Ok(image) = self.cache.lookup(digest, platform) {
+                // Whoever warms an image wants it kept.
+                self.cache.mark_used(&image.manifest_digest);
+                let digest = image.manifest_digest;
+                return Ok(Found::Present(Warmed { digest, fetched: 0 }));
+            }
+            if let Some(claim) = claim {
+                return Ok(Found::Claimed(claim));
+            }
+            if !waiting {
+                waiting = true;
+                self.events.event(Event::Info(format!(
+                    "{} ({digest}) is being fetched by somebody else: waiting",
+                    reference.familiar()
+                )));
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
     /// Takes the lock of an entry, waiting for whoever is fetching it, off the runtime's threads.
     async fn begin(&self, digest: Digest) -> Result<Begun, WarmImageError> {
         let (cache, force) = (self.cache.clone(), self.force);
@@ -299,28 +338,91 @@ impl Warmer<'_> {
     async fn store(
         &self,
         writer: &CacheWriter,
+        reference: &Reference,
         image: &RemoteImage,
     ) -> Result<u64, WarmImageError> {
-        let staging = writer.staging_dir();
         let mut seen = BTreeSet::new();
-        let missing = image
+        let missing: Vec<&Descriptor> = image
             .manifest
             .layers
             .iter()
-            .filter(|layer| seen.insert(layer.digest) && writer.needs_blob(layer));
-        let fetches = missing.map(|layer| {
-            let path = staging.join(layer.digest.hex());
-            async move {
-                self.client
-                    .blob_to_file(&image.from, layer, &path, &|_| {})
-                    .await?;
-                writer.adopt_blob(&path, layer)?;
-                // Hard-linked or copied by now; the staging folder goes in any case.
-                let _ = std::fs::remove_file(&path);
-                Ok::<u64, WarmImageError>(layer.size)
-            }
+            .filter(|layer| seen.insert(layer.digest) && writer.needs_blob(layer))
+            .collect();
+        let progress = Progress {
+            name: reference.familiar(),
+            total: missing.iter().map(|layer| layer.size).sum(),
+            done: AtomicU64::new(0),
+            events: self.events,
+        };
+        progress.begin(missing.len());
+        let fetches = missing.into_iter().map(|layer| async {
+            let fetched = self.layer(writer, layer, image).await?;
+            progress.add(layer.size);
+            Ok::<u64, WarmImageError>(fetched)
         });
         let sizes = futures_util::future::try_join_all(fetches).await?;
         Ok(sizes.into_iter().sum())
+    }
+
+    /// Fetches one layer, unless somebody else who needs it as well does so first.
+    async fn layer(
+        &self,
+        writer: &CacheWriter,
+        layer: &Descriptor,
+        image: &RemoteImage,
+    ) -> Result<u64, WarmImageError> {
+        let _claim = loop {
+            match writer.claim_blob(layer)? {
+                BlobClaim::Present => return Ok(0),
+                BlobClaim::Claimed(claim) => break claim,
+                BlobClaim::Busy => tokio::time::sleep(ASK_AGAIN).await,
+            }
+        };
+        let path = writer.staging_dir().join(layer.digest.hex());
+        self.client
+            .blob_to_file(&image.from, layer, &path, &|_| {})
+            .await?;
+        writer.adopt_blob(&path, layer)?;
+        // Hard-linked or copied by now; the staging folder goes in any case.
+        let _ = std::fs::remove_file(&path);
+        Ok(layer.size)
+    }
+}
+
+/// What asking for an image came to.
+enum Found {
+    Present(Warmed),
+    Claimed(Claim),
+}
+
+/// Tells how far an image is.
+struct Progress<'a> {
+    name: String,
+    total: u64,
+    done: AtomicU64,
+    events: &'a dyn EventSink,
+}
+
+impl Progress<'_> {
+    fn begin(&self, layers: usize) {
+        if layers > 0 {
+            self.say(&format!(
+                "fetching {layers} layers, {}",
+                byte_size(self.total)
+            ));
+        }
+    }
+
+    fn add(&self, size: u64) {
+        let done = self.done.fetch_add(size, Ordering::Relaxed) + size;
+        // The last layer is followed by a line that says so.
+        if done < self.total {
+            self.say(&format!("{} of {}", byte_size(done), byte_size(self.total)));
+        }
+    }
+
+    fn say(&self, text: &str) {
+        let text = format!("{}: {text}", self.name);
+        self.events.event(Event::Info(text));
     }
 }

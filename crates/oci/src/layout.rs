@@ -275,13 +275,31 @@ impl Layout {
     /// listed without a name; everything else in the file stays.
     pub fn add_manifest(&self, descriptor: &Descriptor) -> Result<(), LayoutError> {
         let _lock = self.lock()?;
-        // Changed as plain JSON, so that unknown fields stay.
-        let (mut fields, mut entries) = self.read_index_json()?;
-        entries.retain(|old| {
-            serde_json::from_value::<Descriptor>(old.clone())
-                .map_or(true, |old| !replaces(descriptor, &old))
-        });
+        let (fields, mut entries) = self.read_index_json()?;
+        retain(&mut entries, |old| !replaces(descriptor, old));
         entries.push(serde_json::to_value(descriptor).map_err(self.bad_index())?);
+        self.write_index_json(fields, entries)
+    }
+
+    /// Takes a manifest that is listed without a name out of `index.json`; its blobs stay.
+    pub fn remove_unnamed(&self, manifest: &Digest) -> Result<(), LayoutError> {
+        let _lock = self.lock()?;
+        let (fields, mut entries) = self.read_index_json()?;
+        let before = entries.len();
+        retain(&mut entries, |old| {
+            old.digest != *manifest || old.annotations.contains_key(REF_NAME)
+        });
+        if entries.len() == before {
+            return Ok(());
+        }
+        self.write_index_json(fields, entries)
+    }
+
+    fn write_index_json(
+        &self,
+        mut fields: Map<String, Value>,
+        entries: Vec<Value>,
+    ) -> Result<(), LayoutError> {
         fields.insert("manifests".to_owned(), Value::Array(entries));
         let path = self.dir.join(INDEX);
         let bytes = crate::document::to_bytes(&fields);
@@ -438,6 +456,13 @@ impl Drop for IndexLock {
         // Should this fail, closing does it a little later.
         let _ = self.0.unlock();
     }
+}
+
+/// Keeps entries as plain JSON, so that unknown fields stay, and those that are no descriptors of ours.
+fn retain(entries: &mut Vec<Value>, keep: impl Fn(&Descriptor) -> bool) {
+    entries.retain(|entry| {
+        serde_json::from_value::<Descriptor>(entry.clone()).map_or(true, |entry| keep(&entry))
+    });
 }
 
 fn replaces(new: &Descriptor, old: &Descriptor) -> bool {

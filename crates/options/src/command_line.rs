@@ -11,8 +11,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    CacheOptions, ExecutorOptions, ExplainOptions, LogFormat, OptionError, PushImageOptions,
-    WarmerOptions, failure_text,
+    CacheOptions, ExecutorOptions, ExplainOptions, ListOptions, LogFormat, OptionError,
+    PruneOptions, PushImageOptions, WarmerOptions, failure_text,
 };
 
 pub use manners::kaniko_manners;
@@ -61,12 +61,26 @@ pub enum CacheAction {
 #[command(
     name = "warmer",
     version,
-    about = "Fetch base images into a folder that builds take them from"
+    about = "Fetch base images into a folder that builds take them from",
+    // A folder given before the subcommand would be overlooked.
+    args_conflicts_with_subcommands = true
 )]
 pub struct WarmerCommand {
     /// What is fetched.
     #[command(flatten)]
     pub options: WarmerOptions,
+    /// What is done instead of fetching.
+    #[command(subcommand)]
+    pub action: Option<WarmerAction>,
+}
+
+/// What the warmer can do besides fetching.
+#[derive(Debug, Clone, Subcommand)]
+pub enum WarmerAction {
+    /// List the images in the folder
+    List(ListOptions),
+    /// Remove from the folder what is not needed any more; safe while others use it
+    Prune(PruneOptions),
 }
 
 /// A command line that is complete without any work.

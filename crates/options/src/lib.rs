@@ -50,6 +50,7 @@ mod quantity;
 mod registry;
 mod secret;
 mod value;
+mod volume;
 mod warmer;
 mod work_dir;
 
@@ -59,8 +60,8 @@ pub use cache::{CacheOptions, CacheSettings, CacheSwitch, LayerCacheSettings};
 pub use cache_place::CachePlace;
 #[cfg(feature = "clap")]
 pub use command_line::{
-    CacheAction, CommandLine, ExecutorAction, ExecutorCommand, Stop, WarmerCommand, kaniko_manners,
-    report_failure,
+    CacheAction, CommandLine, ExecutorAction, ExecutorCommand, Stop, WarmerAction, WarmerCommand,
+    kaniko_manners, report_failure,
 };
 pub use context::{ContextOptions, GitOptions};
 pub use digest_files::{DigestFileOptions, DigestFiles, FileTarget};
@@ -79,5 +80,6 @@ pub use push::{PushImageOptions, PushImageSettings};
 pub use registry::{PushOptions, RegistryOptions};
 pub use secret::{SecretSource, SecretSpec};
 pub use value::ValueError;
+pub use volume::{ListFormat, ListOptions, ListSettings, PruneOptions, PruneSettings};
 pub use warmer::{WarmOptions, WarmSettings, WarmerOptions};
 pub use work_dir::WorkDir;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Options that say which images are fetched.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "clap",
     derive(clap::Args),
@@ -22,10 +22,10 @@ pub struct WarmOptions {
     /// Image to fetch. May be repeated.
     #[cfg_attr(feature = "clap", arg(short, long, value_name = "IMAGE"))]
     pub image: Vec<String>,
-    /// Path or URL of a Dockerfile whose base images are fetched.
+    /// Path or URL of a Dockerfile; the images it builds on, copies from and mounts are fetched. May be repeated.
     #[cfg_attr(feature = "clap", arg(short, long, value_name = "FILE"))]
-    pub dockerfile: Option<String>,
-    /// Value of an ARG of the Dockerfile; without a value, that of the variable of the same name. May be repeated.
+    pub dockerfile: Vec<String>,
+    /// Value of an ARG of the Dockerfiles; without a value, that of the variable of the same name. May be repeated.
     #[cfg_attr(feature = "clap", arg(long, value_name = "NAME[=VALUE]"))]
     pub build_arg: Vec<String>,
     /// Platform of the images; that of this machine by default.
@@ -41,6 +41,29 @@ pub struct WarmOptions {
     /// Fetch again what is there already.
     #[cfg_attr(feature = "clap", arg(short, long))]
     pub force: bool,
+    /// How many images are fetched at the same time.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "NUMBER", value_parser = crate::quantity::at_least_one,
+        default_value = WarmOptions::PARALLEL_TEXT))]
+    pub parallel: usize,
+}
+
+impl WarmOptions {
+    #[cfg(feature = "clap")]
+    const PARALLEL_TEXT: &str = "4";
+    const PARALLEL: usize = 4;
+}
+
+impl Default for WarmOptions {
+    fn default() -> Self {
+        Self {
+            image: Vec::new(),
+            dockerfile: Vec::new(),
+            build_arg: Vec::new(),
+            custom_platform: None,
+            force: false,
+            parallel: Self::PARALLEL,
+        }
+    }
 }
 
 /// Every option of the warmer.
@@ -64,12 +87,14 @@ pub struct WarmerOptions {
 impl WarmerOptions {
     /// Checks everything that can be checked before the first request.
     pub fn resolve(&self, env: &Env<'_>) -> Result<WarmSettings, OptionError> {
-        let dockerfile = self
-            .warm
-            .dockerfile
-            .as_deref()
-            .filter(|name| !name.is_empty());
-        if self.warm.image.is_empty() && dockerfile.is_none() {
+        let mut dockerfiles = Vec::new();
+        for name in self.warm.dockerfile.iter().filter(|name| !name.is_empty()) {
+            let found = DockerfileSource::find(name, None)?;
+            if !dockerfiles.contains(&found) {
+                dockerfiles.push(found);
+            }
+        }
+        if self.warm.image.is_empty() && dockerfiles.is_empty() {
             return Err(OptionError::NothingToWarm);
         }
         let mut images = Vec::new();
@@ -86,13 +111,12 @@ impl WarmerOptions {
         }
         Ok(WarmSettings {
             images,
-            dockerfile: dockerfile
-                .map(|name| DockerfileSource::find(name, None))
-                .transpose()?,
+            dockerfiles,
             build_args: build_args::resolve(&self.warm.build_arg, env)?,
             platform: executor::platform("--customPlatform", self.warm.custom_platform.as_deref())?,
             cache: self.cache()?,
             force: self.warm.force,
+            parallel: self.warm.parallel,
             registry: self.registry.resolve(env)?,
         })
     }
@@ -114,9 +138,9 @@ impl WarmerOptions {
 pub struct WarmSettings {
     /// Images to fetch, each once.
     pub images: Vec<Reference>,
-    /// A Dockerfile whose base images are fetched.
-    pub dockerfile: Option<DockerfileSource>,
-    /// Values of its ARGs; each name once.
+    /// Dockerfiles whose images are fetched.
+    pub dockerfiles: Vec<DockerfileSource>,
+    /// Values of their ARGs; each name once.
     pub build_args: Vec<(String, String)>,
     /// Which entry of an index is fetched (H37).
     pub platform: Platform,
@@ -124,6 +148,8 @@ pub struct WarmSettings {
     pub cache: CacheSettings,
     /// Fetch again what is there already (H31).
     pub force: bool,
+    /// How many images are fetched at the same time.
+    pub parallel: usize,
     /// How registries are reached.
     pub registry: RegistrySettings,
 }
@@ -133,11 +159,12 @@ impl Default for WarmSettings {
     fn default() -> Self {
         Self {
             images: Vec::new(),
-            dockerfile: None,
+            dockerfiles: Vec::new(),
             build_args: Vec::new(),
             platform: Platform::host(),
             cache: CacheSettings::default(),
             force: false,
+            parallel: WarmOptions::PARALLEL,
             registry: RegistrySettings::default(),
         }
     }

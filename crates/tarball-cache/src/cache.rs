@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::error::failed;
 use crate::image::Origin;
 use crate::lock::{EntryLock, Held};
 use crate::volume::{Volume, names};
-use crate::writer::{Begun, CacheWriter};
+use crate::writer::{Begun, CacheWriter, Claim};
 use crate::{CacheError, CachedImage, Miss, kaniko};
 
 /// What the volume may be used for.
@@ -134,7 +135,7 @@ impl ImageCache {
         }
     }
 
-    fn lookup_manifest(&self, manifest: &Digest) -> Result<CachedImage, Miss> {
+    pub(crate) fn lookup_manifest(&self, manifest: &Digest) -> Result<CachedImage, Miss> {
         let (entry, stored_at) = Entry::read(&self.volume, manifest)?;
         let image =
             CachedImage::from_blobs(self.volume.blobs(), Origin::Volume, *manifest, stored_at)?;
@@ -155,6 +156,16 @@ impl ImageCache {
     /// it (H31, H32). What someone else stored meanwhile is there then.
     pub fn begin(&self, manifest: &Digest) -> Result<Begun, CacheError> {
         self.start(manifest, true, false)
+    }
+
+    /// Asks for the right to find out what a digest that a registry gave stands for, manifest or index; `None` when
+    /// someone else is at it. Whoever waits for it need not ask the registry for what will be here by then.
+    pub fn claim(&self, asked: &Digest) -> Result<Option<Claim>, CacheError> {
+        self.writable()?;
+        // A lock of its own: the manifest's is taken later, by whoever holds this one.
+        let name = Digest::of(format!("look up {asked}").as_bytes());
+        let lock = EntryLock::take(&self.held, &self.volume.locks(), &name, false)?;
+        Ok(lock.map(Claim::new))
     }
 
     /// Like [`ImageCache::begin`], but does not wait: [`Begun::Busy`] when someone else is storing it.
@@ -203,11 +214,19 @@ impl ImageCache {
     ) -> Result<(), CacheError> {
         self.writable()?;
         let dir = self.volume.index(index);
-        fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
         let path = Alias::path(&self.volume, index, wanted);
         let alias = crate::writer::json(&Alias::new(wanted, *manifest));
-        make_way(&self.volume, &path, None)?;
-        atomic::replace(&self.volume.all_staging(), &path, &alias).map_err(failed("create", &path))
+        let mut tries = 3;
+        loop {
+            fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+            make_way(&self.volume, &path, None)?;
+            tries -= 1;
+            match atomic::replace(&self.volume.all_staging(), &path, &alias) {
+                // A prune found the directory empty and removed it.
+                Err(error) if error.kind() == ErrorKind::NotFound && tries > 0 => {}
+                other => return other.map_err(failed("create", &path)),
+            }
+        }
     }
 
     /// Takes a blob out of the volume whose content turned out wrong when it was read in full; images that need it
@@ -265,6 +284,10 @@ impl ImageCache {
         self.layout.as_ref().ok_or_else(|| CacheError::ReadOnly {
             dir: self.volume.dir.clone(),
         })
+    }
+
+    pub(crate) fn held(&self) -> &Arc<Held> {
+        &self.held
     }
 
     pub(crate) fn volume(&self) -> &Volume {

@@ -79,6 +79,12 @@ impl Alias {
         volume.index(index).join(format!("{name}.json"))
     }
 
+    /// The manifest that an alias leads to, whatever index and platform it is of.
+    pub(crate) fn target(path: &Path) -> Option<Digest> {
+        let alias: Self = read(path).ok()??;
+        Some(alias.manifest)
+    }
+
     /// The manifest this index means for `wanted`.
     pub(crate) fn resolve(
         volume: &Volume,

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use kiln_oci::{Digest, DocumentError, LayoutError, Mismatch};
 use thiserror::Error;
 
+use crate::Miss;
+
 /// The volume could not be changed.
 #[derive(Debug, Error)]
 pub enum CacheError {
@@ -66,6 +68,15 @@ pub enum CacheError {
         manifest: Digest,
         /// How many layers it has.
         layers: usize,
+    },
+    /// What is in the volume cannot be found out, so nothing is taken out of it.
+    #[error("image cache `{}` cannot be listed", dir.display())]
+    Unlisted {
+        /// The volume.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<Miss>,
     },
     /// A key or the name of a note cannot be a file name.
     #[error("`{name}` cannot be stored in the cache under this name")]

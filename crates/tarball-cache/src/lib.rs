@@ -14,7 +14,7 @@
 //! kiln-v1/steps/<key>.json            the result of a build step: {"version":1,"manifest":<descriptor>}; written last
 //! kiln-v1/notes/<name>                small derived documents; may be lost at any time
 //! kiln-v1/used/<hex>, used/step-<key> empty; its time is when the image or step was last used, if that was noted
-//! kiln-v1/locks/<hex>                 locked (flock) by whoever is fetching that manifest
+//! kiln-v1/locks/<hex>                 locked (flock) by whoever is fetching that manifest or blob
 //! kiln-v1/staging/<hex>/              unfinished files of that lock's holder
 //! kiln-v1/staging/.kiln-tmp-*         unfinished files of whoever needs no lock
 //! kiln-v1/damaged/<name>              what was found broken and moved out of the way
@@ -63,7 +63,9 @@ mod kaniko;
 mod lock;
 mod miss;
 mod note;
+mod prune;
 mod step;
+mod survey;
 mod used;
 mod volume;
 mod writer;
@@ -72,5 +74,7 @@ pub use cache::{Access, ImageCache, Listed};
 pub use error::CacheError;
 pub use image::{CachedImage, Origin};
 pub use miss::Miss;
+pub use prune::{PruneLimits, PruneReason, Pruned, PrunedEntry};
 pub use step::{CachedStep, NewStep};
-pub use writer::{Begun, CacheWriter, NewImage};
+pub use survey::{ImageUse, Survey};
+pub use writer::{Begun, BlobClaim, CacheWriter, Claim, NewImage};

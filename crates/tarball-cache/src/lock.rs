@@ -1,15 +1,18 @@
 //! One writer per manifest (H32).
 //!
-//! The lock is `flock` on a file that is never removed, so a holder that dies lets go of it. It keeps two warmers
-//! from downloading the same image; it does not protect the files, which are safe without it. Where the filesystem
-//! has no locks, work goes on without them.
+//! The lock is `flock` on a file, so a holder that dies lets go of it. It keeps two warmers from downloading the same
+//! image or blob; it does not protect the files, which are safe without it. Where the filesystem has no locks, work
+//! goes on without them.
+//!
+//! Only a holder removes the file. Whoever waited for it then holds a lock that nobody else can see, and begins anew.
 //!
 //! Within one process a set of digests comes first, because over NFS all threads of a process hold a file lock
 //! together.
 
 use std::collections::BTreeSet;
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -68,27 +71,45 @@ impl EntryLock {
             file: None,
         };
         let path = locks.join(digest.hex());
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed("open", &path))?;
-        match flock(&file, wait) {
-            Ok(()) => lock.file = Some(file),
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
-                tracing::warn!(path = %path.display(), "the image cache is on a filesystem without locks");
+        loop {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(failed("open", &path))?;
+            match flock(&file, wait) {
+                Ok(()) if is_at(&file, &path) => lock.file = Some(file),
+                Ok(()) => continue,
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+                    tracing::warn!(path = %path.display(), "the image cache is on a filesystem without locks");
+                }
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+            return Ok(Some(lock));
         }
-        Ok(Some(lock))
+    }
+
+    /// Removes the file, which nobody needs while nobody waits for it.
+    pub(crate) fn remove(self, locks: &Path) -> Result<(), CacheError> {
+        let path = locks.join(self.digest.hex());
+        fs::remove_file(&path).map_err(failed("remove", &path))
     }
 
     /// Whether no other process can be writing this entry.
     pub(crate) fn is_exclusive(&self) -> bool {
         self.file.is_some()
+    }
+}
+
+/// Whether this open file still has its name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |found: Metadata| (found.dev(), found.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => id(open) == id(named),
+        _ => false,
     }
 }
 

@@ -19,6 +19,9 @@ use crate::lock::EntryLock;
 use crate::volume::Volume;
 use crate::{CacheError, CachedImage, ImageCache};
 
+/// The file in a staging directory whose time is when its holder began.
+pub(crate) const BEGAN: &str = "began";
+
 /// What beginning to store an image came to.
 #[derive(Debug)]
 pub enum Begun {
@@ -40,6 +43,30 @@ pub struct CacheWriter {
     again: bool,
     put: Mutex<BTreeSet<Digest>>,
     lock: EntryLock,
+}
+
+/// What asking for the right to fetch a blob came to.
+#[derive(Debug)]
+pub enum BlobClaim {
+    /// It is there by now.
+    Present,
+    /// Someone else is fetching it.
+    Busy,
+    /// It is for the caller to fetch.
+    Claimed(Claim),
+}
+
+/// The right to fetch something, given back on drop.
+#[derive(Debug)]
+pub struct Claim {
+    #[expect(dead_code, reason = "it does its work when it is dropped")]
+    lock: EntryLock,
+}
+
+impl Claim {
+    pub(crate) fn new(lock: EntryLock) -> Self {
+        Self { lock }
+    }
 }
 
 /// An image to be stored, as the registry sent it.
@@ -84,6 +111,10 @@ impl CacheWriter {
             fs::remove_dir_all(&staging).map_err(failed("remove", &staging))?;
         }
         fs::create_dir_all(&staging).map_err(failed("create", &staging))?;
+        if lock.is_exclusive() {
+            let began = staging.join(BEGAN);
+            fs::write(&began, b"").map_err(failed("create", &began))?;
+        }
         Ok(Self {
             cache,
             layout,
@@ -110,6 +141,22 @@ impl CacheWriter {
             return !self.put().contains(&blob.digest);
         }
         !self.blobs().vouch(blob)
+    }
+
+    /// Asks for the right to fetch a blob, which other images may need just now as well; does not wait for it.
+    pub fn claim_blob(&self, blob: &Descriptor) -> Result<BlobClaim, CacheError> {
+        if !self.needs_blob(blob) {
+            return Ok(BlobClaim::Present);
+        }
+        let locks = self.volume().locks();
+        let Some(lock) = EntryLock::take(self.cache.held(), &locks, &blob.digest, false)? else {
+            return Ok(BlobClaim::Busy);
+        };
+        if self.needs_blob(blob) {
+            Ok(BlobClaim::Claimed(Claim::new(lock)))
+        } else {
+            Ok(BlobClaim::Present)
+        }
     }
 
     /// Stores what `reader` gives, verified on the way (I25); memory does not depend on its length (H41).

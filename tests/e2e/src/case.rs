@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -10,6 +11,7 @@ use crate::base::Base;
 use crate::build::Build;
 use crate::context::Context;
 use crate::registry::Registry;
+use crate::tool::warmer;
 
 /// A folder with a name that no other test has, holding the context, outputs, and the builder's HOME and TMPDIR.
 #[derive(Debug)]
@@ -91,6 +93,29 @@ impl Case {
     pub fn destination(&self, name: &str) -> String {
         self.registry()
             .reference(&format!("{}/{name}", self.id().to_lowercase()))
+    }
+
+    /// The warmer on a volume, with this case's HOME and TMPDIR and nothing else in its environment.
+    pub fn warmer(&self, volume: &Path) -> Command {
+        let mut command = Command::new(warmer());
+        command.arg("--cache-dir").arg(volume);
+        self.private(&mut command);
+        command
+    }
+
+    /// `warmer list` or `warmer prune` on a volume.
+    pub fn warmer_does(&self, action: &str, volume: &Path) -> Command {
+        let mut command = Command::new(warmer());
+        command.arg(action).arg("--cache-dir").arg(volume);
+        self.private(&mut command);
+        command
+    }
+
+    fn private(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"));
     }
 
     /// `executor push` of an archive or a layout, to [`Case::destination`] `image` unless told otherwise.

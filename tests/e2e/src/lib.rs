@@ -44,6 +44,7 @@ mod proxy;
 mod registry;
 mod tool;
 mod tree;
+mod volume;
 
 pub use base::Base;
 pub use build::{Build, Builder, Outcome, Running};
@@ -60,8 +61,9 @@ pub use memory::{PeakMemory, roomy_tempdir};
 pub use privilege::{Throwaway, User, is_root, userns_works};
 pub use proxy::{Fault, Proxy};
 pub use registry::Registry;
-pub use tool::{Ran, embed, executor, output, tool, warmer};
+pub use tool::{Ran, embed, executor, output, run, tool, warmer};
 pub use tree::{Node, NodeKind, Tree};
+pub use volume::{SmallDisk, Volume, incompressible};
 
 /// Prints why a test does nothing here, in the one form that people can grep for.
 pub fn skipped(reason: &str) {

@@ -28,6 +28,8 @@ pub enum Fault {
     OtherJson,
     /// The answer comes after half a minute: longer than any test waits for.
     Stall,
+    /// The truth, a little later: long enough for others to ask for the same.
+    Late,
     /// Status 503 for the first two matching requests, then the truth.
     Transient,
 }
@@ -122,6 +124,12 @@ impl Proxy {
         format!("{}/{name}", self.host())
     }
 
+    /// A full reference of the registry's own, through this proxy.
+    pub fn through(&self, reference: &str) -> String {
+        let (_, name) = reference.split_once('/').expect("a full reference");
+        self.reference(name)
+    }
+
     /// Waits until a request of this method with this text in its path has come.
     ///
     /// # Panics
@@ -144,6 +152,12 @@ impl Proxy {
             .filter(|seen| seen.method == method)
             .map(|seen| seen.path.clone())
             .collect()
+    }
+
+    /// Digests of the blobs that were asked for, as often as they were.
+    pub fn blobs(&self) -> Vec<String> {
+        let digest = |path: String| Some(path.split_once("/blobs/")?.1.to_owned());
+        self.seen("GET").into_iter().filter_map(digest).collect()
     }
 
     /// Blobs that were downloaded, by their paths.
@@ -277,6 +291,10 @@ fn spoil(fault: Fault, mut truth: Response, failures: &Mutex<u32>) -> Response {
         Fault::OtherJson => Response::new(200, "application/json", r#"{"hello":"world"}"#),
         Fault::Stall => {
             std::thread::sleep(Duration::from_secs(30));
+            truth
+        }
+        Fault::Late => {
+            std::thread::sleep(Duration::from_millis(300));
             truth
         }
         Fault::Transient => {

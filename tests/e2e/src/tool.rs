@@ -50,7 +50,7 @@ pub fn output(command: &mut Command) -> Ran {
 }
 
 /// Runs a command to its end, without standard input.
-pub(crate) fn run(command: &mut Command) -> Ran {
+pub fn run(command: &mut Command) -> Ran {
     let done = command
         .stdin(Stdio::null())
         .output()

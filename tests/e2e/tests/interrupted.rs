@@ -1,10 +1,9 @@
 //! Builds that are stopped, and disks that are full.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
-use kiln_e2e::{Base, Case, Fault, HttpServer, Leaks, Proxy, Response, kiln_only, needs_root};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use kiln_e2e::{
+    Base, Case, Fault, HttpServer, Leaks, Proxy, Response, SmallDisk, incompressible, kiln_only,
+    needs_root,
+};
 use nix::sys::signal::Signal;
 
 /// Starts a build with a long RUN, sends the signal while it runs, and looks for what is left.
@@ -155,48 +154,6 @@ fn sigterm_right_after_the_start() {
     }
 }
 
-/// A filesystem of a few megabytes, unmounted when dropped.
-struct SmallDisk<'a>(&'a Path);
-
-impl<'a> SmallDisk<'a> {
-    fn mount(at: &'a Path, options: &str) -> Self {
-        let done = mount(
-            Some("tmpfs"),
-            at,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some(options),
-        );
-        assert!(
-            done.is_ok(),
-            "a tmpfs can be mounted at {}: {done:?}",
-            at.display()
-        );
-        let open = std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o755));
-        assert!(open.is_ok(), "a mode can be set: {open:?}");
-        Self(at)
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        // The test has failed already if it is busy.
-        let _ = umount2(self.0, MntFlags::MNT_DETACH);
-    }
-}
-
-fn incompressible(bytes: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut out = Vec::with_capacity(bytes + 8);
-    while out.len() < bytes {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        out.extend(state.to_le_bytes());
-    }
-    out
-}
-
 #[test]
 fn a_full_disk_under_the_work_folder() {
     kiln_only!();
@@ -208,7 +165,7 @@ fn a_full_disk_under_the_work_folder() {
     let context = case
         .context()
         .dockerfile(format!("FROM {base}\nCOPY big /big\n"))
-        .file("big", incompressible(20 << 20));
+        .file("big", incompressible(20 << 20, 0));
     case.build(&context)
         .run()
         .failed(1, &["Dockerfile:2", "space"]);
@@ -246,7 +203,7 @@ fn a_full_disk_under_the_outputs() {
     let context = case
         .context()
         .dockerfile(format!("FROM {base}\nCOPY big /big\n"))
-        .file("big", incompressible(20 << 20));
+        .file("big", incompressible(20 << 20, 0));
     let tar = case.path("out/image.tar");
     let build = case.build(&context).no_push().arg("--image-format=docker");
     build

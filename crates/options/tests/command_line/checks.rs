@@ -186,6 +186,8 @@ fn warmer_settings() {
         "-i=busybox",
         "-i=busybox:latest",
         "-d=@/ctx/Dockerfile",
+        "-d=@/ctx/sub/Dockerfile",
+        "-d=@/ctx/Dockerfile",
         "-c=@/cache",
         "-f",
         "--build-arg=A=1",
@@ -193,8 +195,9 @@ fn warmer_settings() {
     let settings = files.warm(&arguments, &[]).unwrap();
     assert_eq!(settings.images[0].repository(), "library/busybox");
     assert_eq!(
-        settings.dockerfile,
-        Some(DockerfileSource::Path(files.path().join("ctx/Dockerfile")))
+        settings.dockerfiles,
+        ["ctx/Dockerfile", "ctx/sub/Dockerfile"]
+            .map(|name| DockerfileSource::Path(files.path().join(name)))
     );
     assert_eq!(settings.cache_dir(), files.path().join("cache"));
     assert!(settings.force);

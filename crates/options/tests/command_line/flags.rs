@@ -2,11 +2,12 @@
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clap::Command;
 use kiln_options::{
     CacheAction, CommandLine, ExecutorAction, ExecutorCommand, ExecutorOptions, ExplainFormat,
-    WarmerCommand, WarmerOptions,
+    ListFormat, ListOptions, PruneOptions, WarmerAction, WarmerCommand, WarmerOptions,
 };
 
 use crate::{executor, warmer};
@@ -277,8 +278,12 @@ fn warmer_rows() -> Vec<Row<WarmerOptions>> {
         row!(["--log-format", "text"], log.log_format, "Text"),
         row!(["--log-timestamp"], log.log_timestamp, "true"),
         row!(["-i", "a", "--image=b"], warm.image, r#"["a", "b"]"#),
-        row!(["-d", "x"], warm.dockerfile, r#"Some("x")"#),
-        row!(["--dockerfile=x"], warm.dockerfile, r#"Some("x")"#),
+        row!(
+            ["-d", "x", "--dockerfile=y"],
+            warm.dockerfile,
+            r#"["x", "y"]"#
+        ),
+        row!(["--parallel=9"], warm.parallel, "9"),
         row!(["--build-arg=A=1"], warm.build_arg, r#"["A=1"]"#),
         row!(["-c", "/x"], cache.cache_dir, r#"Some("/x")"#),
         row!(["--cache-dir=/x"], cache.cache_dir, r#"Some("/x")"#),
@@ -406,6 +411,51 @@ fn every_warmer_flag() {
     ] {
         assert!(warmer(&[absent]).is_err(), "{absent}");
     }
+}
+
+#[test]
+fn warmer_subcommands() {
+    let Some(WarmerAction::List(list)) = warmer(&["list"]).unwrap().action else {
+        panic!()
+    };
+    assert_eq!(list, ListOptions::default());
+    let Some(WarmerAction::List(list)) = warmer(&["list", "-c=/x", "--json", "-v=debug"])
+        .unwrap()
+        .action
+    else {
+        panic!()
+    };
+    let settings = list.resolve().unwrap();
+    assert_eq!(settings.dir.to_str(), Some("/x"));
+    assert_eq!(settings.format, ListFormat::Json);
+    let Some(WarmerAction::Prune(prune)) = warmer(&["prune"]).unwrap().action else {
+        panic!()
+    };
+    assert_eq!(prune, PruneOptions::default());
+    let arguments = [
+        "prune",
+        "--cache-dir=/x",
+        "--max-size=20GB",
+        "--max-age=14d",
+        "--grace=0",
+        "--dry-run",
+    ];
+    let Some(WarmerAction::Prune(prune)) = warmer(&arguments).unwrap().action else {
+        panic!()
+    };
+    let settings = prune.resolve().unwrap();
+    assert_eq!(settings.dir.to_str(), Some("/x"));
+    assert_eq!(settings.max_size, Some(20_000_000_000));
+    assert_eq!(settings.max_age, Some(Duration::from_hours(336)));
+    assert_eq!((settings.grace, settings.dry_run), (Duration::ZERO, true));
+    assert!(
+        PruneOptions {
+            cache_dir: "".into(),
+            ..prune
+        }
+        .resolve()
+        .is_err()
+    );
 }
 
 // conformance: K

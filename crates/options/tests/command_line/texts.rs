@@ -37,6 +37,18 @@ fn warmer_help() {
     insta::assert_snapshot!(command.render_help().to_string());
 }
 
+#[test]
+fn warmer_subcommand_help() {
+    let mut command = WarmerCommand::adjusted().term_width(WIDTH);
+    command.build();
+    let mut text = String::new();
+    for name in ["list", "prune"] {
+        let help = command.find_subcommand_mut(name).unwrap().render_help();
+        writeln!(text, "== {name}\n{help}").unwrap();
+    }
+    insta::assert_snapshot!(text);
+}
+
 /// One line of arguments and the failure they give.
 fn show(text: &mut String, files: &Files, program: &str, arguments: &[&str], error: &OptionError) {
     let failure = failure_text(error, None, error.hint().as_deref());
@@ -144,6 +156,11 @@ fn warmer_errors() {
         &["-i=a", "--customPlatform=potato"],
         &["-i=a", "-c="],
         &["busybox"],
+        &["lst"],
+        &["prune", "--max-size=lots"],
+        &["prune", "--max-age=2weeks"],
+        &["list", "--format=xml"],
+        &["--cache-dir=/x", "list"],
     ];
     let mut text = String::new();
     for arguments in table {

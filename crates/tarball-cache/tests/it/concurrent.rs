@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use kiln_oci::Reference;
-use kiln_tarball_cache::{Begun, ImageCache};
+use kiln_tarball_cache::{Begun, BlobClaim, ImageCache};
 use tempfile::tempdir;
 
 use crate::images::{Image, image, locked, platform, tree, writable};
@@ -134,6 +134,54 @@ fn a_held_lock_is_busy_and_freed_on_drop() {
     assert!(writer.staging_dir().is_dir());
     drop(writer);
     drop(locked(cache.try_begin(&image.digest).unwrap()));
+}
+
+#[test]
+fn what_a_digest_stands_for_is_for_one_to_find_out() {
+    let dir = tempdir().unwrap();
+    let (cache, other) = (writable(dir.path()), writable(dir.path()));
+    let image = image("linux/amd64", &["one"]);
+    let claim = cache.claim(&image.digest).unwrap();
+    assert!(claim.is_some());
+    for cache in [&cache, &other] {
+        assert!(cache.claim(&image.digest).unwrap().is_none());
+    }
+    // It is not the right to store the image.
+    image.store(&other);
+    drop(claim);
+    assert!(other.claim(&image.digest).unwrap().is_some());
+}
+
+// conformance: H32
+#[test]
+fn a_layer_of_two_images_is_for_one_of_them_to_fetch() {
+    let dir = tempdir().unwrap();
+    let (cache, other) = (writable(dir.path()), writable(dir.path()));
+    let [one, two] = ["one", "two"].map(|own| image("linux/amd64", &["shared", own]));
+    let first = locked(cache.begin(&one.digest).unwrap());
+    let second = locked(other.begin(&two.digest).unwrap());
+    let shared = &one.descriptors[0];
+    let claim = first.claim_blob(shared).unwrap();
+    assert!(matches!(claim, BlobClaim::Claimed(_)));
+    assert!(matches!(
+        second.claim_blob(shared).unwrap(),
+        BlobClaim::Busy
+    ));
+    assert!(matches!(
+        second.claim_blob(&two.descriptors[1]).unwrap(),
+        BlobClaim::Claimed(_)
+    ));
+    // Whoever has the right and fails gives it back.
+    drop(claim);
+    assert!(matches!(
+        second.claim_blob(shared).unwrap(),
+        BlobClaim::Claimed(_)
+    ));
+    second.put_blob_from(&b"shared"[..], shared).unwrap();
+    assert!(matches!(
+        first.claim_blob(shared).unwrap(),
+        BlobClaim::Present
+    ));
 }
 
 /// Runs this test binary again as another process.

@@ -5,5 +5,6 @@ mod concurrent;
 mod damage;
 mod images;
 mod kaniko;
+mod prune;
 mod steps;
 mod store;

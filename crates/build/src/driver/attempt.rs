@@ -1,0 +1,209 @@
+//! One go at the steps of a build, and everything that its stages share.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use kiln_context::Context;
+use kiln_layer::ImagePath;
+use kiln_registry::Client;
+use kiln_sandbox::Cancel;
+use tokio::runtime::Handle;
+
+use super::{Build, Prepared};
+use crate::blobs::Blobs;
+use crate::cache::{Distrusted, LayerCache};
+use crate::clock::Clock;
+use crate::early::EarlyUploads;
+use crate::error::BuildError;
+use crate::format;
+use crate::interrupt::Interrupt;
+use crate::pack::{PackOptions, Packer};
+use crate::promise::Promise;
+use crate::roots::{RootRules, Roots};
+use crate::settings::DockerfileSource;
+use crate::shop::Shop;
+use crate::spool::Spool;
+
+/// One go at the steps. There is a second one when a cached layer turned out to be broken.
+pub(super) struct Attempt {
+    pub(super) number: usize,
+    /// Stops this go only: with the build, or because a stage failed.
+    pub(super) stop: Cancel,
+    pub(super) dir: PathBuf,
+    pub(super) cache: Option<Arc<LayerCache>>,
+}
+
+impl Build<'_> {
+    pub(super) fn attempt(
+        &self,
+        prepared: &Prepared,
+        number: usize,
+        distrusted: &Distrusted,
+    ) -> Result<Attempt, BuildError> {
+        let stop = Cancel::with_grace(self.cancel.grace());
+        let stopped = stop.clone();
+        self.cancel.on_cancel(move || stopped.cancel());
+        // A short name: overlay options are short.
+        let dir = self.work.subdir(&number.to_string())?;
+        let cache = LayerCache::open(
+            self.settings,
+            &prepared.client,
+            self.events,
+            &self.workers,
+            &self.interrupt,
+            distrusted.clone(),
+            format::takes_zstd(
+                self.settings,
+                &prepared.plan,
+                &prepared.starts,
+                &prepared.images,
+            ),
+        );
+        Ok(Attempt {
+            number,
+            stop,
+            dir,
+            cache: cache.map(Arc::new),
+        })
+    }
+
+    pub(super) fn shop(
+        &self,
+        prepared: &Prepared,
+        attempt: &Attempt,
+    ) -> Result<Arc<Shop>, BuildError> {
+        let settings = self.settings;
+        let events = Arc::clone(self.events);
+        let dir = |name: &str| self.make_dir(attempt.dir.join(name));
+        let blobs_dir = dir("b")?;
+        let interrupt = Interrupt::of(&attempt.stop);
+        let blobs = Arc::new(Blobs::new(
+            blobs_dir.clone(),
+            prepared.client.clone(),
+            Handle::current(),
+            interrupt.clone(),
+            self.workers.clone(),
+            attempt.cache.clone(),
+            Arc::clone(&events),
+        ));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let packer = Packer::new(
+            blobs_dir,
+            PackOptions::of(settings, threads),
+            threads.div_ceil(2),
+            Arc::clone(&events),
+            // A stage that fails does not take from the cache what others have made (H28).
+            match &attempt.cache {
+                Some(_) => self.cancel.clone(),
+                None => attempt.stop.clone(),
+            },
+            self.workers.clone(),
+            self.early_uploads(&prepared.client, attempt.cache.as_deref()),
+        );
+        let roots = Arc::new(Roots::new(
+            dir("r")?,
+            prepared.mode.clone(),
+            Arc::clone(&blobs),
+            Arc::clone(&events),
+            RootRules {
+                ignore: settings
+                    .ignore_paths
+                    .iter()
+                    .map(|path| ImagePath::from(path.as_path()))
+                    .collect(),
+                keep: self.kept(&prepared.context),
+                threads,
+                used: attempt.number > 0,
+            },
+        ));
+        let hosts_file = attempt.dir.join("hosts");
+        std::fs::write(
+            &hosts_file,
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        )
+        .map_err(|source| self.no_work(source))?;
+        let resolv_conf = Path::new("/etc/resolv.conf");
+        Ok(Arc::new(Shop {
+            build_args: prepared.build_args.clone(),
+            clock: Clock::choose(settings.reproducible, settings.source_date_epoch),
+            events,
+            cancel: attempt.stop.clone(),
+            interrupt,
+            blobs,
+            cache: attempt.cache.clone(),
+            fetched: Mutex::default(),
+            packer,
+            roots,
+            spool: Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?,
+            work: dir("tmp")?,
+            secrets: settings.secrets.clone(),
+            hosts_file,
+            resolv_conf: resolv_conf.exists().then(|| resolv_conf.to_owned()),
+            context: Arc::clone(&prepared.context),
+            context_view: OnceLock::new(),
+            download: prepared.download.clone(),
+            runtime: Handle::current(),
+            cache_mounts: self.cache_mounts(),
+            images: Arc::clone(&prepared.images),
+            stages: (0..prepared.plan.dockerfile.stages.len())
+                .map(|stage| prepared.starts.contains_key(&stage).then(Promise::new))
+                .collect(),
+            exposed: Mutex::default(),
+            plan: Arc::clone(&prepared.plan),
+        }))
+    }
+
+    fn make_dir(&self, path: PathBuf) -> Result<PathBuf, BuildError> {
+        std::fs::create_dir(&path).map_err(|source| self.no_work(source))?;
+        Ok(path)
+    }
+
+    /// Layers go where they are wanted first: into the cache, from where they are mounted, or to a destination.
+    fn early_uploads(&self, client: &Client, cache: Option<&LayerCache>) -> Option<EarlyUploads> {
+        if let Some((client, repository)) = cache.and_then(LayerCache::first_repository) {
+            return Some(EarlyUploads {
+                client,
+                repository,
+                runtime: Handle::current(),
+            });
+        }
+        let destination = self.settings.destinations.first();
+        let destination = destination.filter(|_| !self.settings.no_push)?;
+        Some(EarlyUploads {
+            client: client.clone(),
+            repository: destination.repo(),
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Paths of this machine that a build in place must leave alone (G39, J12).
+    fn kept(&self, context: &Context) -> Vec<PathBuf> {
+        let settings = self.settings;
+        let mut kept = vec![self.work.path().to_owned(), context.dir().to_owned()];
+        kept.extend(settings.work_dir.lasting().map(Path::to_owned));
+        kept.extend(std::env::current_exe());
+        kept.extend(settings.cache.dir.clone());
+        kept.extend(settings.oci_layout_path.clone());
+        kept.extend(settings.tar_path.clone());
+        if let DockerfileSource::Path(path) = &settings.dockerfile {
+            kept.push(path.clone());
+        }
+        for secret in &settings.secrets {
+            if let crate::settings::SecretSource::File(path) = &secret.source {
+                kept.push(path.clone());
+            }
+        }
+        kept
+    }
+
+    /// On the cache volume if it is there, so that the next build finds them; else for this build.
+    fn cache_mounts(&self) -> PathBuf {
+        let volume = self.settings.cache.dir.as_ref().filter(|dir| {
+            dir.is_dir() && rustix::fs::access(dir.as_path(), rustix::fs::Access::WRITE_OK).is_ok()
+        });
+        match volume {
+            Some(dir) => dir.join("mounts"),
+            None => self.work.path().join("mounts"),
+        }
+    }
+}

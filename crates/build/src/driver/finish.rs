@@ -1,0 +1,132 @@
+//! The end of a build: the image is put together and handed out.
+
+use std::sync::Arc;
+
+use kiln_oci::Reference;
+
+use super::{Build, Prepared};
+use crate::error::BuildError;
+use crate::event::Event;
+use crate::image::{BuiltImage, Finishing};
+use crate::layers::{Described, Layer};
+use crate::settings::BuildSettings;
+use crate::shop::Shop;
+use crate::stage::Finished;
+use crate::step::StepError;
+use crate::{output, squash};
+
+impl Build<'_> {
+    /// Waits for the last layer to be packed and puts the image together.
+    pub(super) async fn finish(
+        &self,
+        shop: &Arc<Shop>,
+        finished: Arc<Finished>,
+    ) -> Result<BuiltImage, BuildError> {
+        let single = self.settings.single_snapshot;
+        let shop_too = Arc::clone(shop);
+        let described = tokio::task::spawn_blocking(move || {
+            let finished = if single {
+                squash::into_one(&shop_too, &finished)?
+            } else {
+                finished
+            };
+            let layers = finished
+                .layers()
+                .iter()
+                .map(Layer::describe)
+                .collect::<Result<Vec<Described>, _>>()?;
+            Ok::<_, StepError>((finished, layers))
+        });
+        let (finished, layers) = described
+            .await
+            .map_err(|_| BuildError::Lost)?
+            .map_err(|error| BuildError::Finish(Box::new(error)))?;
+        Ok(BuiltImage::assemble(
+            &finished,
+            layers,
+            &Finishing {
+                format: self.settings.image_format,
+                labels: &self.settings.labels,
+                annotations: &self.settings.annotations,
+                clock: shop.clock,
+            },
+        ))
+    }
+
+    pub(super) async fn hand_out(
+        &self,
+        prepared: &Prepared,
+        shop: &Shop,
+        image: &BuiltImage,
+    ) -> Result<(), BuildError> {
+        let settings = self.settings;
+        if !settings.no_push {
+            let cached = shop.cache.as_ref().map(|cache| cache.repositories());
+            output::push(
+                &prepared.client,
+                &shop.blobs,
+                image,
+                &settings.destinations,
+                &cached.unwrap_or_default(),
+                self.events,
+            )
+            .await?;
+        }
+        if let Some(path) = &settings.tar_path {
+            output::write_archive(&shop.blobs, image, &archive_names(settings), path).await?;
+        }
+        if let Some(path) = &settings.oci_layout_path {
+            output::write_layout(&shop.blobs, image, &settings.destinations, path).await?;
+        }
+        output::write_digest_files(
+            &settings.digest_files,
+            &settings.destinations,
+            image.digest,
+            &prepared.download,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Keeps on the volume what was pulled, beside what is left to do.
+    pub(super) fn keep_bases(&self, shop: &Arc<Shop>) {
+        let volume = shop
+            .cache
+            .as_ref()
+            .and_then(|cache| cache.volume())
+            .cloned();
+        let Some(volume) = volume else { return };
+        let shop = Arc::clone(shop);
+        let keeping = self.workers.start("kiln-keep", move || {
+            for pulled in shop.images.values().filter_map(|base| base.pulled.as_ref()) {
+                let name = pulled.reference().familiar();
+                let dir = volume.dir().display();
+                match pulled.keep(&volume, &shop.blobs) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        let text = format!("{name} is kept in the cache at {dir}");
+                        shop.events.event(Event::Info(text));
+                    }
+                    Err(error) => {
+                        let why = crate::report::with_causes(&error);
+                        let text = format!("{name} cannot be kept in the cache at {dir}: {why}");
+                        shop.events.event(Event::Warning(text));
+                    }
+                }
+            }
+        });
+        if let Err(error) = keeping {
+            tracing::debug!(%error, "no thread to keep base images");
+        }
+    }
+}
+
+/// The names in an archive: all destinations, or kaniko's place-holder when there is none (section K).
+fn archive_names(settings: &BuildSettings) -> Vec<Reference> {
+    const UNNAMED: &str = "docker.io/unset-repo/unset-image-name";
+    if settings.destinations.is_empty() {
+        Reference::parse(UNNAMED).into_iter().collect()
+    } else {
+        settings.destinations.clone()
+    }
+}
