@@ -696,6 +696,39 @@ fn the_base_counts_by_its_digest() {
     assert_eq!(twice(&case, &context, "", moved), "COPY miss, WORKDIR miss");
 }
 
+// conformance: H9 H12
+#[test]
+fn an_image_that_is_copied_from_counts_by_its_digest() {
+    kiln_only!();
+    let case = Case::new();
+    let source = case.destination("source:1");
+    let push = |text: &str| {
+        let tar = TarTree::new().file("f", 0o644, text);
+        case.registry().push(&ImageSpec::of(tar), &source);
+    };
+    push("one");
+    let context = context(&case).dockerfile(format!("FROM scratch\nCOPY --from={source} /f /f\n"));
+    assert_eq!(twice(&case, &context, "", || push("one")), "COPY hit");
+    assert_eq!(twice(&case, &context, "", || push("two")), "COPY miss");
+}
+
+// conformance: C16
+#[test]
+fn triggers_of_the_base_are_steps_like_others() {
+    kiln_only!();
+    let case = Case::new();
+    let mut spec = ImageSpec::of(TarTree::new().file("f", 0o644, "one"));
+    spec.config = serde_json::json!({ "OnBuild": ["COPY a /onbuild", "WORKDIR /made"] });
+    let base = case.destination("base:1");
+    case.registry().push(&spec, &base);
+    let context = context(&case).dockerfile(format!("FROM {base}\nCOPY c /\n"));
+    let steps = twice(&case, &context, "", || ());
+    assert_eq!(steps, "COPY hit, WORKDIR hit, COPY hit");
+    let change = || fs::write(context.path().join("a"), "changed").unwrap();
+    let steps = twice(&case, &context, "", change);
+    assert_eq!(steps, "COPY miss, WORKDIR miss, COPY miss");
+}
+
 // conformance: H3 C4
 #[test]
 fn platforms_do_not_share() {
