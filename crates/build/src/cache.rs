@@ -8,6 +8,7 @@
 mod entry;
 mod files;
 mod place;
+mod shared;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use kiln_tarball_cache::{Access, ImageCache};
 
 pub(crate) use files::ContentDigests;
 pub(crate) use place::Place;
+pub(crate) use shared::{Given, SharedSteps};
 pub(crate) use why::{Missed, Reason};
 
 use entry::{NewEntry, StoredStep, stored_parts};
@@ -66,6 +68,8 @@ pub(crate) struct LayerCache {
     /// What this build found broken.
     broken: Arc<Mutex<Broken>>,
     pub(crate) digests: ContentDigests,
+    /// Equal steps of different stages.
+    pub(crate) shared: SharedSteps,
     /// The folder of `--cache-dir`.
     volume: Option<PathBuf>,
     digests_note: String,
@@ -198,6 +202,7 @@ impl LayerCache {
             distrusted,
             broken: Arc::default(),
             digests: digests.unwrap_or_default(),
+            shared: SharedSteps::default(),
             volume: settings.cache.dir.clone(),
             digests_note,
             trail_note: trail_name(settings),

@@ -14,7 +14,6 @@ use kiln_dockerfile::{Command, ExpandError, Instruction, MountError};
 use kiln_sandbox::SandboxError;
 
 use crate::blobs::BlobError;
-use crate::cache::Hit;
 use crate::clock::Clock;
 use crate::copy::CopyError;
 use crate::fetch::FetchError;
@@ -270,8 +269,13 @@ impl<'a> Stepper<'a> {
         }
     }
 
-    /// Takes over what an instruction made before, without executing it.
-    pub(crate) fn adopt(&mut self, instruction: &Instruction, hit: &Hit) -> Result<(), StepError> {
+    /// Takes over what an instruction made before, without executing it: its layer, and the time it was made.
+    pub(crate) fn adopt(
+        &mut self,
+        instruction: &Instruction,
+        layer: Option<crate::layers::Layer>,
+        created: &str,
+    ) -> Result<(), StepError> {
         self.span = instruction.span;
         let text = match &instruction.command {
             Command::Add(add) => self.add_words(add, false)?.history(),
@@ -284,14 +288,14 @@ impl<'a> Stepper<'a> {
                 self.state.config.config.working_dir.clone_from(&path);
                 format!("WORKDIR {path}")
             }
-            // Nothing else is ever a hit.
+            // Nothing else is ever cached.
             other => return self.change_config(other),
         };
         let created = match self.shop.clock {
-            Clock::Wall => hit.step.created.clone(),
+            Clock::Wall => created.to_owned(),
             fixed @ Clock::Fixed(_) => fixed.rfc3339(),
         };
-        self.state.record(created, text, hit.layer());
+        self.state.record(created, text, layer);
         Ok(())
     }
 

@@ -76,7 +76,6 @@ fn so_does_one_with_a_single_layer() {
 /// Both stages run the same command on the same base, and each keeps its own result; the cache has one of them.
 // conformance: H18
 #[test]
-#[ignore = "open: equal steps of two stages are executed twice in one build, and share one entry afterwards"]
 fn so_does_one_with_equal_steps_in_two_stages() {
     kiln_only!();
     needs_root!();

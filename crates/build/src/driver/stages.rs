@@ -10,6 +10,7 @@ use kiln_dockerfile::Instruction;
 use super::chain::{Chain, Decision};
 use super::foresee::{Foreseen, instructions};
 use super::{Build, Start, Text};
+use crate::cache::{Executed, Given};
 use crate::clock::Clock;
 use crate::error::{BuildError, Location};
 use crate::event::Event;
@@ -205,7 +206,7 @@ fn step(
     match decision {
         Decision::Execute => stepper.apply(instruction),
         Decision::Take(hit) => {
-            stepper.adopt(instruction, &hit)?;
+            stepper.adopt(instruction, hit.layer(), &hit.step.created)?;
             shop.events.event(Event::StepCached {
                 stage: shop.plan.stage_name(stepper.stage),
                 number: at + 1,
@@ -213,23 +214,42 @@ fn step(
             });
             Ok(())
         }
-        Decision::Keep(mut executed) => {
-            let layers = stepper.state.layers.len();
-            stepper.apply(instruction)?;
-            executed.layer = stepper.state.layers.get(layers).cloned();
-            let last = stepper.state.config.history.last();
-            executed.created = match (shop.clock, last) {
-                (Clock::Wall, Some(entry)) => entry.created.clone().unwrap_or_default(),
-                // Whatever time the image is to have, the entry's age counts from now (H25); and a hit under a
-                // fixed clock does not look at it.
-                _ => Clock::Wall.rfc3339(),
-            };
-            if let Some(cache) = &shop.cache {
-                cache.keep(*executed, &stepper.state.config.platform());
-            }
-            Ok(())
-        }
+        Decision::Keep(executed) => execute_and_keep(stepper, *executed, instruction),
     }
+}
+
+/// Executes a step and stores it, unless another stage of this build has the same one: then its layer is ours, too,
+/// as it would be if it came from the cache.
+fn execute_and_keep(
+    stepper: &mut Stepper<'_>,
+    mut executed: Executed,
+    instruction: &Instruction,
+) -> Result<(), StepError> {
+    let (Some(cache), Some(key)) = (&stepper.shop.cache, executed.keys.first()) else {
+        return stepper.apply(instruction);
+    };
+    let claim = match cache.shared.claim(*key) {
+        Ok(claim) => claim,
+        Err(Some(given)) => return stepper.adopt(instruction, given.layer, &given.created),
+        // The other one failed; what it says is what the build says.
+        Err(None) => return stepper.apply(instruction),
+    };
+    let layers = stepper.state.layers.len();
+    stepper.apply(instruction)?;
+    executed.layer = stepper.state.layers.get(layers).cloned();
+    let last = stepper.state.config.history.last();
+    executed.created = match (stepper.shop.clock, last) {
+        (Clock::Wall, Some(entry)) => entry.created.clone().unwrap_or_default(),
+        // Whatever time the image is to have, the entry's age counts from now (H25); and a hit under a fixed clock
+        // does not look at it.
+        _ => Clock::Wall.rfc3339(),
+    };
+    claim.keep(Given {
+        layer: executed.layer.clone(),
+        created: executed.created.clone(),
+    });
+    cache.keep(executed, &stepper.state.config.platform());
+    Ok(())
 }
 
 /// The state that FROM gives.
