@@ -512,11 +512,13 @@ fn pruning_does_not_disturb_those_who_store_and_read() {
     }
 }
 
-/// As if the image and its blobs were stored long ago.
+/// As if the image was stored long ago, with the blobs that are its own. What it shares with others keeps its age: those
+/// others may just be storing it, and what was stored a moment ago is never two hours old but for a test's hand.
 fn age_entry(cache: &ImageCache, image: &Image) {
     let blobs = image
         .descriptors
         .iter()
+        .skip(1)
         .map(|blob: &Descriptor| blob.digest);
     let paths = blobs
         .map(|digest| cache.dir().join("blobs/sha256").join(digest.hex()))
