@@ -6,11 +6,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kiln_layer::{Entry, LayerError, LayerReader, extract_contents, read_listing};
 use kiln_oci::{Descriptor, Digest, Repository, VerifyingReader};
 use kiln_registry::{Client, RegistryError};
-use kiln_tarball_cache::CachedImage;
+use kiln_tarball_cache::{BlobClaim, CacheError, CachedImage, ImageCache};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
@@ -65,7 +66,7 @@ pub enum BlobError {
         digest: Digest,
         /// Why not.
         #[source]
-        source: kiln_tarball_cache::CacheError,
+        source: CacheError,
     },
     /// A layer of our own was not packed.
     #[error("a layer of an earlier step is missing")]
@@ -130,6 +131,16 @@ pub enum BlobError {
     },
 }
 
+impl BlobError {
+    /// Whether there is no such file, rather than a bad one.
+    fn is_not_found(&self) -> bool {
+        matches!(self, BlobError::Open { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// How often somebody who waits for another's transfer looks.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
 type Fetch = Arc<OnceCell<PathBuf>>;
 
 /// The blobs of one build.
@@ -140,6 +151,8 @@ pub(crate) struct Blobs {
     interrupt: Interrupt,
     workers: Workers,
     cache: Option<Arc<LayerCache>>,
+    /// Those who pull the same layers through this volume share one transfer.
+    volume: Option<ImageCache>,
     events: Arc<dyn EventSink>,
     fetches: Mutex<HashMap<Digest, Fetch>>,
 }
@@ -162,6 +175,7 @@ impl Blobs {
         cache: Option<Arc<LayerCache>>,
         events: Arc<dyn EventSink>,
     ) -> Blobs {
+        let volume = cache.as_ref().and_then(|cache| cache.volume()).cloned();
         Blobs {
             dir,
             client,
@@ -169,6 +183,7 @@ impl Blobs {
             interrupt,
             workers,
             cache,
+            volume,
             events,
             fetches: Mutex::default(),
         }
@@ -187,9 +202,7 @@ impl Blobs {
         };
         let fetch = cell.get_or_try_init(|| async {
             match origin {
-                Origin::Registry(repository) => {
-                    self.download(&self.client, descriptor, repository).await
-                }
+                Origin::Registry(repository) => self.pull(descriptor, repository).await,
                 Origin::Step(step) => self.fetch_step(descriptor, step).await,
                 Origin::Cached(image, repository) => {
                     self.cached_or_download(descriptor, image, repository).await
@@ -238,12 +251,76 @@ impl Blobs {
             None => self.copy_out(descriptor, image).await,
         };
         let Err(error) = found else { return found };
-        let why = crate::report::with_causes(&error);
-        self.events.event(Event::Warning(format!(
-            "layer {} in the local cache is damaged: {why}; pulling it from {repository}. `warmer --force` renews the image",
-            descriptor.digest
-        )));
+        let digest = descriptor.digest;
+        if error.is_not_found() {
+            // A prune took it after the image was looked up; that is nobody's fault.
+            self.events.event(Event::Info(format!(
+                "layer {digest} is no longer in the local cache: pulling it from {repository}"
+            )));
+        } else {
+            let why = crate::report::with_causes(&error);
+            self.events.event(Event::Warning(format!(
+                "layer {digest} in the local cache is damaged: {why}; pulling it from {repository}. \
+                 `warmer --force` renews the image"
+            )));
+        }
         self.download(&self.client, descriptor, repository).await
+    }
+
+    /// The layer of a base from its registry, unless somebody else who shares the volume fetches it just now: then
+    /// it is there a moment later (conformance H32).
+    async fn pull(
+        &self,
+        descriptor: &Descriptor,
+        repository: &Repository,
+    ) -> Result<PathBuf, BlobError> {
+        let Some(volume) = &self.volume else {
+            return self.download(&self.client, descriptor, repository).await;
+        };
+        let _claim = match self.claim(volume, descriptor).await {
+            Ok(BlobClaim::Claimed(claim)) => Some(claim),
+            Ok(_) => {
+                if let Some(path) = volume.blob_path(&descriptor.digest)
+                    && let Ok(path) = self.check_file(descriptor, &path).await
+                {
+                    return Ok(path);
+                }
+                None
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the volume is not used to share transfers");
+                None
+            }
+        };
+        let path = self.download(&self.client, descriptor, repository).await?;
+        // Whoever keeps the image at the end says what is wrong with the volume.
+        if let Err(error) = volume.adopt_blob(&path, descriptor) {
+            tracing::debug!(%error, "a layer is not shared");
+        }
+        Ok(path)
+    }
+
+    /// The right to fetch a layer, or the layer: waits while somebody else is at it.
+    async fn claim(
+        &self,
+        volume: &ImageCache,
+        descriptor: &Descriptor,
+    ) -> Result<BlobClaim, CacheError> {
+        let mut waiting = false;
+        loop {
+            let claim = volume.claim_blob(descriptor)?;
+            if !matches!(claim, BlobClaim::Busy) {
+                return Ok(claim);
+            }
+            if !waiting {
+                waiting = true;
+                let digest = descriptor.digest;
+                self.events.event(Event::Info(format!(
+                    "layer {digest} is being fetched by somebody else: waiting"
+                )));
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
     }
 
     /// The layer of a cached step. If it is not what it should be the build begins again without the entry.

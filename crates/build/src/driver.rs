@@ -267,7 +267,7 @@ impl<'a> Build<'a> {
         let finished = self
             .execute(&prepared.text, &shop, &foreseen, starts)
             .await?;
-        let image = self.finish(&shop, finished).await?;
+        let image = self.finish(&shop, Arc::clone(&finished)).await?;
         self.keep_bases(&shop);
         shop.roots.clear(&self.workers);
         if let Some(cache) = &shop.cache {
@@ -282,6 +282,7 @@ impl<'a> Build<'a> {
             let keeping = Box::pin(cache.finish(&trail));
             self.heed_all("storing steps in the cache", keeping).await?;
         }
+        self.leave_place(&shop, finished).await?;
         Ok(BuildReport {
             digest: image.digest,
             size: image.layers.iter().map(|layer| layer.descriptor.size).sum(),

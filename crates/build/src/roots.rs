@@ -203,6 +203,19 @@ impl Roots {
         }
     }
 
+    /// Leaves the files of `layers` in `/`, after a build in place (conformance H21).
+    pub(crate) fn materialize(self: &Arc<Self>, layers: &[Layer]) -> Result<(), RootError> {
+        InPlaceRoot::take(Arc::clone(self))?.apply(layers)
+    }
+
+    /// Leaves `/` without the files of the build, if there ever were any.
+    pub(crate) fn clean_up(self: &Arc<Self>) -> Result<(), RootError> {
+        if self.in_place.is_used() {
+            InPlaceRoot::take(Arc::clone(self))?;
+        }
+        Ok(())
+    }
+
     /// Ownership can be given only to ids that exist here.
     pub(crate) fn owners(&self) -> Owners {
         match &self.mode {

@@ -70,16 +70,16 @@ pub struct BuildOptions {
     /// private folder below TMPDIR.
     #[cfg_attr(feature = "clap", arg(long, value_name = "DIR", value_parser = crate::path::any_path()))]
     pub kaniko_dir: Option<PathBuf>,
-    /// Empty the root filesystem before an in-place build; `KANIKO_PRE_CLEANUP` by default.
+    /// Empty `/` before an in-place build uses it; `KANIKO_PRE_CLEANUP` by default.
     #[cfg_attr(feature = "clap", arg(long))]
     pub pre_cleanup: Option<bool>,
-    /// Empty the root filesystem after an in-place build; `KANIKO_CLEANUP` by default.
+    /// Empty `/` after an in-place build that used it; `KANIKO_CLEANUP` by default.
     #[cfg_attr(feature = "clap", arg(long))]
     pub cleanup: Option<bool>,
-    /// Keep the context safe from an in-place build; `KANIKO_PRESERVE_CONTEXT` by default.
+    /// Accepted for compatibility; the context is never touched.
     #[cfg_attr(feature = "clap", arg(long))]
     pub preserve_context: Option<bool>,
-    /// Make the files of the target exist at the end, even if every step came from a cache.
+    /// Leave the files of the target in `/`, even if every step came from a cache; the build runs in place.
     #[cfg_attr(feature = "clap", arg(long))]
     pub materialize: bool,
     /// Show what would be done, and stop.

@@ -72,6 +72,7 @@ impl ExecutorOptions {
             Some(flag) => Ok(flag),
             None => Ok::<_, OptionError>(env_vars::boolean(env, name)?.unwrap_or(false)),
         };
+        let cleanup = or_variable(build.cleanup, env_vars::KANIKO_CLEANUP)?;
         let settings = BuildSettings {
             dockerfile: DockerfileSource::find(&build.dockerfile, Some(&context_dir))?,
             context_dir,
@@ -81,15 +82,11 @@ impl ExecutorOptions {
             annotations: pairs("--annotation", &build.annotation)?,
             secrets: secret::resolve(&build.secret, env)?,
             platform: platform("--custom-platform", build.custom_platform.as_deref())?,
-            isolation: build.isolation,
+            isolation: isolation(build, cleanup)?,
             force: build.force,
             work_dir: WorkDir::resolve(build.kaniko_dir.as_ref(), env, executable.as_deref())?,
             pre_cleanup: or_variable(build.pre_cleanup, env_vars::KANIKO_PRE_CLEANUP)?,
-            cleanup: or_variable(build.cleanup, env_vars::KANIKO_CLEANUP)?,
-            preserve_context: or_variable(
-                build.preserve_context,
-                env_vars::KANIKO_PRESERVE_CONTEXT,
-            )?,
+            cleanup,
             materialize: build.materialize,
             dry_run: build.dryrun,
             print_plan: build.dryrun
@@ -116,15 +113,32 @@ impl ExecutorOptions {
     }
 }
 
+/// The isolation that was asked for; files that are to be found in `/` at the end can only be left by a build in place.
+fn isolation(build: &BuildOptions, cleanup: bool) -> Result<Isolation, OptionError> {
+    let conflict = |second: &str, reason| {
+        Err(OptionError::Conflict {
+            first: "--materialize".to_owned(),
+            second: second.to_owned(),
+            reason,
+        })
+    };
+    match build.isolation {
+        isolation if !build.materialize => Ok(isolation),
+        _ if cleanup => conflict(
+            "--cleanup",
+            "one leaves the files in place, the other removes them",
+        ),
+        Isolation::Namespace => conflict(
+            "--isolation=namespace",
+            "there the files of the image have a root of their own, which is gone at the end",
+        ),
+        Isolation::Auto | Isolation::InPlace => Ok(Isolation::InPlace),
+    }
+}
+
 /// What was asked for and does not exist, or not yet, as far as the build is still right without it.
 fn without_effect(build: &BuildOptions, settings: &BuildSettings) -> Vec<Notice> {
-    let not_yet = [
-        (settings.materialize, "`--materialize`"),
-        (settings.pre_cleanup, "`--pre-cleanup`"),
-        (settings.cleanup, "`--cleanup`"),
-        (settings.preserve_context, "`--preserve-context`"),
-        (settings.print_plan, "`KANIKO_PRINT_PLAN`"),
-    ];
+    let not_yet = [(settings.print_plan, "`KANIKO_PRINT_PLAN`")];
     let names = not_yet
         .iter()
         .filter(|(asked, _)| *asked)
@@ -171,8 +185,6 @@ pub struct BuildSettings {
     pub pre_cleanup: bool,
     /// Empty the root filesystem after an in-place build.
     pub cleanup: bool,
-    /// Keep the context safe from an in-place build.
-    pub preserve_context: bool,
     /// Make the files of the target exist at the end (H21).
     pub materialize: bool,
     /// Show the plan and stop.
@@ -230,7 +242,6 @@ impl Default for BuildSettings {
             work_dir: WorkDir::default(),
             pre_cleanup: false,
             cleanup: false,
-            preserve_context: false,
             materialize: false,
             dry_run: false,
             print_plan: false,

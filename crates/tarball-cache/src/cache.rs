@@ -6,15 +6,16 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_oci::{Digest, Layout, Platform, atomic};
+use kiln_oci::{Descriptor, Digest, Layout, Platform, atomic};
 
+use crate::blob::Blobs;
 use crate::damaged::{make_way, set_aside};
 use crate::entry::{Alias, Entry};
 use crate::error::failed;
 use crate::image::Origin;
 use crate::lock::{EntryLock, Held};
 use crate::volume::{Volume, names};
-use crate::writer::{Begun, CacheWriter, Claim};
+use crate::writer::{Begun, BlobClaim, CacheWriter, Claim};
 use crate::{CacheError, CachedImage, Miss, kaniko};
 
 /// What the volume may be used for.
@@ -150,6 +151,52 @@ impl ImageCache {
     pub fn blob_path(&self, digest: &Digest) -> Option<PathBuf> {
         let path = self.volume.blobs().join(digest.hex());
         path.is_file().then_some(path)
+    }
+
+    /// Asks for the right to fetch a blob, which other processes may need just now as well; does not wait for it. Where
+    /// locks do not work everybody has it.
+    pub fn claim_blob(&self, blob: &Descriptor) -> Result<BlobClaim, CacheError> {
+        self.writable()?;
+        self.claim_unless(blob, || self.loose_blobs().vouch(blob))
+    }
+
+    /// Takes in a blob that no image here refers to yet; see [`CacheWriter::adopt_blob`]. Until one does it is kept for
+    /// as long as a prune lets young blobs be.
+    pub fn adopt_blob(&self, path: &Path, blob: &Descriptor) -> Result<(), CacheError> {
+        self.writable()?;
+        let blobs = self.loose_blobs();
+        if blobs.vouch(blob) {
+            return Ok(());
+        }
+        blobs.adopt(path, blob)
+    }
+
+    /// The right to fetch a blob, unless somebody has it or the blob `is_there`.
+    pub(crate) fn claim_unless(
+        &self,
+        blob: &Descriptor,
+        is_there: impl Fn() -> bool,
+    ) -> Result<BlobClaim, CacheError> {
+        if is_there() {
+            return Ok(BlobClaim::Present);
+        }
+        let locks = self.volume.locks();
+        let Some(lock) = EntryLock::take(&self.held, &locks, &blob.digest, false)? else {
+            return Ok(BlobClaim::Busy);
+        };
+        // Whoever had the lock may have stored it.
+        if is_there() {
+            return Ok(BlobClaim::Present);
+        }
+        Ok(BlobClaim::Claimed(Claim::new(lock)))
+    }
+
+    /// Blobs that are stored by themselves, not for an image under its lock.
+    pub(crate) fn loose_blobs(&self) -> Blobs<'_> {
+        Blobs {
+            volume: &self.volume,
+            staging: self.volume.all_staging(),
+        }
     }
 
     /// Starts storing an image by its manifest digest: returns it when it is there, else waits for the right to write

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use kiln_oci::{Descriptor, Digest, Manifest, atomic};
 use serde::{Deserialize, Serialize};
 
-use crate::blob::Blobs;
 use crate::damaged::make_way;
 use crate::error::failed;
 use crate::image::{check_size, parse_manifest};
@@ -120,10 +119,7 @@ impl ImageCache {
         }
         let manifest = checked(step)?;
         let described = Descriptor::of(manifest.effective_media_type(), step.manifest_bytes);
-        let blobs = Blobs {
-            volume: self.volume(),
-            staging: self.volume().all_staging(),
-        };
+        let blobs = self.loose_blobs();
         match (step.layer, manifest.layers.first()) {
             (_, Some(layer)) if blobs.vouch(layer) => {}
             (Some((path, layer)), _) => blobs.adopt(path, layer)?,

@@ -145,18 +145,7 @@ impl CacheWriter {
 
     /// Asks for the right to fetch a blob, which other images may need just now as well; does not wait for it.
     pub fn claim_blob(&self, blob: &Descriptor) -> Result<BlobClaim, CacheError> {
-        if !self.needs_blob(blob) {
-            return Ok(BlobClaim::Present);
-        }
-        let locks = self.volume().locks();
-        let Some(lock) = EntryLock::take(self.cache.held(), &locks, &blob.digest, false)? else {
-            return Ok(BlobClaim::Busy);
-        };
-        if self.needs_blob(blob) {
-            Ok(BlobClaim::Claimed(Claim::new(lock)))
-        } else {
-            Ok(BlobClaim::Present)
-        }
+        self.cache.claim_unless(blob, || !self.needs_blob(blob))
     }
 
     /// Stores what `reader` gives, verified on the way (I25); memory does not depend on its length (H41).

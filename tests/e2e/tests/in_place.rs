@@ -4,6 +4,7 @@
 //! the machine's own `/`.
 
 use std::fs;
+use std::path::Path;
 
 use kiln_e2e::{Base, Case, Image, Outcome, Throwaway, Tree, kiln_only, needs_root};
 
@@ -14,6 +15,11 @@ struct Built {
 }
 
 fn build(dockerfile: &str, flags: &[&str]) -> Built {
+    build_in(dockerfile, flags, |_| {})
+}
+
+/// The same in a root that is prepared further.
+fn build_in(dockerfile: &str, flags: &[&str], prepare: impl Fn(&Path)) -> Built {
     let case = Case::new();
     let base = case.base(Base::Busybox);
     let dockerfile = dockerfile.replace("BASE", &base);
@@ -22,6 +28,7 @@ fn build(dockerfile: &str, flags: &[&str]) -> Built {
         .dockerfile(dockerfile)
         .file("file", "context\n");
     let root = Throwaway::new(&case, context.path());
+    prepare(root.path());
     let mut build = case
         .build(&context)
         .context("/workspace")
@@ -117,6 +124,56 @@ fn ignored_paths_are_left_alone() {
     assert!(!tree.has("skip/me/f"), "{:?}", tree.below("skip"));
     assert!(tree.has("skipped/f"), "/skip does not cover /skipped");
     assert!(tree.has("var/old/new"), "nothing ignored is whited out");
+}
+
+/// What the image says is what lies in `/` at the end, also if nothing had to be executed.
+// conformance: H21
+#[test]
+fn files_are_left_in_place_when_asked_for() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE AS other\nRUN echo > /other\nFROM BASE\nRUN rm /etc/motd; echo 1 > /one\nCOPY file /\n";
+    let case = Case::new();
+    for cached in [0, 2] {
+        let cache = format!("--cache-repo={}", case.destination("cache"));
+        let built = build(lines, &["--force", "--materialize", "--cache", &cache]);
+        let image = built.outcome.image();
+        let hits = built.outcome.log.matches("cached in").count();
+        assert_eq!(hits, cached, "{}", built.outcome.log);
+        let left = Tree::of_dir(built.root.path()).unwrap();
+        let apart = |path: &str| {
+            ["dev", "proc", "sys", "kaniko", "workspace"]
+                .iter()
+                .any(|kept| path == *kept || path.starts_with(&format!("{kept}/")))
+        };
+        let differences = kiln_e2e::compare_trees(&image.tree(), &left, apart);
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+}
+
+/// `/` is empty for the first stage, and again at the end.
+#[test]
+fn the_place_is_emptied_before_and_after_when_asked_for() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE\nRUN ls -A / > /seen\n";
+    let stray = |flags: &[&str]| {
+        let built = build_in(lines, flags, |root| {
+            fs::write(root.join("stray"), "x").unwrap()
+        });
+        let seen = built.outcome.image().tree().text("seen");
+        (
+            seen.contains("stray\n"),
+            built.root.path().join("seen").exists(),
+            built,
+        )
+    };
+    let (before, after, _) = stray(&["--force"]);
+    assert!(before && after, "unless asked for");
+    let (before, after, built) = stray(&["--force", "--pre-cleanup", "--cleanup"]);
+    assert!(!before && !after);
+    assert!(built.root.path().join("kaniko/executor").exists());
+    assert!(built.root.path().join("workspace/file").exists());
 }
 
 // conformance: D6

@@ -4,7 +4,7 @@
     reason = "clippy sees the helpers of an integration test as ordinary code"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Stdio};
 
 use kiln_e2e::{
@@ -36,6 +36,15 @@ fn push_images(registry: &Registry) {
             &registry.reference(&name(number)),
         );
     }
+}
+
+/// The digests of all their layers.
+fn layers(registry: &Registry) -> BTreeSet<String> {
+    let read = |number| Image::read(&format!("docker://{}", registry.reference(&name(number))));
+    let images = (0..IMAGES).map(read);
+    images
+        .flat_map(|image| image.layers.into_iter().map(|layer| layer.digest))
+        .collect()
 }
 
 fn name(number: usize) -> String {
@@ -133,11 +142,54 @@ fn ten_warmers_and_ten_executors_fetch_each_blob_once() {
         log += &executor.wait().ok().log;
     }
     let blobs = to_warm.blobs();
-    assert_eq!(blobs.len(), 2 * IMAGES + 1, "{blobs:#?}");
     assert_eq!(most_often(&blobs), 1, "{blobs:#?}");
+    // The executors read the layers too, to know what is in them.
+    let layers = layers(case.registry());
+    let mut fetched = [blobs, to_build.blobs()].concat();
+    fetched.retain(|blob| layers.contains(blob));
+    assert_eq!(fetched.len(), IMAGES + 1, "{fetched:#?}");
+    assert_eq!(most_often(&fetched), 1, "{fetched:#?}");
     let built = [0, 5, 9].map(|number| case.destination(&format!("built1-{number}")));
     check(&volume, &case, &built);
     leaks.check_after(&log);
+}
+
+// conformance: H32
+#[test]
+fn executors_that_need_the_same_layers_fetch_them_once() {
+    kiln_only!();
+    let case = Case::with_registry(Registry::start());
+    push_images(case.registry());
+    let rules = [("GET", "/blobs/", Fault::Late)];
+    let proxy = Proxy::with_faults(case.registry().host(), &rules);
+    let volume = Volume::new(&case, case.path("cache"));
+    std::fs::create_dir(volume.dir()).unwrap();
+    // An archive needs the bytes of all layers.
+    let start = |number: usize| {
+        let from = proxy.reference(&name(0));
+        let context = case
+            .context_named(&format!("context{number}"))
+            .dockerfile(format!("FROM {from}\nCOPY Dockerfile /seen\n"));
+        case.build(&context)
+            .arg("--no-push")
+            .arg(format!(
+                "--tar-path={}",
+                case.path(&format!("{number}.tar")).display()
+            ))
+            .arg("--cache")
+            .arg(format!("--cache-repo={}", case.destination("cache")))
+            .arg(format!("--cache-dir={}", volume.dir().display()))
+            .start()
+    };
+    let executors: Vec<Running> = (0..4).map(start).collect();
+    for mut executor in executors {
+        executor.wait().ok();
+    }
+    let layers = layers(case.registry());
+    let mut fetched = proxy.blobs();
+    fetched.retain(|blob| layers.contains(blob));
+    assert_eq!(fetched.len(), 2, "{fetched:#?}");
+    assert_eq!(volume.images().len(), 1);
 }
 
 // conformance: H32, H33

@@ -113,7 +113,7 @@ impl Build<'_> {
                     .collect(),
                 keep: self.kept(&prepared.context),
                 threads,
-                used: attempt.number > 0,
+                used: attempt.number > 0 || settings.pre_cleanup,
             },
         ));
         let hosts_file = attempt.dir.join("hosts");

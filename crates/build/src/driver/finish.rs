@@ -9,6 +9,7 @@ use crate::error::BuildError;
 use crate::event::Event;
 use crate::image::{BuiltImage, Finishing};
 use crate::layers::{Described, Layer};
+use crate::roots::RootError;
 use crate::settings::BuildSettings;
 use crate::shop::Shop;
 use crate::stage::Finished;
@@ -86,6 +87,30 @@ impl Build<'_> {
         )
         .await?;
         Ok(())
+    }
+
+    /// Leaves in `/` what was asked for, if the build ran in place.
+    pub(super) async fn leave_place(
+        &self,
+        shop: &Arc<Shop>,
+        finished: Arc<Finished>,
+    ) -> Result<(), BuildError> {
+        let (materialize, clean_up) = (self.settings.materialize, self.settings.cleanup);
+        if !shop.roots.one_at_a_time() || !(materialize || clean_up) {
+            return Ok(());
+        }
+        let roots = Arc::clone(&shop.roots);
+        let leaving = tokio::task::spawn_blocking(move || {
+            if materialize {
+                roots.materialize(finished.layers())?;
+            }
+            if clean_up {
+                roots.clean_up()?;
+            }
+            Ok(())
+        });
+        let left = leaving.await.map_err(|_| BuildError::Lost)?;
+        left.map_err(|error: RootError| BuildError::Finish(Box::new(error.into())))
     }
 
     /// Keeps on the volume what was pulled, beside what is left to do.

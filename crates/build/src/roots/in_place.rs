@@ -27,6 +27,12 @@ impl Floor {
             free: Condvar::new(),
         }
     }
+
+    /// Whether a stage has unpacked into `/`.
+    pub(super) fn is_used(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.used
+    }
 }
 
 #[derive(Debug, Default)]
@@ -86,16 +92,22 @@ impl InPlaceRoot {
         Ok(taken)
     }
 
+    /// Unpacks the layers that are missing.
+    pub(super) fn apply(&mut self, layers: &[Layer]) -> Result<(), RootError> {
+        let roots = Arc::clone(&self.roots);
+        let keep = Arc::clone(&self.keep);
+        self.tracked
+            .apply(&roots, &self.root, layers, &|path| keep.covers(path))
+    }
+
     pub(super) fn run<T, E>(
         &mut self,
         layers: &[Layer],
         command: impl FnOnce(RunRoot) -> Result<T, E>,
     ) -> Result<Result<(T, ChangeSet), E>, RootError> {
+        self.apply(layers)?;
         let roots = Arc::clone(&self.roots);
-        let keep = Arc::clone(&self.keep);
-        self.tracked
-            .apply(&roots, &self.root, layers, &|path| keep.covers(path))?;
-        let filter = Filter::new(keep.paths.iter().cloned());
+        let filter = Filter::new(self.keep.paths.iter().cloned());
         self.tracked
             .run(Path::new("/"), &filter, roots.threads, || {
                 command(RunRoot::Host)

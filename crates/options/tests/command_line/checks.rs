@@ -1,7 +1,7 @@
 //! What `resolve` makes of flags, and what it refuses.
 
 use kiln_oci::Family;
-use kiln_options::{CompressionKind, DockerfileSource, FileTarget, SecretSource};
+use kiln_options::{CompressionKind, DockerfileSource, FileTarget, Isolation, SecretSource};
 
 use crate::Files;
 
@@ -241,4 +241,22 @@ fn tries_of_unpacking_are_said_to_have_no_effect() {
     assert_eq!(notices("--image-fs-extract-retry=0"), []);
     let said = notices("--image-fs-extract-retry=2");
     assert!(said[0].0.contains("--image-download-retry"), "{said:?}");
+}
+
+#[test]
+fn files_that_stay_need_a_build_in_place() {
+    let files = Files::new();
+    let isolation = |flag: &str| files.settings(&["-d=a", flag], &[]).isolation;
+    assert_eq!(isolation("--materialize"), Isolation::InPlace);
+    assert_eq!(isolation("--cleanup"), Isolation::Auto);
+    for other in ["--isolation=namespace", "--cleanup"] {
+        let error = files
+            .build(&["-d=a", "--materialize", other], &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`--materialize`") && error.contains(other),
+            "{error}"
+        );
+    }
 }

@@ -44,10 +44,10 @@ fn defaults_from_variables() {
         ("KANIKO_DIR", "/work"),
     ];
     let none = files.settings(&["-d=a"], &[]);
-    assert!(!none.pre_cleanup && !none.cleanup && !none.preserve_context && !none.print_plan);
+    assert!(!none.pre_cleanup && !none.cleanup && !none.print_plan);
     assert!(matches!(none.work_dir, WorkDir::Private(_)));
     let set = files.settings(&["-d=a"], &all);
-    assert!(set.pre_cleanup && set.cleanup && set.preserve_context && set.print_plan);
+    assert!(set.pre_cleanup && set.cleanup && set.print_plan);
     assert_eq!(set.work_dir, WorkDir::Fixed("/work".into()));
     let flags = [
         "-d=a",
@@ -57,7 +57,7 @@ fn defaults_from_variables() {
         "--kaniko-dir=/other",
     ];
     let over = files.settings(&flags, &all);
-    assert!(!over.pre_cleanup && !over.cleanup && !over.preserve_context);
+    assert!(!over.pre_cleanup && !over.cleanup);
     assert_eq!(over.work_dir, WorkDir::Fixed("/other".into()));
 }
 

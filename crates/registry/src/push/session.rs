@@ -71,8 +71,13 @@ impl Client {
         let mut waits = Waits::request(&self.inner.settings.retries);
         let mut chunked = false;
         loop {
+            // Outside of what is tried again here: this request has its own tries, and tries of tries take long.
+            let session = match session.take() {
+                Some(session) => session,
+                None => self.start_upload(repo, &ask).await?,
+            };
             let sent = self
-                .send_blob(repo, &ask, d, source, session.take(), chunked)
+                .send_blob(repo, &ask, d, source, session, chunked)
                 .await;
             let error = match sent {
                 Ok(()) => return Ok(Pushed::Uploaded),
@@ -91,20 +96,16 @@ impl Client {
         }
     }
 
-    /// One upload from beginning to end.
+    /// The bytes of one upload, and its end.
     async fn send_blob(
         &self,
         repo: &Repository,
         ask: &Ask,
         d: &Descriptor,
         source: &BlobSource,
-        session: Option<Session>,
+        session: Session,
         chunked: bool,
     ) -> Result<(), RegistryError> {
-        let session = match session {
-            Some(session) => session,
-            None => self.start_upload(repo, ask).await?,
-        };
         if chunked {
             self.put_chunks(repo, ask, d, source, session).await
         } else {

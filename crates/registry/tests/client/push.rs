@@ -312,6 +312,22 @@ async fn a_broken_upload_starts_again() {
     }
 }
 
+// conformance: I15
+#[tokio::test]
+async fn an_upload_that_cannot_begin_is_not_tried_in_two_circles() {
+    let registry = Registry::start();
+    let (descriptor, bytes) = blob(1000);
+    registry.fault(On::new("POST", "/uploads/"), Fault::status(500));
+    let source = BlobSource::Bytes(bytes);
+    let error = client()
+        .push_blob(&registry.repo("a/b"), &descriptor, source, &[])
+        .await
+        .unwrap_err();
+    assert_eq!(error.status(), Some(500));
+    let tries = 1 + settings().retries.request as usize;
+    assert_eq!(registry.count("POST", "/uploads/"), tries);
+}
+
 // conformance: I32
 #[tokio::test]
 async fn a_registry_that_takes_no_big_bodies_gets_chunks() {

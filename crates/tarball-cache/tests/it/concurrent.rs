@@ -184,6 +184,29 @@ fn a_layer_of_two_images_is_for_one_of_them_to_fetch() {
     ));
 }
 
+// conformance: H32
+#[test]
+fn a_layer_whose_image_is_not_stored_yet_is_for_one_to_fetch() {
+    let dir = tempdir().unwrap();
+    let (cache, other) = (writable(dir.path()), writable(dir.path()));
+    let image = image("linux/amd64", &["layer"]);
+    let layer = &image.descriptors[0];
+    let claim = cache.claim_blob(layer).unwrap();
+    assert!(matches!(claim, BlobClaim::Claimed(_)));
+    assert!(matches!(other.claim_blob(layer).unwrap(), BlobClaim::Busy));
+    // A warmer that needs it for an image waits for the same right.
+    let writer = locked(other.begin(&image.digest).unwrap());
+    assert!(matches!(writer.claim_blob(layer).unwrap(), BlobClaim::Busy));
+    let fetched = dir.path().join("fetched");
+    std::fs::write(&fetched, b"layer").unwrap();
+    cache.adopt_blob(&fetched, layer).unwrap();
+    drop(claim);
+    for claim in [cache.claim_blob(layer), writer.claim_blob(layer)] {
+        assert!(matches!(claim.unwrap(), BlobClaim::Present));
+    }
+    writer.commit(&image.new_image()).unwrap();
+}
+
 /// Runs this test binary again as another process.
 fn spawn(role: &str, dir: &Path) -> Child {
     Command::new(env::current_exe().unwrap())
