@@ -204,9 +204,15 @@ impl<'a> Build<'a> {
                 return Err(error);
             }
             let why = crate::report::with_causes(&error);
-            self.events.event(Event::Warning(format!(
+            let text = format!(
                 "an entry of the cache at {places} is broken and will be made again: {why}"
-            )));
+            );
+            // One warning is enough, however many of them there are.
+            self.events.event(if number == 0 {
+                Event::Warning(text)
+            } else {
+                Event::Info(text)
+            });
             self.join_workers().await;
         }
         Err(BuildError::Lost)

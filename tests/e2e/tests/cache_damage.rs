@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_e2e::{Base, Build, Case, kiln_only, needs_root};
+use kiln_e2e::{Base, Build, Case, Image, Registry, kiln_only, needs_root};
 use serde_json::Value;
 
 const LINES: &str = "FROM BASE\nCOPY a /\nRUN head -c 100000 /bin/busybox > /one && rm /etc/motd\nRUN cat /a > /LAST\n";
@@ -106,8 +106,8 @@ fn heals(rows: &[(&str, Damage)], warnings: usize) {
         }
         let plain = build(&case, "second").run().image();
         let tar = format!("docker-archive:{}", case.path("out/image.tar").display());
-        let image = kiln_e2e::Image::read(&tar);
-        let ids = |image: &kiln_e2e::Image| image.config["rootfs"]["diff_ids"].clone();
+        let image = Image::read(&tar);
+        let ids = |image: &Image| image.config["rootfs"]["diff_ids"].clone();
         assert_eq!(ids(&image), ids(&plain), "{name}");
         assert_eq!(image.config, plain.config, "{name}");
         let third = on_volume(&case, "third").run();
@@ -229,4 +229,34 @@ fn a_volume_that_is_full() {
     // The other place has everything.
     let again = build(&case, "only").cached_in(case.destination("cache"));
     again.run().went("COPY hit, RUN hit, RUN hit");
+}
+
+/// However many layers of a place are broken, it is said once, and the image is right.
+// conformance: H22
+#[test]
+fn a_repository_of_broken_layers() {
+    kiln_only!();
+    let case = Case::with_registry(Registry::start());
+    let cache = case.destination("cache");
+    let first = build(&case, "first").cached_in(&cache).run().image();
+    let base = Image::read(&format!("docker://{}", case.base(Base::Busybox)));
+    for layer in first.above(&base) {
+        flip(&case.registry().blob_file(&layer.digest));
+    }
+    let outcome = build(&case, "second")
+        .destination(case.registry().reference("second"))
+        .cached_in(&cache)
+        .run();
+    outcome.went("COPY miss, RUN miss, RUN miss");
+    let warnings = outcome.warnings();
+    assert_eq!(warnings.len(), 1, "{}", outcome.log);
+    assert!(warnings[0].contains(&cache), "{}", warnings[0]);
+    // A registry does not take a blob again that it believes to have, so that the manifest has to do.
+    let plain = build(&case, "second")
+        .destination(Registry::shared().reference("plain/broken:1"))
+        .run()
+        .image();
+    let pushed = case.registry().raw_manifest("second").unwrap();
+    let pushed: Value = serde_json::from_str(&pushed).unwrap();
+    assert_eq!(pushed, plain.manifest);
 }

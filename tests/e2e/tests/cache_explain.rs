@@ -67,6 +67,19 @@ fn the_log_names_what_changed() {
         ],
     );
     says(
+        "FROM BASE AS one\nCOPY a /\nFROM BASE\nCOPY --from=one /etc/motd /\nRUN date\n",
+        ["", ""],
+        write("a"),
+        &[
+            "[one 1] not cached: COPY a /: 1 of 1 files changed: a",
+            "[stage-1 1] not cached: COPY --from=one /etc/motd /: source changed",
+            "; looked up again when the other stage is done",
+            "[stage-1 2] not cached: RUN date: a step before it changed; looked up again when the other stage is done",
+            "[stage-1 1] cached in",
+            "[stage-1 2] cached in",
+        ],
+    );
+    says(
         "FROM BASE\nARG VERSION\nRUN date\n",
         ["--build-arg=VERSION=1", "--build-arg=VERSION=2"],
         none,

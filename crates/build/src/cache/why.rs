@@ -19,6 +19,8 @@ pub(crate) struct Missed {
     pub(crate) instruction: String,
     pub(crate) key: CacheKey,
     pub(crate) parts: Parts,
+    /// Whether it may still be there by content: it, or a step before it, reads another stage.
+    pub(crate) asked_again: bool,
 }
 
 /// What explains a miss.

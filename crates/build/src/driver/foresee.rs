@@ -34,6 +34,7 @@ impl StepKey {
             instruction: self.instruction.clone(),
             key: self.key?,
             parts: self.inputs.parts.clone()?,
+            asked_again: !self.inputs.stages.is_empty(),
         })
     }
 }
@@ -204,10 +205,18 @@ impl Foreseen {
         stages: &BTreeSet<usize>,
     ) -> Vec<Missed> {
         let mut missed = Vec::new();
+        let mut reading = BTreeSet::new();
         for (stage, number, step) in self.steps() {
+            if !step.inputs.stages.is_empty() {
+                reading.insert(stage);
+            }
             let asked = stages.contains(&stage) && cached_kind(cache, step.inputs.kind);
             if asked && self.hit(step).is_none() {
-                missed.extend(step.missed(&shop.plan.stage_name(stage), number));
+                let step = step.missed(&shop.plan.stage_name(stage), number);
+                missed.extend(step.map(|step| Missed {
+                    asked_again: reading.contains(&stage),
+                    ..step
+                }));
             }
         }
         missed

@@ -156,7 +156,11 @@ impl Build<'_> {
                     stage: step.stage.clone(),
                     number: step.number,
                     text: step.instruction.clone(),
-                    reason: reason.to_string(),
+                    reason: if step.asked_again {
+                        format!("{reason}; looked up again when the other stage is done")
+                    } else {
+                        reason.to_string()
+                    },
                 });
             }
         };
