@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use kiln_oci::{Digest, Repository};
 use tokio::sync::Semaphore;
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     /// Everything else.
     pub(crate) requests: Semaphore,
     pub(crate) pushed: Inflight<(Repository, Digest), Pushed>,
+    /// A blob could not be mounted, so that others are looked for first.
+    pub(crate) mounts_fail: AtomicBool,
     pub(crate) downloads: Inflight<std::path::PathBuf, ()>,
     pub(crate) resolved: Inflight<(String, bool), Fetched>,
 }
@@ -55,6 +58,7 @@ impl Client {
                 hosts,
                 tokens,
                 sources,
+                mounts_fail: AtomicBool::new(false),
                 transfers,
                 requests: Semaphore::new(SMALL_REQUESTS),
                 pushed: Inflight::default(),

@@ -1,6 +1,7 @@
 //! Upload sessions: start or mount, send, restart from the beginning when something breaks (I31, I32).
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use kiln_oci::{Descriptor, Digest, Repository};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
@@ -114,23 +115,43 @@ impl Client {
     }
 
     /// HEAD and mount only; `None` if neither places the blob.
+    ///
+    /// A mount does for a blob that is there already as well, so that it comes first: one request is enough then. Not
+    /// after it was in vain once, since a registry that knows no mounts would be asked three times for each blob.
     pub(super) async fn place_without_bytes(
         &self,
         repo: &Repository,
         d: &Descriptor,
         mount_from: &[Repository],
     ) -> Result<Option<Pushed>, RegistryError> {
+        let mounts_first = !self.inner.mounts_fail.load(Ordering::Relaxed);
+        if mounts_first && self.mount_only(repo, &d.digest, mount_from).await? {
+            return Ok(Some(Pushed::Mounted));
+        }
         if self.is_there(repo, &d.digest).await? {
             return Ok(Some(Pushed::Existed));
         }
-        match self.mount(repo, &d.digest, mount_from).await? {
-            Mount::Done => Ok(Some(Pushed::Mounted)),
-            Mount::Started(session) => {
-                self.cancel_upload(repo, &session).await;
-                Ok(None)
-            }
-            Mount::Refused => Ok(None),
+        let mounted = !mounts_first && self.mount_only(repo, &d.digest, mount_from).await?;
+        Ok(mounted.then_some(Pushed::Mounted))
+    }
+
+    /// Mounts the blob or starts nothing; remembers that it was in vain.
+    async fn mount_only(
+        &self,
+        repo: &Repository,
+        digest: &Digest,
+        from: &[Repository],
+    ) -> Result<bool, RegistryError> {
+        if !mount_sources(repo, from).any(|_| true) {
+            return Ok(false);
         }
+        match self.mount(repo, digest, from).await? {
+            Mount::Done => return Ok(true),
+            Mount::Started(session) => self.cancel_upload(repo, &session).await,
+            Mount::Refused => {}
+        }
+        self.inner.mounts_fail.store(true, Ordering::Relaxed);
+        Ok(false)
     }
 
     /// HEAD with push rights; whatever else than yes or no comes back is left for the upload to find out.
@@ -154,10 +175,7 @@ impl Client {
     ) -> Result<Mount, RegistryError> {
         let mut seen = Vec::new();
         let mut started: Option<Session> = None;
-        for candidate in from
-            .iter()
-            .filter(|from| from.registry == repo.registry && *from != repo)
-        {
+        for candidate in mount_sources(repo, from) {
             if seen.len() == MAX_MOUNTS || seen.contains(&candidate) {
                 continue;
             }
@@ -346,6 +364,15 @@ pub(super) fn session_after(
         location,
         chunk_min,
     })
+}
+
+/// The repositories that a blob can be mounted from.
+fn mount_sources<'a>(
+    repo: &'a Repository,
+    from: &'a [Repository],
+) -> impl Iterator<Item = &'a Repository> {
+    from.iter()
+        .filter(move |from| from.registry == repo.registry && *from != repo)
 }
 
 fn mount_path(repo: &Repository, digest: &Digest, from: &Repository) -> String {

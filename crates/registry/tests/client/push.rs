@@ -261,6 +261,41 @@ async fn a_refused_mount_becomes_an_upload() {
 
 // conformance: I31
 #[tokio::test]
+async fn a_claim_takes_one_request_where_mounts_work() {
+    let registry = Registry::start();
+    let from = [registry.repo("base")];
+    let blobs = [b"one", b"two"].map(|bytes| {
+        registry.put_blob("base", bytes);
+        Descriptor::of(MediaType::OciLayer, bytes)
+    });
+    let client_of_mounts = client();
+    for blob in &blobs {
+        let repo = registry.repo("a/b");
+        let claimed = client_of_mounts.claim_blob(&repo, blob, &from).await;
+        assert_eq!(claimed.unwrap(), Some(Pushed::Mounted));
+    }
+    assert_eq!(
+        (registry.count("POST", ""), registry.count("HEAD", "")),
+        (2, 0)
+    );
+    // Where they do not, only the first blob costs more than the question whether it is there.
+    registry.clear_log();
+    registry.fault(On::post("mount="), Fault::RefuseMount);
+    let client = client();
+    for blob in &blobs {
+        let repo = registry.repo("a/b");
+        let claimed = client.claim_blob(&repo, blob, &from).await.unwrap();
+        assert_eq!(claimed, Some(Pushed::Existed));
+    }
+    assert_eq!(
+        (registry.count("POST", ""), registry.count("HEAD", "")),
+        (1, 2)
+    );
+    assert_eq!(registry.open_uploads(), 0);
+}
+
+// conformance: I31
+#[tokio::test]
 async fn blobs_can_be_claimed_without_their_bytes() {
     let registry = Registry::start();
     let (descriptor, bytes) = blob(1000);
