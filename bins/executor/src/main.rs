@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use kiln_build::{BuildError, BuildSettings, Cancel, Entered, EventSink, Explanation};
 use kiln_options::{
-    CacheAction, CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions, ExplainFormat,
-    ExplainOptions, LogFormat, LoginOptions, OptionError, PushImageOptions, Resolved, Stop,
-    byte_size, report_failure, start_logging,
+    CacheAction, CheckFormat, CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions,
+    ExplainFormat, ExplainOptions, LogFormat, LoginOptions, OptionError, PushImageOptions,
+    Resolved, Stop, byte_size, report_failure, start_logging,
 };
 
 use crate::interrupt::Signals;
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         return report_failure(format, &error, None, None, 1);
     }
     match action {
+        None if options.build.check => check(&options),
         None => build(&options),
         Some(ExecutorAction::Login(login)) => log_in(&login, format),
         Some(ExecutorAction::Push(image)) => push(&image, &options),
@@ -49,6 +50,38 @@ fn build(options: &ExecutorOptions) -> ExitCode {
         );
         ExitCode::SUCCESS
     })
+}
+
+/// Nothing is built, so no place to build in is needed, and a signal may end the process where it stands.
+fn check(options: &ExecutorOptions) -> ExitCode {
+    let format = options.log.log_format;
+    let resolved = match options.resolve_check(&|name| std::env::var_os(name)) {
+        Ok(resolved) => resolved,
+        Err(error) => return Stop::Wrong(error).report(format),
+    };
+    for notice in &resolved.notices {
+        tracing::warn!("{notice}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return report_failure(format, &error, None, None, 1),
+    };
+    let report = match runtime.block_on(kiln_build::check(&resolved.settings)) {
+        Ok(report) => report,
+        Err(error) => return failed(format, &error),
+    };
+    let text = match options.build.check_format {
+        CheckFormat::Text => report.text(),
+        CheckFormat::Json => report.json(),
+        CheckFormat::Sarif => report.sarif(),
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) if report.is_clean() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
 }
 
 fn explain(what: &ExplainOptions, options: &ExecutorOptions) -> ExitCode {

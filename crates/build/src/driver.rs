@@ -9,28 +9,27 @@ mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::try_join;
 use kiln_context::Context;
-use kiln_dockerfile::{Command, Dockerfile, Expander, Instruction, Span};
+use kiln_dockerfile::{Dockerfile, Instruction};
 use kiln_registry::Client;
 use kiln_sandbox::{Cancel, Mode};
 
 use self::attempt::Attempt;
 use crate::cache::Distrusted;
-use crate::error::{BuildError, Location};
+use crate::error::BuildError;
 use crate::event::{Event, EventSink};
 use crate::explain::Explanation;
 use crate::interrupt::Interrupt;
+use crate::lint::{Known, check_of};
 use crate::plan::{Plan, Source};
 use crate::report::BuildReport;
 use crate::scope::{BuildArgs, unused_build_args};
-use crate::settings::{BuildSettings, DockerfileSource};
+use crate::settings::BuildSettings;
 use crate::shop::Images;
-use crate::spool::Spool;
-use crate::step::StepError;
+use crate::text::Text;
 use crate::work::WorkFolder;
 use crate::workers::Workers;
 use crate::{fetch, format, output};
@@ -103,29 +102,6 @@ pub async fn explain(
     let outcome = Box::pin(build.explain(mode)).await;
     build.close().await;
     outcome
-}
-
-/// A Dockerfile as it was read.
-#[derive(Clone)]
-struct Text {
-    /// As messages name it.
-    name: String,
-    /// Its path on this machine, for its own ignore file.
-    path: Option<PathBuf>,
-    dockerfile: Dockerfile,
-}
-
-impl Text {
-    fn locate(&self, span: Span, instruction: &str) -> Location {
-        Location::new(&self.name, &self.dockerfile, span, instruction)
-    }
-
-    fn step_error(&self, span: Span, instruction: &str, source: StepError) -> BuildError {
-        BuildError::Step {
-            location: Box::new(self.locate(span, instruction)),
-            source: Box::new(source),
-        }
-    }
 }
 
 /// What a stage starts with, as far as it is known before anything runs.
@@ -244,7 +220,16 @@ impl<'a> Build<'a> {
             let permission = self.check_permission(&client);
             try_join(self.look_up(&text, &plan, &client), permission).await
         };
-        let ((starts, images), ()) = self.heed("asking the registries", asking).await?;
+        let asked = self.heed("asking the registries", asking).await;
+        self.lint(&Known {
+            text: &text,
+            plan: &plan,
+            build_args: &build_args,
+            context: Some(&context),
+            bases: asked.as_ref().ok().map(|(bases, ())| bases),
+            all_stages: false,
+        })?;
+        let ((starts, images), ()) = asked?;
         format::check(settings, &plan, &starts, &images)?;
         Ok(Prepared {
             text,
@@ -329,52 +314,9 @@ impl<'a> Build<'a> {
         output::check_permission(client, &settings.destinations).await
     }
 
+    /// Reads and parses the Dockerfile; one from a URL goes through the work folder.
     async fn read_dockerfile(&self, download: &reqwest::Client) -> Result<Text, BuildError> {
-        let (name, path, bytes) = match &self.settings.dockerfile {
-            DockerfileSource::Path(path) => {
-                let bytes = std::fs::read(path).map_err(|source| BuildError::ReadDockerfile {
-                    path: path.clone(),
-                    source,
-                })?;
-                (path.display().to_string(), Some(path.clone()), bytes)
-            }
-            DockerfileSource::Url(url) => {
-                let spool =
-                    Spool::create(self.work.path()).map_err(|source| self.no_work(source))?;
-                let fetched = fetch::fetch(download, url, None, &spool)
-                    .await
-                    .map_err(BuildError::FetchDockerfile)?;
-                let mut bytes = Vec::new();
-                std::io::Read::read_to_end(&mut fetched.content.open(), &mut bytes)
-                    .map_err(|source| self.no_work(source))?;
-                (url.clone(), None, bytes)
-            }
-        };
-        let dockerfile = kiln_dockerfile::parse(&bytes).map_err(|errors| BuildError::Parse {
-            file: name.clone(),
-            errors,
-        })?;
-        for warning in &dockerfile.warnings {
-            let line = warning.span.line();
-            let text = format!("{name}:{line}: {}: {}", warning.rule, warning.message);
-            self.events.event(Event::Warning(text));
-        }
-        let fatal = dockerfile
-            .directives
-            .check
-            .as_ref()
-            .is_some_and(|c| c.error);
-        if fatal && !dockerfile.warnings.is_empty() {
-            return Err(BuildError::Check {
-                file: name,
-                count: dockerfile.warnings.len(),
-            });
-        }
-        Ok(Text {
-            name,
-            path,
-            dockerfile,
-        })
+        Text::read(&self.settings.dockerfile, download, self.work.path()).await
     }
 
     fn no_work(&self, source: std::io::Error) -> BuildError {
@@ -385,33 +327,32 @@ impl<'a> Build<'a> {
     }
 
     fn plan(&self, text: &Text) -> Result<(Plan, BuildArgs), BuildError> {
-        let settings = self.settings;
-        let build_args: BuildArgs = settings.build_args.iter().cloned().collect();
-        let dockerfile = &text.dockerfile;
-        let targets = Plan::targets_of(dockerfile, &settings.targets).map_err(|source| {
-            BuildError::Target {
-                file: text.name.clone(),
-                source,
-            }
-        })?;
-        let target_name = settings.targets.first().map_or("default", String::as_str);
-        let global = Plan::global_scope(dockerfile, &settings.platform, target_name, &build_args)
-            .map_err(|(span, source)| BuildError::Plan {
-            location: Box::new(text.locate(span, "ARG")),
-            source,
-        })?;
-        for name in unused_build_args(&build_args, &declared(dockerfile)) {
+        let (plan, build_args) = text.plan(self.settings)?;
+        text.check_values(&plan)?;
+        for name in unused_build_args(&build_args, &declared(&plan.dockerfile)) {
             let text = format!("build-arg `{name}` is not used: no ARG of that name");
             self.events.event(Event::Warning(text));
         }
-        let plan = Plan {
-            expander: Expander::new(dockerfile.directives.escape),
-            dockerfile: dockerfile.clone(),
-            platform: settings.platform.clone(),
-            global,
-            targets,
-        };
         Ok((plan, build_args))
+    }
+
+    /// Tells what the lint finds, each finding once; an error if the file says that findings are errors (A6).
+    fn lint(&self, known: &Known<'_>) -> Result<(), BuildError> {
+        let check = check_of(known)?;
+        let name = &known.text.name;
+        let warnings = known.lint(check.clone());
+        for warning in &warnings {
+            let line = warning.span.line();
+            let text = format!("{name}:{line}: {}: {}", warning.rule, warning.message);
+            self.events.event(Event::Warning(text));
+        }
+        if check.is_some_and(|check| check.error) && !warnings.is_empty() {
+            return Err(BuildError::Check {
+                file: name.clone(),
+                count: warnings.len(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -423,10 +364,7 @@ fn declared(dockerfile: &Dockerfile) -> BTreeSet<String> {
         .flat_map(|stage| &stage.instructions);
     in_stages
         .chain(&dockerfile.global_args)
-        .filter_map(|instruction| match &instruction.command {
-            Command::Arg(args) => Some(args),
-            _ => None,
-        })
+        .filter_map(|instruction| instruction.command.args())
         .flatten()
         .map(|arg| arg.name.clone())
         .collect()

@@ -96,6 +96,8 @@ pub enum BuildError {
     Base {
         /// The line that names it.
         location: Box<Location>,
+        /// A stage before it that is called nearly like it.
+        stage: Option<String>,
         /// Why not.
         #[source]
         source: Arc<BaseError>,
@@ -108,6 +110,15 @@ pub enum BuildError {
         /// Why it failed.
         #[source]
         source: Box<StepError>,
+    },
+    /// The build-arg that chooses lint rules is not understood.
+    #[error("the build-arg `{name}` cannot be used")]
+    CheckArg {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: Box<kiln_dockerfile::Fault>,
     },
     /// A warning of the Dockerfile counts as an error: `# check=error=true` (conformance A6).
     #[error("`{file}` has {count} warnings and says `check=error=true`")]
@@ -207,6 +218,9 @@ impl BuildError {
     pub fn hint(&self) -> Option<String> {
         match self {
             BuildError::Step { source, .. } => source.hint(),
+            BuildError::Base {
+                stage: Some(stage), ..
+            } => Some(format!("did you mean the stage `{stage}`?")),
             BuildError::Base { source, .. } => source.hint(),
             BuildError::Target {
                 source: StageError::NoTarget { stages, .. },

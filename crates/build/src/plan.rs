@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use kiln_dockerfile::{
-    Command, Dockerfile, ExpandError, Expander, Instruction, Mount, MountError, MountType, Span,
-    StageError, copy_source, find_stage, find_target,
+    Command, Dockerfile, ExpandError, Expander, Instruction, Lookup, Mount, MountError, MountType,
+    Span, StageError, copy_source, find_stage, find_target,
 };
 use kiln_oci::{Platform, PlatformError, Reference, ReferenceError};
 
@@ -148,6 +148,34 @@ impl Plan {
         Ok(global)
     }
 
+    /// The value of a variable before the first FROM; nothing if it has none.
+    pub(crate) fn global_value(&self, name: &str) -> &str {
+        self.global.get(name).unwrap_or_default()
+    }
+
+    /// The targets and every stage of the file they need, as far as the file tells: ONBUILD triggers of images may
+    /// need more. What cannot be followed is left to whoever looks the stage up.
+    pub(crate) fn needed_stages(&self) -> BTreeSet<usize> {
+        let mut needed = BTreeSet::new();
+        let mut new: Vec<usize> = self.targets.clone();
+        while let Some(stage) = new.pop() {
+            if !needed.insert(stage) {
+                continue;
+            }
+            let instructions = &self.dockerfile.stages[stage].instructions;
+            let others = instructions
+                .iter()
+                .filter_map(|instruction| self.sources(stage, [instruction]).ok())
+                .flatten();
+            let sources = self.base(stage).ok().into_iter().chain(others);
+            new.extend(sources.filter_map(|source| match source {
+                Source::Stage(stage) => Some(stage),
+                _ => None,
+            }));
+        }
+        needed
+    }
+
     /// How a stage is called in messages: its name, else its number as BuildKit writes it.
     pub(crate) fn stage_name(&self, index: usize) -> String {
         self.dockerfile.stages.get(index).map_or_else(
@@ -258,6 +286,11 @@ fn parse_mount(raw: &str) -> Result<Mount, Box<PlanError>> {
             source,
         })
     })
+}
+
+/// Whether a FROM can say this, as far as its form goes.
+pub(crate) fn is_image_name(name: &str) -> bool {
+    !name.is_empty() && image(name, Platform::host()).is_ok()
 }
 
 /// An image's name: `scratch`, an OCI layout, or a reference.

@@ -51,6 +51,11 @@ impl GlobalScope {
         GlobalScope { values }
     }
 
+    /// Every name with its value.
+    pub(crate) fn into_values(self) -> BTreeMap<String, String> {
+        self.values
+    }
+
     /// Applies one ARG line that stands before the first FROM (B17, B18).
     pub(crate) fn declare(
         &mut self,

@@ -210,6 +210,11 @@ impl Context {
         Ok(DirectoryView::new(root, self.ignore.clone()))
     }
 
+    /// The rules of the ignore file; empty without one.
+    pub fn ignore_rules(&self) -> &PatternSet {
+        &self.ignore
+    }
+
     /// Whether an ignore file hides anything.
     pub fn has_ignore_rules(&self) -> bool {
         !self.ignore.is_empty()

@@ -59,6 +59,14 @@ pub enum Command {
 }
 
 impl Command {
+    /// The definitions of an `ARG`.
+    pub fn args(&self) -> Option<&[ArgDef]> {
+        match self {
+            Self::Arg(args) => Some(args),
+            _ => None,
+        }
+    }
+
     /// The instruction's name in capitals.
     pub fn name(&self) -> &'static str {
         match self {

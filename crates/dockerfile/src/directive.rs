@@ -3,6 +3,7 @@
 use crate::dockerfile::{Check, Directives};
 use crate::error::Fault;
 use crate::logical::Physical;
+use crate::position::{Position, Span};
 use crate::truth::parse_bool;
 
 const KEYS: [&str; 3] = ["syntax", "escape", "check"];
@@ -16,6 +17,7 @@ pub(crate) fn read(lines: &[Physical<'_>]) -> (Directives, Vec<DirectiveFault>) 
         syntax: None,
         escape: '\\',
         check: None,
+        spans: Vec::new(),
     };
     let mut faults = Vec::new();
     let mut seen = [false; KEYS.len()];
@@ -25,7 +27,8 @@ pub(crate) fn read(lines: &[Physical<'_>]) -> (Directives, Vec<DirectiveFault>) 
         .is_some_and(|line| line.content().starts_with("#!"));
     for (index, line) in lines.iter().enumerate().skip(usize::from(interpreter)) {
         let number = index as u32 + 1;
-        let Some((key, value)) = key_value(line.content()) else {
+        let comment = line.content().trim_start().strip_prefix('#');
+        let Some((key, value)) = comment.and_then(key_value) else {
             break;
         };
         let Some(which) = KEYS
@@ -42,6 +45,7 @@ pub(crate) fn read(lines: &[Physical<'_>]) -> (Directives, Vec<DirectiveFault>) 
             faults.push((number, Fault::DuplicateDirective { key }));
             continue;
         }
+        directives.spans.push((key, span(line.content(), number)));
         match key {
             "syntax" => directives.syntax = Some(value.to_owned()),
             "escape" => match value {
@@ -54,7 +58,7 @@ pub(crate) fn read(lines: &[Physical<'_>]) -> (Directives, Vec<DirectiveFault>) 
                     },
                 )),
             },
-            _ => match check(value) {
+            _ => match Check::parse(value) {
                 Ok(check) => directives.check = Some(check),
                 Err(fault) => faults.push((number, fault)),
             },
@@ -63,47 +67,60 @@ pub(crate) fn read(lines: &[Physical<'_>]) -> (Directives, Vec<DirectiveFault>) 
     (directives, faults)
 }
 
-/// `# key = value`
-fn key_value(line: &str) -> Option<(&str, &str)> {
-    let (key, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
+/// `key = value`, as it stands behind the `#` of a comment.
+pub(crate) fn key_value(comment: &str) -> Option<(&str, &str)> {
+    let (key, value) = comment.split_once('=')?;
     let (key, value) = (key.trim(), value.trim());
     let is_name = key.starts_with(|c: char| c.is_ascii_alphabetic())
         && key.chars().all(|c| c.is_ascii_alphanumeric());
     (is_name && !value.is_empty()).then_some((key, value))
 }
 
-/// `skip=A,B;error=true`
-fn check(value: &str) -> Result<Check, Fault> {
-    let mut check = Check::default();
-    for option in value
-        .split(';')
-        .map(str::trim)
-        .filter(|option| !option.is_empty())
-    {
-        let wrong = || Fault::CheckOption {
-            option: option.to_owned(),
-        };
-        let (key, value) = option.split_once('=').ok_or_else(wrong)?;
-        let names = value
-            .split(',')
+/// From the `#` to the end of the line.
+fn span(line: &str, number: u32) -> Span {
+    let indent = line.len() - line.trim_start().len();
+    let column = |bytes: usize| line[..bytes].chars().count() as u32 + 1;
+    Span {
+        start: Position::new(number, column(indent)),
+        end: Position::new(number, column(line.len())),
+    }
+}
+
+impl Check {
+    /// Reads the value of `# check=`, such as `skip=A,B;error=true` (A6).
+    pub fn parse(value: &str) -> Result<Self, Fault> {
+        let mut check = Self::default();
+        for option in value
+            .split(';')
             .map(str::trim)
-            .filter(|name| !name.is_empty());
-        match key.trim().to_ascii_lowercase().as_str() {
-            "skip" => {
-                for name in names {
-                    if name.eq_ignore_ascii_case("all") {
-                        check.skip_all = true;
-                    } else {
-                        check.skip.push(name.to_owned());
-                    }
+            .filter(|option| !option.is_empty())
+        {
+            let wrong = || Fault::CheckOption {
+                option: option.to_owned(),
+            };
+            let (key, value) = option.split_once('=').ok_or_else(wrong)?;
+            match key.trim().to_ascii_lowercase().as_str() {
+                "skip" => names(value, &mut check.skip, &mut check.skip_all),
+                "experimental" => {
+                    names(value, &mut check.experimental, &mut check.experimental_all);
                 }
+                "error" => check.error = parse_bool(value.trim()).ok_or_else(wrong)?,
+                _ => return Err(wrong()),
             }
-            "experimental" => check.experimental.extend(names.map(str::to_owned)),
-            "error" => check.error = parse_bool(value.trim()).ok_or_else(wrong)?,
-            _ => return Err(wrong()),
+        }
+        Ok(check)
+    }
+}
+
+/// `A,B` or `all`
+fn names(value: &str, names: &mut Vec<String>, all: &mut bool) {
+    for name in value.split(',').map(str::trim) {
+        if name.eq_ignore_ascii_case("all") {
+            *all = true;
+        } else if !name.is_empty() {
+            names.push(name.to_owned());
         }
     }
-    Ok(check)
 }
 
 #[cfg(test)]
@@ -163,15 +180,17 @@ mod tests {
     // conformance: A6
     #[test]
     fn check_directive() {
-        let parsed = check("skip=StageNameCasing, FromAsCasing;error=true").unwrap();
+        let parsed = Check::parse("skip=StageNameCasing, FromAsCasing;error=true").unwrap();
         assert!(parsed.error && !parsed.skip_all);
-        assert!(parsed.skips("stagenamecasing") && parsed.skips("FromAsCasing"));
-        assert!(!parsed.skips("UndefinedVar"));
-        assert!(check("skip=all").unwrap().skips("UndefinedVar"));
-        assert_eq!(check("experimental=A").unwrap().experimental, ["A"]);
-        for wrong in ["skipp=a", "error=maybe", "error"] {
+        assert_eq!(parsed.skip, ["StageNameCasing", "FromAsCasing"]);
+        assert!(Check::parse("skip=all").unwrap().skip_all);
+        let parsed = Check::parse(" experimental = A , B ; ").unwrap();
+        assert_eq!(parsed.experimental, ["A", "B"]);
+        assert!(Check::parse("experimental=ALL").unwrap().experimental_all);
+        assert_eq!(Check::parse(""), Ok(Check::default()));
+        for wrong in ["skipp=a", "error=maybe", "error", "all"] {
             assert_eq!(
-                check(wrong),
+                Check::parse(wrong),
                 Err(Fault::CheckOption {
                     option: wrong.into()
                 })

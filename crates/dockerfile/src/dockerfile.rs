@@ -1,8 +1,9 @@
 //! The parsed file: directives, global arguments and stages.
 
 use crate::command::Instruction;
+use crate::comment::{self, Comment};
+use crate::error::Diagnostic;
 use crate::position::Span;
-use crate::warning::Warning;
 
 /// A parsed Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +14,10 @@ pub struct Dockerfile {
     pub global_args: Vec<Instruction>,
     /// The stages in file order; never empty.
     pub stages: Vec<Stage>,
-    /// What is legal but better written otherwise; rules skipped by `# check` are left out.
-    pub warnings: Vec<Warning>,
+    /// All comments in file order, those inside continued instructions too.
+    pub comments: Vec<Comment>,
+    /// Numbers of blank lines inside continued instructions, the first of each (A11).
+    pub empty_continuations: Vec<u32>,
     /// The source lines without their line ends, for excerpts.
     pub lines: Vec<String>,
 }
@@ -23,6 +26,12 @@ impl Dockerfile {
     /// The numbered lines of `span` with two lines around them, marked with `>>>` (A16).
     pub fn excerpt(&self, span: Span) -> String {
         crate::excerpt::marked_lines(&self.lines, span)
+    }
+
+    /// The comments directly above the instruction or `FROM` at `span`, without a gap; what people take for its
+    /// documentation.
+    pub fn comments_above(&self, span: Span) -> &[Comment] {
+        comment::block_above(&self.comments, span.line())
     }
 }
 
@@ -35,6 +44,21 @@ pub struct Directives {
     pub escape: char,
     /// `# check=`
     pub check: Option<Check>,
+    /// Where they are, by lower-case name.
+    pub(crate) spans: Vec<(&'static str, Span)>,
+}
+
+impl Directives {
+    /// Where the directive `key` (`syntax`, `escape` or `check`) is: from its `#` to the end of its line.
+    pub fn span(&self, key: &str) -> Option<Span> {
+        let found = self.spans.iter().find(|(known, _)| *known == key);
+        found.map(|(_, span)| *span)
+    }
+
+    /// Whether the line is a directive and no comment.
+    pub(crate) fn has_line(&self, line: u32) -> bool {
+        self.spans.iter().any(|(_, span)| span.line() == line)
+    }
 }
 
 /// The `# check=` directive (A6).
@@ -48,13 +72,8 @@ pub struct Check {
     pub error: bool,
     /// Experimental rules to switch on.
     pub experimental: Vec<String>,
-}
-
-impl Check {
-    /// Whether `rule` is not to be reported; names compare in any case.
-    pub fn skips(&self, rule: &str) -> bool {
-        self.skip_all || self.skip.iter().any(|name| name.eq_ignore_ascii_case(rule))
-    }
+    /// `experimental=all`
+    pub experimental_all: bool,
 }
 
 /// One `FROM` and what follows it.
@@ -68,6 +87,10 @@ pub struct Stage {
     pub from: From,
     /// Everything up to the next `FROM`.
     pub instructions: Vec<Instruction>,
+    /// Values that no build of this stage can take, whatever its variables are: wrong modes, ports, signals, checksums,
+    /// references to stages that do not exist, `${...}` that is none. They do not make the file wrong, because a stage
+    /// that nothing needs may have them (C8, C10).
+    pub faults: Vec<Diagnostic>,
 }
 
 impl Stage {

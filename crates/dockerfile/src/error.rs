@@ -2,8 +2,14 @@
 
 use std::fmt;
 
+use crate::chmod::ChmodError;
+use crate::expand::ExpandError;
+use crate::expose::ExposeError;
 use crate::mount::MountError;
-use crate::position::Span;
+use crate::pattern::PatternError;
+use crate::position::{Position, Span};
+use crate::signal::SignalError;
+use crate::stage_lookup::StageError;
 
 /// One fault of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +25,31 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// The fault and its place as `FILE:LINE: what is wrong`, then the excerpt.
+    /// A fault of the file as a whole.
+    pub(crate) fn of_file(fault: Fault) -> Self {
+        Self {
+            span: None,
+            line: None,
+            fault,
+            excerpt: String::new(),
+        }
+    }
+
+    /// The exact place, which may be on a later line than the instruction begins on.
+    pub fn position(&self) -> Option<Position> {
+        self.span.map(|span| span.start)
+    }
+
+    /// The fault and its place as `FILE:LINE:COLUMN: what is wrong`, then the excerpt.
     fn write_in(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{file}:{line}: {}", self.fault)?,
+        match self.position() {
+            Some(position) => write!(f, "{file}:{position}: {}", self.fault)?,
             None => write!(f, "{file}: {}", self.fault)?,
+        }
+        if let (Some(line), Some(position)) = (self.line, self.position())
+            && line != position.line
+        {
+            write!(f, ", in the instruction on line {line}")?;
         }
         self.write_excerpt(f)
     }
@@ -47,7 +73,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// A forgotten `\\` makes every line behind it an unknown instruction; nobody reads further than this.
-const MOST_SHOWN: usize = 10;
+const MOST_SHOWN: usize = 50;
 
 /// Everything that is wrong with a file, in line order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +88,7 @@ impl ParseError {
         self.errors.first().and_then(|e| e.line)
     }
 
-    /// The text for whoever knows the name of the file: each fault begins with `FILE:LINE:`, which editors and
+    /// The text for whoever knows the name of the file: each fault begins with `FILE:LINE:COLUMN:`, which editors and
     /// people look for.
     pub fn in_file(&self, file: &str) -> impl fmt::Display {
         fmt::from_fn(move |f| self.write(f, |error, f| error.write_in(file, f)))
@@ -321,6 +347,38 @@ pub enum Fault {
     /// D24
     #[error(transparent)]
     Mount(#[from] MountError),
+    /// C5, C6
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// B8, B9: wrong whatever the variables are.
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
+    /// E29
+    #[error(transparent)]
+    Chmod(#[from] ChmodError),
+    /// F2
+    #[error(transparent)]
+    Expose(#[from] ExposeError),
+    /// F13
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+    /// E6, E34
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// C13: `FROM --platform` with something that is no platform.
+    #[error("`{value}` is not a platform: write `os/architecture` or `os/architecture/variant`")]
+    Platform {
+        /// The value given.
+        value: String,
+    },
+    /// E46
+    #[error("invalid value `{value}` for flag --checksum: {expected}")]
+    Checksum {
+        /// The value given.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
 }
 
 /// ` (did you mean x?)`, or nothing.

@@ -7,6 +7,9 @@ use crate::wildcard::Wildcard;
 
 /// `${a:-${b:-...}}` deeper than this is refused rather than followed.
 const DEEPEST: usize = 128;
+/// Patterns take pattern times value steps, and replacing makes values longer, so that a short word can ask for any
+/// amount of time and memory; no word that people write comes near this many steps and bytes.
+const MOST_WORK: usize = 1 << 26;
 
 /// A word that cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +57,9 @@ pub enum ExpandFault {
     /// More levels of `${...}` than anyone writes.
     #[error("substitutions are nested more than {DEEPEST} deep")]
     TooDeep,
+    /// Patterns that take more time or memory than anyone means.
+    #[error("substitutions with patterns grow too large")]
+    TooLarge,
 }
 
 /// An expanded word, and what it took.
@@ -65,6 +71,8 @@ pub struct Expanded {
     pub used: BTreeSet<String>,
     /// Names that had none.
     pub unset: BTreeSet<String>,
+    /// Those of them that are used without `-`, `+` or `?`: nothing says what to do without a value.
+    pub undefined: BTreeSet<String>,
 }
 
 /// Expands words under one `escape` directive.
@@ -92,6 +100,7 @@ impl Expander {
             text: output.text,
             used: names.used,
             unset: names.unset,
+            undefined: names.undefined,
         })
     }
 
@@ -108,6 +117,14 @@ impl Expander {
         Ok(output.text)
     }
 
+    /// The variables of a heredoc's body that have no value, as in [`Expanded::undefined`].
+    pub(crate) fn undefined_in(self, body: &str, vars: &dyn Lookup) -> BTreeSet<String> {
+        let expanded = self.run(body, vars, false);
+        expanded
+            .map(|(_, names)| names.undefined)
+            .unwrap_or_default()
+    }
+
     fn run(
         self,
         word: &str,
@@ -122,6 +139,7 @@ impl Expander {
             vars,
             names,
             depth: 0,
+            work_left: MOST_WORK,
         };
         match scan.until(None, false) {
             Ok(output) => Ok((output, scan.names)),
@@ -137,6 +155,7 @@ impl Expander {
 struct Names {
     used: BTreeSet<String>,
     unset: BTreeSet<String>,
+    undefined: BTreeSet<String>,
 }
 
 /// The expanded text, and where it may be split.
@@ -182,6 +201,7 @@ struct Scan<'a> {
     vars: &'a dyn Lookup,
     names: Names,
     depth: usize,
+    work_left: usize,
 }
 
 impl<'a> Scan<'a> {
@@ -297,7 +317,7 @@ impl<'a> Scan<'a> {
         if name.is_empty() {
             return Ok("$".to_owned());
         }
-        Ok(self.value(name).unwrap_or_default().to_owned())
+        Ok(self.needed(name).to_owned())
     }
 
     /// What is behind `${`
@@ -313,7 +333,7 @@ impl<'a> Scan<'a> {
             return Err(ExpandFault::MissingBrace);
         };
         match operator {
-            '}' => Ok(self.value(name).unwrap_or_default().to_owned()),
+            '}' => Ok(self.needed(name).to_owned()),
             ':' => match self.next() {
                 Some(operator @ ('-' | '+' | '?')) => self.conditional(name, operator, true),
                 Some(other) => Err(ExpandFault::Modifier {
@@ -369,7 +389,8 @@ impl<'a> Scan<'a> {
             Some(pattern) => (pattern, true),
             None => (pattern.as_str(), false),
         };
-        let value = self.value(name).unwrap_or_default();
+        let value = self.needed(name);
+        self.spend(pattern.len().saturating_mul(value.len()))?;
         let wildcard = Wildcard::new(pattern, self.escape);
         let kept = if operator == '#' {
             wildcard.without_prefix(value, longest)
@@ -384,8 +405,21 @@ impl<'a> Scan<'a> {
         let all = self.next_if('/');
         let pattern = self.until(Some('/'), true)?.text;
         let replacement = self.until(Some('}'), true)?.text;
-        let value = self.value(name).unwrap_or_default();
-        Ok(Wildcard::new(&pattern, self.escape).replace(value, &replacement, all))
+        let value = self.needed(name);
+        self.spend(pattern.len().saturating_mul(value.len()))?;
+        let replaced = Wildcard::new(&pattern, self.escape)
+            .replace(value, &replacement, all, self.work_left)
+            .ok_or(ExpandFault::TooLarge)?;
+        self.spend(replaced.len())?;
+        Ok(replaced)
+    }
+
+    fn spend(&mut self, work: usize) -> Result<(), ExpandFault> {
+        self.work_left = self
+            .work_left
+            .checked_sub(work)
+            .ok_or(ExpandFault::TooLarge)?;
+        Ok(())
     }
 
     /// A name, all digits of a positional parameter, or one special character (B2).
@@ -403,6 +437,17 @@ impl<'a> Scan<'a> {
         let (name, rest) = rest.split_at(length);
         self.rest = rest;
         name
+    }
+
+    /// The value of a variable that should have one; nothing if it has none (B1).
+    fn needed(&mut self, name: &str) -> &'a str {
+        self.value(name).unwrap_or_else(|| {
+            // Special parameters and numbers are empty by definition (B2).
+            if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+                self.names.undefined.insert(name.to_owned());
+            }
+            ""
+        })
     }
 
     fn value(&mut self, name: &str) -> Option<&'a str> {

@@ -6,6 +6,8 @@ use std::iter::Peekable;
 use std::ops::Range;
 use std::str::CharIndices;
 
+use crate::position::Span;
+
 /// A here-document of `RUN`, `COPY` or `ADD` (A30).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heredoc {
@@ -19,6 +21,16 @@ pub struct Heredoc {
     pub expand: bool,
     /// Written as `<<-`.
     pub chomp: bool,
+    /// The body in the file: from its first line to the start of the line that closes it. Within a trigger the lines
+    /// count from the start of its text.
+    pub span: Span,
+}
+
+/// A body as it stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Body {
+    pub(crate) text: String,
+    pub(crate) span: Span,
 }
 
 impl Heredoc {
@@ -53,7 +65,8 @@ impl Opening {
     }
 
     /// The heredoc with its body as it stands in the file.
-    pub(crate) fn with_body(&self, raw: &str) -> Heredoc {
+    pub(crate) fn with_body(&self, body: &Body) -> Heredoc {
+        let raw = body.text.as_str();
         let content = if self.chomp {
             raw.split_inclusive('\n')
                 .map(|line| line.trim_start_matches('\t'))
@@ -74,6 +87,7 @@ impl Opening {
             content,
             expand,
             chomp,
+            span: body.span,
         }
     }
 }
@@ -251,6 +265,7 @@ impl<'a> Words<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::Position;
 
     /// `fd<<[-]name[!]` per opening, `!` for a quoted delimiter.
     fn shown(text: &str, shell: bool) -> String {
@@ -317,7 +332,12 @@ mod tests {
     #[test]
     fn only_tabs_are_chomped() {
         let opening = &find("<<-E", true)[0];
-        assert_eq!(opening.with_body("\t\ta\n \tb\n\tc").content, "a\n \tb\nc");
+        let start = Position::new(1, 1);
+        let body = Body {
+            text: "\t\ta\n \tb\n\tc".to_owned(),
+            span: Span { start, end: start },
+        };
+        assert_eq!(opening.with_body(&body).content, "a\n \tb\nc");
         assert!(opening.is_closed_by("\t\tE"));
         assert!(!opening.is_closed_by(" E"));
         assert!(!find("<<E", true)[0].is_closed_by("\tE"));

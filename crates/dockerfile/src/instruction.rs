@@ -3,6 +3,9 @@
 mod copy;
 mod healthcheck;
 mod run;
+mod values;
+
+use std::cell::RefCell;
 
 use crate::command::{ArgDef, Command, CommandLine, KeyValue, Onbuild};
 use crate::dockerfile::From;
@@ -13,6 +16,9 @@ use crate::json::{Json, parse_array};
 use crate::logical::{Located, Logical};
 use crate::suggest::closest;
 use crate::words;
+
+pub(crate) use copy::is_remote;
+pub(crate) use values::Doubts;
 
 /// All instructions there are.
 pub(crate) const NAMES: [&str; 18] = [
@@ -101,6 +107,7 @@ pub(crate) struct Line<'a> {
     /// Everything behind the name.
     pub(crate) args: &'a str,
     pub(crate) escape: char,
+    pub(crate) doubts: RefCell<Doubts>,
 }
 
 impl<'a> Line<'a> {
@@ -125,6 +132,7 @@ impl<'a> Line<'a> {
             written,
             args,
             escape,
+            doubts: RefCell::default(),
         })
     }
 
@@ -162,9 +170,9 @@ impl<'a> Line<'a> {
             "SHELL" => Command::Shell(self.shell()?),
             "ONBUILD" => Command::Onbuild(self.onbuild()?),
             "MAINTAINER" => Command::Maintainer(self.one_argument()?),
-            "STOPSIGNAL" => Command::Stopsignal(self.one_argument()?),
-            "USER" => Command::User(self.one_argument()?),
-            "WORKDIR" => Command::Workdir(self.one_argument()?),
+            "STOPSIGNAL" => Command::Stopsignal(self.signal()?),
+            "USER" => Command::User(self.word_argument()?),
+            "WORKDIR" => Command::Workdir(self.word_argument()?),
             // The callers hand FROM to `Line::from`; inside ONBUILD it is refused before.
             _ => return Err(self.fault(Fault::OnbuildTrigger { name: self.name })),
         })
@@ -188,6 +196,8 @@ impl<'a> Line<'a> {
             }
             _ => return Err(self.fault(Fault::FromArguments)),
         };
+        self.check_word(image);
+        self.check_platform(&flags);
         let from = From {
             image: image.to_owned(),
             platform: flags.text("platform"),
@@ -246,6 +256,8 @@ impl<'a> Line<'a> {
         if is_legacy_pair(rest, self.escape) {
             let (key, value) = words::split_first(rest);
             let value = value.ok_or_else(|| self.fault(Fault::TwoArguments { instruction }))?;
+            self.check_word(key);
+            self.check_word(value);
             return Ok(vec![KeyValue {
                 key: key.to_owned(),
                 value: value.to_owned(),
@@ -262,6 +274,8 @@ impl<'a> Line<'a> {
             if key.is_empty() {
                 return Err(self.fault_at(Fault::BlankName { instruction }, word));
             }
+            self.check_word(key);
+            self.check_word(value);
             pairs.push(KeyValue {
                 key: key.to_owned(),
                 value: value.to_owned(),
@@ -271,9 +285,11 @@ impl<'a> Line<'a> {
     }
 
     fn expose(&self) -> Result<Vec<String>, Located> {
-        let ports: Vec<String> = words::blank_separated(self.no_flags()?)
-            .map(str::to_owned)
-            .collect();
+        let mut ports: Vec<String> = Vec::new();
+        for word in words::blank_separated(self.no_flags()?) {
+            self.check_ports(word);
+            ports.push(word.to_owned());
+        }
         if ports.is_empty() {
             return Err(self.fault(Fault::AtLeastOne {
                 instruction: "EXPOSE",
@@ -327,6 +343,19 @@ impl<'a> Line<'a> {
         Ok(rest.to_owned())
     }
 
+    /// The same where it will be expanded.
+    fn word_argument(&self) -> Result<String, Located> {
+        let word = self.one_argument()?;
+        self.check_word(self.no_flags()?);
+        Ok(word)
+    }
+
+    fn signal(&self) -> Result<String, Located> {
+        let word = self.one_argument()?;
+        self.check_signal(self.no_flags()?);
+        Ok(word)
+    }
+
     /// The trigger is read here as well, so that its faults are found where it is written (A29).
     fn onbuild(&self) -> Result<Onbuild, Located> {
         let rest = self.no_flags()?;
@@ -341,7 +370,7 @@ impl<'a> Line<'a> {
         let mut trigger = rest.to_owned();
         for (opening, body) in &self.logical.heredocs {
             trigger.push('\n');
-            trigger.push_str(body);
+            trigger.push_str(&body.text);
             trigger.push_str(&opening.name);
         }
         Ok(Onbuild { trigger })

@@ -24,6 +24,7 @@
 mod automaton;
 mod chmod;
 mod command;
+mod comment;
 mod directive;
 mod dockerfile;
 mod duration;
@@ -58,6 +59,7 @@ pub use command::{
     Add, ArgDef, Command, CommandLine, Copy, HealthTest, Healthcheck, Instruction, KeyValue,
     Onbuild, Run, Source,
 };
+pub use comment::Comment;
 pub use dockerfile::{Check, Directives, Dockerfile, From, Stage};
 pub use duration::{DurationError, parse_duration};
 pub use error::{Diagnostic, Fault, ParseError};
@@ -65,6 +67,7 @@ pub use expand::{ExpandError, ExpandFault, Expanded, Expander};
 pub use expose::{ExposeError, parse_expose};
 pub use glob::{Glob, GlobComponent};
 pub use heredoc::Heredoc;
+pub use lint::{BaseConfig, LintContext, RULES, Rule, lint};
 pub use lookup::Lookup;
 pub use mount::{Mount, MountError, MountType, Sharing};
 pub use parse::{parse, parse_trigger};

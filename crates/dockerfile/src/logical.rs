@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::comment::Comment;
 use crate::error::Fault;
-use crate::heredoc::Opening;
+use crate::heredoc::{Body, Opening};
 use crate::position::{Position, Span};
 
 /// A line as it stands in the file.
@@ -59,9 +60,9 @@ pub(crate) struct Logical {
     /// Where parts of `text` come from, by offset.
     pieces: Vec<Piece>,
     /// Openings (ranges within `text`) with the bodies as they stand in the file.
-    pub(crate) heredocs: Vec<(Opening, String)>,
-    /// A blank line was skipped (A11).
-    pub(crate) has_empty_continuation: bool,
+    pub(crate) heredocs: Vec<(Opening, Body)>,
+    /// The first blank line that was skipped (A11).
+    pub(crate) empty_continuation: Option<u32>,
     pub(crate) span: Option<Span>,
     is_utf8: bool,
 }
@@ -124,6 +125,8 @@ pub(crate) struct LogicalLines<'a> {
     lines: &'a [Physical<'a>],
     next: usize,
     escape: char,
+    /// The comments passed so far.
+    pub(crate) comments: Vec<Comment>,
 }
 
 impl<'a> LogicalLines<'a> {
@@ -132,6 +135,7 @@ impl<'a> LogicalLines<'a> {
             lines,
             next: 0,
             escape,
+            comments: Vec::new(),
         }
     }
 
@@ -154,7 +158,9 @@ impl<'a> LogicalLines<'a> {
                     at: opening.range.clone(),
                 });
             }
-            line.heredocs.push((opening, body.unwrap_or_default()));
+            if let Some(body) = body {
+                line.heredocs.push((opening, body));
+            }
         }
         if !line.is_utf8 {
             problem = Some(Located {
@@ -180,11 +186,16 @@ impl<'a> LogicalLines<'a> {
             self.next += 1;
             let content = physical.content();
             let blank = content.trim_start();
-            if blank.starts_with('#') {
+            if let Some(comment) = blank.strip_prefix('#') {
+                let indent = content.len() - blank.len();
+                self.comments
+                    .push(comment_at(self.next, content, indent, comment));
                 continue;
             }
             if blank.is_empty() {
-                line.has_empty_continuation |= continued;
+                if continued {
+                    line.empty_continuation.get_or_insert(self.next as u32);
+                }
                 continue;
             }
             // Only the first line of an instruction loses its leading blanks (A9).
@@ -215,17 +226,33 @@ impl<'a> LogicalLines<'a> {
     }
 
     /// The lines up to the terminator; `None` when it never comes.
-    fn body(&mut self, opening: &Opening, is_utf8: &mut bool) -> Option<String> {
-        let mut body = String::new();
+    fn body(&mut self, opening: &Opening, is_utf8: &mut bool) -> Option<Body> {
+        let mut text = String::new();
+        let start = Position::new(self.next as u32 + 1, 1);
         while let Some(physical) = self.lines.get(self.next) {
-            self.next += 1;
             if opening.is_closed_by(physical.content()) {
-                return Some(body);
+                let end = Position::new(self.next as u32 + 1, 1);
+                let span = Span { start, end };
+                self.next += 1;
+                return Some(Body { text, span });
             }
+            self.next += 1;
             *is_utf8 &= physical.is_utf8;
-            body.push_str(&physical.text);
+            text.push_str(&physical.text);
         }
         None
+    }
+}
+
+/// The comment that starts at the byte `indent` of line `number`.
+fn comment_at(number: usize, content: &str, indent: usize, text: &str) -> Comment {
+    let column = |bytes: usize| content[..bytes].chars().count() as u32 + 1;
+    Comment {
+        text: text.trim().to_owned(),
+        span: Span {
+            start: Position::new(number as u32, column(indent)),
+            end: Position::new(number as u32, column(content.len())),
+        },
     }
 }
 

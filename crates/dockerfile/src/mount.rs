@@ -197,18 +197,23 @@ impl Mount {
     }
 
     /// Finds what is wrong before variables have values: everything when there are none in `raw`,
-    /// else the fields' names and `from`.
-    pub(crate) fn check(raw: &str) -> Result<(), MountError> {
+    /// else the fields' names and `from`. Gives `from`.
+    pub(crate) fn check(raw: &str) -> Result<Option<String>, MountError> {
         if !raw.contains(['$', '\'', '"', '\\', '`']) {
-            return Self::parse(raw, &mut |value| Ok(value.to_owned())).map(|_| ());
+            let mount = Self::parse(raw, &mut |value| Ok(value.to_owned()))?;
+            return Ok(mount.from);
         }
+        let mut from = None;
         for field in fields(raw)? {
-            match &field.value {
-                Some(value) if field.key == Key::From => check_from(value)?,
+            match field.value {
+                Some(value) if field.key == Key::From => {
+                    check_from(&value)?;
+                    from = Some(value).filter(|value| !value.is_empty());
+                }
                 _ => {}
             }
         }
-        Ok(())
+        Ok(from)
     }
 
     fn empty(kind: MountType) -> Self {

@@ -1,14 +1,17 @@
-//! The whole file: directives, instructions, stages, warnings.
+//! The whole file: directives, instructions, stages, comments.
+
+use std::ops::Range;
 
 use crate::command::{Command, Instruction};
+use crate::comment::Comment;
 use crate::directive;
 use crate::dockerfile::{Dockerfile, Stage};
 use crate::error::{Diagnostic, Fault, ParseError};
 use crate::excerpt::caret;
 use crate::instruction::{Line, openings};
-use crate::lint::Linter;
 use crate::logical::{Located, Logical, LogicalLines, Physical, physical_lines};
 use crate::position::{Position, Span};
+use crate::stage_lookup::copy_source;
 
 /// Reads a Dockerfile. The error lists every faulty instruction, not only the first.
 pub fn parse(text: &[u8]) -> Result<Dockerfile, ParseError> {
@@ -29,21 +32,22 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, ParseError> {
         } else {
             None
         };
-        reader.errors.extend(fault.map(whole_file));
+        reader.errors.extend(fault.map(Diagnostic::of_file));
     }
     if !reader.errors.is_empty() {
         return Err(ParseError {
             errors: reader.errors,
         });
     }
-    let warnings = reader
-        .linter
-        .finish(&reader.stages, directives.check.as_ref());
+    reader.check_stage_references();
+    let mut comments = reader.comments;
+    comments.retain(|comment| !directives.has_line(comment.line()));
     Ok(Dockerfile {
         directives,
         global_args: reader.global_args,
         stages: reader.stages,
-        warnings,
+        comments,
+        empty_continuations: reader.empty_continuations,
         lines: physical
             .iter()
             .map(|line| line.content().to_owned())
@@ -58,7 +62,7 @@ pub fn parse_trigger(text: &str, escape: char) -> Result<Instruction, ParseError
     let mut lines = LogicalLines::new(&physical, escape);
     let Some((logical, problem)) = lines.next_line(|text| openings(text, escape)) else {
         return Err(ParseError {
-            errors: vec![whole_file(Fault::NoInstructions)],
+            errors: vec![Diagnostic::of_file(Fault::NoInstructions)],
         });
     };
     let result = match problem {
@@ -92,25 +96,45 @@ fn trigger(logical: &Logical, escape: char) -> Result<Instruction, Located> {
     })
 }
 
-fn whole_file(fault: Fault) -> Diagnostic {
-    Diagnostic {
-        span: None,
-        line: None,
-        fault,
-        excerpt: String::new(),
-    }
-}
-
 struct Reader<'a> {
     physical: &'a [Physical<'a>],
     escape: char,
     global_args: Vec<Instruction>,
     stages: Vec<Stage>,
+    comments: Vec<Comment>,
+    empty_continuations: Vec<u32>,
     errors: Vec<Diagnostic>,
-    linter: Linter,
+    /// What names a stage that may not have been read yet.
+    references: Vec<StageReference>,
     has_instructions: bool,
     /// Said once: everything behind it would only repeat it.
     said_before_from: bool,
+}
+
+/// A `--from`, or the `from` of a mount.
+struct StageReference {
+    /// The stage it is in.
+    stage: usize,
+    name: String,
+    place: Place,
+}
+
+/// Where a fault is, and how that is shown.
+struct Place {
+    span: Span,
+    line: u32,
+    excerpt: String,
+}
+
+impl Place {
+    fn with(self, fault: Fault) -> Diagnostic {
+        Diagnostic {
+            span: Some(self.span),
+            line: Some(self.line),
+            fault,
+            excerpt: self.excerpt,
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -120,8 +144,10 @@ impl<'a> Reader<'a> {
             escape,
             global_args: Vec::new(),
             stages: Vec::new(),
+            comments: Vec::new(),
+            empty_continuations: Vec::new(),
             errors: Vec::new(),
-            linter: Linter::default(),
+            references: Vec::new(),
             has_instructions: false,
             said_before_from: false,
         }
@@ -132,6 +158,7 @@ impl<'a> Reader<'a> {
         let mut lines = LogicalLines::new(self.physical, escape);
         while let Some((logical, problem)) = lines.next_line(|text| openings(text, escape)) {
             self.has_instructions = true;
+            self.empty_continuations.extend(logical.empty_continuation);
             let result = match problem {
                 Some(problem) => Err(problem),
                 None => self.instruction(&logical),
@@ -140,30 +167,13 @@ impl<'a> Reader<'a> {
                 self.fault(&logical, located);
             }
         }
+        self.comments = lines.comments;
     }
 
     fn instruction(&mut self, logical: &Logical) -> Result<(), Located> {
         let line = Line::new(logical, self.escape)?;
-        self.linter.line(&line);
         if line.name == "FROM" {
-            // A stage is opened even when its line is wrong, or all that follows would be wrong too.
-            let stage = |from, name, index| Stage {
-                index,
-                name,
-                from,
-                instructions: Vec::new(),
-            };
-            let index = self.stages.len();
-            return match line.from() {
-                Ok((from, name)) => {
-                    self.stages.push(stage(from, name, index));
-                    Ok(())
-                }
-                Err(located) => {
-                    self.said_before_from = true;
-                    Err(located)
-                }
-            };
+            return self.from(&line);
         }
         let command = line.command()?;
         let (span, source) = (logical.span(), logical.text.clone());
@@ -173,7 +183,10 @@ impl<'a> Reader<'a> {
             command,
         };
         match self.stages.last_mut() {
-            Some(stage) => stage.instructions.push(instruction),
+            Some(stage) => {
+                stage.instructions.push(instruction);
+                self.doubts(&line);
+            }
             None if matches!(instruction.command, Command::Arg(_)) => {
                 self.global_args.push(instruction);
             }
@@ -189,10 +202,62 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// A stage is opened even when its line is wrong, or all that follows would be wrong too.
+    fn from(&mut self, line: &Line<'_>) -> Result<(), Located> {
+        match line.from() {
+            Ok((from, name)) => {
+                self.stages.push(Stage {
+                    index: self.stages.len(),
+                    name,
+                    from,
+                    instructions: Vec::new(),
+                    faults: Vec::new(),
+                });
+                self.doubts(line);
+                Ok(())
+            }
+            Err(located) => {
+                self.said_before_from = true;
+                Err(located)
+            }
+        }
+    }
+
+    /// Keeps what is wrong with values of the line that was just added to the last stage.
+    fn doubts(&mut self, line: &Line<'_>) {
+        let doubts = line.doubts.take();
+        let stage = self.stages.len() - 1;
+        for located in doubts.values {
+            let diagnostic = self.place(line.logical, &located.at).with(located.fault);
+            self.stages[stage].faults.push(diagnostic);
+        }
+        for (name, at) in doubts.stages {
+            let place = self.place(line.logical, &at);
+            self.references.push(StageReference { stage, name, place });
+        }
+    }
+
+    /// Stages that do not exist, or not yet (C5, C6). Known only when all have been read.
+    fn check_stage_references(&mut self) {
+        for reference in std::mem::take(&mut self.references) {
+            let StageReference { stage, name, place } = reference;
+            if let Err(error) = copy_source(&self.stages, stage, &name) {
+                let faults = &mut self.stages[stage].faults;
+                faults.push(place.with(Fault::Stage(error)));
+                faults.sort_by_key(|fault| fault.span.map(|span| span.start));
+            }
+        }
+    }
+
     fn fault(&mut self, logical: &Logical, located: Located) {
-        let start = logical.position(located.at.start);
+        let diagnostic = self.place(logical, &located.at).with(located.fault);
+        self.errors.push(diagnostic);
+    }
+
+    fn place(&self, logical: &Logical, at: &Range<usize>) -> Place {
+        let start = logical.position(at.start);
         // The caret stays on the line it starts on.
-        let end = logical.position(located.at.end.max(located.at.start));
+        let end = logical.position(at.end.max(at.start));
         let line = self
             .physical
             .get(start.line as usize - 1)
@@ -202,12 +267,11 @@ impl<'a> Reader<'a> {
         } else {
             (line.chars().count() + 1).saturating_sub(start.column as usize)
         };
-        self.errors.push(Diagnostic {
-            span: Some(Span { start, end }),
-            line: Some(logical.span().line()),
-            fault: located.fault,
+        Place {
+            span: Span { start, end },
+            line: logical.span().line(),
             excerpt: caret(line, start, length),
-        });
+        }
     }
 
     fn directive_fault(&mut self, number: u32, fault: Fault) {

@@ -8,11 +8,48 @@ const SHORT: usize = 3;
 /// The option nearest to `word` in any case, if it is near enough to be what was meant; none when
 /// `word` itself is an option.
 pub fn closest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word: Vec<char> = word.to_lowercase().chars().collect();
-    let farthest = if word.len() <= SHORT { 1 } else { FARTHEST };
+    nearest(word, options, farthest(word), |text| {
+        text.to_lowercase().chars().collect()
+    })
+}
+
+/// The same where case makes a difference.
+pub(crate) fn closest_case<'a>(
+    word: &str,
+    options: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    nearest(word, options, farthest(word), |text| text.chars().collect())
+}
+
+/// The option that one typing error makes `word` of; never for short words, of which many are near each other.
+pub(crate) fn one_step_away<'a>(
+    word: &str,
+    options: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    if word.chars().count() <= SHORT {
+        return None;
+    }
+    nearest(word, options, 1, |text| text.chars().collect())
+}
+
+fn farthest(word: &str) -> usize {
+    if word.chars().count() <= SHORT {
+        1
+    } else {
+        FARTHEST
+    }
+}
+
+fn nearest<'a>(
+    word: &str,
+    options: impl IntoIterator<Item = &'a str>,
+    farthest: usize,
+    letters: impl Fn(&str) -> Vec<char>,
+) -> Option<&'a str> {
+    let word = letters(word);
     let mut best: Option<(usize, &str)> = None;
     for option in options {
-        let other: Vec<char> = option.to_lowercase().chars().collect();
+        let other = letters(option);
         if other.len().abs_diff(word.len()) > farthest {
             continue;
         }

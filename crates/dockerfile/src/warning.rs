@@ -1,14 +1,15 @@
-//! Findings of the parser that do not stop a build.
+//! Findings that do not stop a build.
 
 use std::fmt;
 
+use crate::lint::Rule;
 use crate::position::Span;
 
 /// A lint finding; it never changes the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// The rule's name as BuildKit spells it, such as `StageNameCasing`.
-    pub rule: &'static str,
+    /// The rule that was broken.
+    pub rule: &'static Rule,
     /// What is wrong, in one sentence.
     pub message: String,
     /// Where.

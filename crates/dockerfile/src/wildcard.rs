@@ -48,8 +48,15 @@ impl Wildcard {
         &value[..kept.len()]
     }
 
-    /// `value` with the first match, or all of them, replaced; each as long as possible.
-    pub(crate) fn replace(&self, value: &str, replacement: &str, all: bool) -> String {
+    /// `value` with the first match, or all of them, replaced; each as long as possible. `None` when that has more
+    /// than `most` bytes.
+    pub(crate) fn replace(
+        &self,
+        value: &str,
+        replacement: &str,
+        all: bool,
+        most: usize,
+    ) -> Option<String> {
         let (offsets, ends) = self.ends(value, true);
         let mut out = String::with_capacity(value.len());
         let mut copied = 0;
@@ -63,6 +70,9 @@ impl Wildcard {
             };
             out.push_str(&value[offsets[copied]..offsets[at]]);
             out.push_str(replacement);
+            if out.len() > most {
+                return None;
+            }
             copied = end;
             last_end = Some(end);
             if !all {
@@ -71,7 +81,7 @@ impl Wildcard {
             at = end.max(at + 1);
         }
         out.push_str(&value[offsets[copied]..]);
-        out
+        Some(out)
     }
 
     /// Byte offsets of the characters (and the end), and per character the end of the match that
@@ -173,15 +183,17 @@ mod tests {
         for (pattern, value, with, first, all) in rows {
             let wildcard = Wildcard::new(pattern, '\\');
             assert_eq!(
-                wildcard.replace(value, with, false),
-                first,
+                wildcard.replace(value, with, false, 100).as_deref(),
+                Some(first),
                 "/{pattern}/ {value}"
             );
             assert_eq!(
-                wildcard.replace(value, with, true),
-                all,
+                wildcard.replace(value, with, true, 100).as_deref(),
+                Some(all),
                 "//{pattern}/ {value}"
             );
         }
+        let ten = Wildcard::new("a", '\\').replace("aa", "12345", true, 9);
+        assert_eq!(ten, None);
     }
 }

@@ -82,6 +82,14 @@ pub struct BuildOptions {
     /// Leave the files of the target in `/`, even if every step came from a cache; the build runs in place.
     #[cfg_attr(feature = "clap", arg(long))]
     pub materialize: bool,
+    /// Print everything that is wrong with the Dockerfile, and what lint finds in it, and build nothing; the exit code is
+    /// 1 if there is anything. Looks at all stages unless `--target` is given, and at no image.
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub check: bool,
+    /// Form of what `--check` prints: text, json or sarif.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "FORMAT", requires = "check",
+        value_parser = str::parse::<CheckFormat>, default_value_t))]
+    pub check_format: CheckFormat,
     /// Show what would be done, and stop.
     #[cfg_attr(feature = "clap", arg(long))]
     pub dryrun: bool,
@@ -120,11 +128,27 @@ impl Default for BuildOptions {
             cleanup: None,
             preserve_context: None,
             materialize: false,
+            check: false,
+            check_format: CheckFormat::default(),
             dryrun: false,
             image_fs_extract_retry: 0,
             skip_unused_stages: true,
             force_build_metadata: false,
         }
+    }
+}
+
+choice! {
+    /// The form of what `--check` prints.
+    #[derive(Default)]
+    pub enum CheckFormat {
+        /// For people.
+        #[default]
+        Text = "text",
+        /// As BuildKit's `--call=check,format=json`.
+        Json = "json",
+        /// For programs that show findings of many tools.
+        Sarif = "sarif",
     }
 }
 

@@ -113,6 +113,32 @@ impl ExecutorOptions {
     }
 }
 
+/// `--check`: the options of a build, for a look at its Dockerfile.
+impl ExecutorOptions {
+    /// Checks the options that say what would be built, and makes settings that leave everything as it is. Those about
+    /// outputs, caches and secrets do not matter.
+    pub fn resolve_check(&self, env: &Env<'_>) -> Result<Resolved<BuildSettings>, OptionError> {
+        let mut options = self.clone();
+        options.output = OutputOptions {
+            no_push: true,
+            ..OutputOptions::default()
+        };
+        options.cache = CacheOptions::default();
+        let build = &mut options.build;
+        build.secret = Vec::new();
+        build.dryrun = false;
+        build.materialize = false;
+        build.pre_cleanup = Some(false);
+        build.cleanup = Some(false);
+        // It wins over the flag, so `false` would ask for a destination.
+        let env = |name: &str| match name {
+            env_vars::KANIKO_NO_PUSH => None,
+            _ => env(name),
+        };
+        options.resolve(&env)
+    }
+}
+
 /// The isolation that was asked for; files that are to be found in `/` at the end can only be left by a build in place.
 fn isolation(build: &BuildOptions, cleanup: bool) -> Result<Isolation, OptionError> {
     let conflict = |second: &str, reason| {

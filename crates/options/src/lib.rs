@@ -54,7 +54,7 @@ mod volume;
 mod warmer;
 mod work_dir;
 
-pub use build::{BuildOptions, Isolation, SnapshotMode};
+pub use build::{BuildOptions, CheckFormat, Isolation, SnapshotMode};
 pub use byte_size::byte_size;
 pub use cache::{CacheOptions, CacheSettings, CacheSwitch, LayerCacheSettings};
 pub use cache_place::CachePlace;

@@ -50,13 +50,13 @@ fn mistakes_in_the_dockerfile() {
     refused(
         "FROM BASE\nENV A=1\nFNTRYPOINT x\n",
         &[],
-        "Dockerfile:3: unknown instruction",
+        "Dockerfile:3:1: unknown instruction",
         &["FNTRYPOINT", "ENTRYPOINT"],
     );
     refused(
         "FROM BASE\nCOPY --chwon=1 file /\n",
         &[],
-        "Dockerfile:2: unknown flag",
+        "Dockerfile:2:6: unknown flag",
         &["chwon", "chown"],
     );
     refused(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use kiln_dockerfile::{Command, Instruction, Span};
+use kiln_dockerfile::{Command, Instruction, Span, closest};
 use kiln_registry::Client;
 use kiln_tarball_cache::ImageCache;
 
@@ -15,7 +15,7 @@ use crate::cache::{LayerCache, Missed, Reason};
 use crate::error::BuildError;
 use crate::event::Event;
 use crate::explain::{ExplainedStep, Explanation};
-use crate::plan::{Plan, Source};
+use crate::plan::{ImageSource, Plan, Source};
 use crate::shop::{Images, Shop};
 
 impl Build<'_> {
@@ -210,12 +210,22 @@ impl Build<'_> {
         for (key, (span, line), found) in join_all(finds).await {
             let base = found.map_err(|source| BuildError::Base {
                 location: Box::new(text.locate(span, &line)),
+                stage: similar_stage(text, span, &key.0),
                 source: Arc::new(source),
             })?;
             images.insert(key, base);
         }
         Ok(())
     }
+}
+
+/// The stage before `span` that an image's name may be a misspelling of.
+fn similar_stage(text: &Text, span: Span, image: &ImageSource) -> Option<String> {
+    let name = image.to_string();
+    let name = name.strip_suffix(":latest").unwrap_or(&name);
+    let stages = text.dockerfile.stages.iter();
+    let before = stages.take_while(|stage| stage.from.span < span);
+    closest(name, before.filter_map(|stage| stage.name.as_deref())).map(str::to_owned)
 }
 
 async fn derive_and_probe(
@@ -260,6 +270,7 @@ fn triggers(
     let parse = |trigger: &String| {
         kiln_dockerfile::parse_trigger(trigger, escape).map_err(|source| BuildError::Base {
             location: Box::new(text.locate(span, &format!("ONBUILD {trigger}"))),
+            stage: None,
             source: Arc::new(BaseError::Trigger {
                 reference: name.clone(),
                 trigger: trigger.clone(),

@@ -260,3 +260,18 @@ fn deep_nesting_is_refused() {
     let error = Expander::default().word(&deep, &()).map_err(|e| e.fault);
     assert_eq!(error.map(|_| ()), Err(ExpandFault::TooDeep));
 }
+
+// Found by fuzzing: a short word that asked for gigabytes.
+#[test]
+fn patterns_have_an_end() {
+    let long = "a".repeat(100_000);
+    let vars = [("x", long.as_str())];
+    let rows = ["${x//a/$x}", "${x#$x$x$x$x$x$x$x$x}", "${x//${x//a/bb}/}"];
+    for word in rows {
+        let error = Expander::default().word(word, &vars).map(|e| e.text.len());
+        let fault = error.map_err(|error| error.fault);
+        assert_eq!(fault, Err(ExpandFault::TooLarge), "{word}");
+    }
+    let fine = Expander::default().word("${x//a/bcd}${x%%aaa*}", &vars);
+    assert_eq!(fine.map(|e| e.text.len()), Ok(300_000));
+}

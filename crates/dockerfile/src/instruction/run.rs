@@ -19,7 +19,10 @@ impl Line<'_> {
     pub(super) fn run(&self) -> Result<Run, Located> {
         let (flags, rest) = self.flags(FLAGS)?;
         for (value, source) in flags.all("mount") {
-            Mount::check(value).map_err(|e| self.fault_at(Fault::Mount(e), source))?;
+            let from = Mount::check(value).map_err(|e| self.fault_at(Fault::Mount(e), source))?;
+            if let Some(from) = from {
+                self.refers_to(&from, source);
+            }
         }
         let command = self.command_line(rest)?;
         let heredocs = match &command {

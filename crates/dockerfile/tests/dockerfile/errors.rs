@@ -39,7 +39,7 @@ fn line_comes_first() {
     let error = parse(text.as_bytes()).unwrap_err();
     assert_eq!(error.line(), Some(3));
     let named = error.in_file("sub/Dockerfile").to_string();
-    let expected = "sub/Dockerfile:3: unknown instruction: FNTRYPOINT (did you mean ENTRYPOINT?)";
+    let expected = "sub/Dockerfile:3:1: unknown instruction: FNTRYPOINT (did you mean ENTRYPOINT?)";
     assert_eq!(named.lines().next(), Some(expected));
     assert!(named.contains("FNTRYPOINT [\"x\"]"), "{named}");
     let empty = parse(b"").unwrap_err().in_file("D").to_string();

@@ -8,6 +8,6 @@
 mod errors;
 mod instructions;
 mod laws;
+mod lint;
 mod parsed;
 mod triggers;
-mod warnings;

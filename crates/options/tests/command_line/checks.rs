@@ -169,10 +169,7 @@ fn notices() {
         0,
         "no effect in kaniko either"
     );
-    assert_eq!(
-        count(&["-d=a", "--materialize", "--cleanup", "--pre-cleanup=false"]),
-        2
-    );
+    assert_eq!(count(&["-d=a", "--materialize", "--pre-cleanup=false"]), 0);
     assert_eq!(count(&["-d=a", "--cache", "--cache-from=x/y"]), 0);
     assert_eq!(count(&["-d=a", "--cache-from=x/y", "--cache-from="]), 1);
     assert_eq!(count(&["-d=a", "--cache", "--git=depth=1"]), 1);
@@ -259,4 +256,38 @@ fn files_that_stay_need_a_build_in_place() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_check_needs_no_destination_and_leaves_everything_as_it_is() {
+    let files = Files::new();
+    let arguments = [
+        "-c=@/ctx",
+        "--check",
+        "--check-format=sarif",
+        "--tar-path=@/out.tar",
+        "--digest-file=@/digest",
+        "--secret=id=x,src=@/nowhere",
+        "--cache=true",
+        "--cleanup",
+        "--dryrun",
+        "--target=a",
+        "--build-arg=A=1",
+    ];
+    let command: kiln_options::ExecutorCommand = crate::parse(&files.expand(&arguments)).unwrap();
+    assert_eq!(
+        command.options.build.check_format,
+        kiln_options::CheckFormat::Sarif
+    );
+    let env = [("KANIKO_NO_PUSH", "false")];
+    let resolved = command.options.resolve_check(&crate::lookup(&env)).unwrap();
+    let settings = resolved.settings;
+    assert!(settings.no_push && settings.tar_path.is_none() && settings.secrets.is_empty());
+    assert_eq!(settings.digest_files, kiln_options::DigestFiles::default());
+    assert!(!settings.cleanup && !settings.dry_run);
+    assert_eq!(settings.targets, ["a"]);
+    assert_eq!(settings.build_args, [("A".to_owned(), "1".to_owned())]);
+
+    let error = crate::executor(&["--check-format=json"]).unwrap_err();
+    assert!(error.to_string().contains("--check"), "{error}");
 }

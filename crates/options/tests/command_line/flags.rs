@@ -182,6 +182,12 @@ fn executor_rows() -> Vec<Row<ExecutorOptions>> {
         row!(["--cleanup=false"], build.cleanup, "Some(false)"),
         row!(["--preserve-context"], build.preserve_context, "Some(true)"),
         row!(["--materialize"], build.materialize, "true"),
+        row!(["--check"], build.check, "true"),
+        row!(
+            ["--check", "--check-format=sarif"],
+            build.check_format,
+            "Sarif"
+        ),
         row!(["--dryrun"], build.dryrun, "true"),
         row!(["--isolation", "in-place"], build.isolation, "InPlace"),
         row!(["--isolation=namespace"], build.isolation, "Namespace"),

@@ -1,0 +1,129 @@
+//! The Dockerfile as it was read, and what messages say of its places.
+
+use std::path::{Path, PathBuf};
+
+use kiln_dockerfile::{Dockerfile, Expander, ParseError, Span};
+
+use crate::error::{BuildError, Location};
+use crate::fetch;
+use crate::plan::Plan;
+use crate::scope::BuildArgs;
+use crate::settings::{BuildSettings, DockerfileSource};
+use crate::spool::Spool;
+use crate::step::StepError;
+
+/// A Dockerfile as it was read.
+#[derive(Clone)]
+pub(crate) struct Text {
+    /// As messages name it.
+    pub(crate) name: String,
+    /// Its path on this machine, for its own ignore file.
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) dockerfile: Dockerfile,
+}
+
+impl Text {
+    /// Reads and parses a Dockerfile; one from a URL is fetched into the folder `work`.
+    pub(crate) async fn read(
+        source: &DockerfileSource,
+        download: &reqwest::Client,
+        work: &Path,
+    ) -> Result<Text, BuildError> {
+        let (name, path, bytes) = match source {
+            DockerfileSource::Path(path) => {
+                let bytes = std::fs::read(path).map_err(|source| BuildError::ReadDockerfile {
+                    path: path.clone(),
+                    source,
+                })?;
+                (path.display().to_string(), Some(path.clone()), bytes)
+            }
+            DockerfileSource::Url(url) => (url.clone(), None, fetched(url, download, work).await?),
+        };
+        let dockerfile = kiln_dockerfile::parse(&bytes).map_err(|errors| BuildError::Parse {
+            file: name.clone(),
+            errors,
+        })?;
+        Ok(Text {
+            name,
+            path,
+            dockerfile,
+        })
+    }
+
+    pub(crate) fn locate(&self, span: Span, instruction: &str) -> Location {
+        Location::new(&self.name, &self.dockerfile, span, instruction)
+    }
+
+    pub(crate) fn step_error(
+        &self,
+        span: Span,
+        instruction: &str,
+        source: StepError,
+    ) -> BuildError {
+        BuildError::Step {
+            location: Box::new(self.locate(span, instruction)),
+            source: Box::new(source),
+        }
+    }
+
+    /// Applies the caller's choices.
+    pub(crate) fn plan(&self, settings: &BuildSettings) -> Result<(Plan, BuildArgs), BuildError> {
+        let build_args: BuildArgs = settings.build_args.iter().cloned().collect();
+        let dockerfile = &self.dockerfile;
+        let targets = Plan::targets_of(dockerfile, &settings.targets).map_err(|source| {
+            BuildError::Target {
+                file: self.name.clone(),
+                source,
+            }
+        })?;
+        let target_name = settings.targets.first().map_or("default", String::as_str);
+        let global = Plan::global_scope(dockerfile, &settings.platform, target_name, &build_args)
+            .map_err(|(span, source)| BuildError::Plan {
+            location: Box::new(self.locate(span, "ARG")),
+            source,
+        })?;
+        let plan = Plan {
+            expander: Expander::new(dockerfile.directives.escape),
+            dockerfile: dockerfile.clone(),
+            platform: settings.platform.clone(),
+            global,
+            targets,
+        };
+        Ok((plan, build_args))
+    }
+
+    /// Refuses values that can never be right, in the stages that are needed.
+    pub(crate) fn check_values(&self, plan: &Plan) -> Result<(), BuildError> {
+        let needed = plan.needed_stages();
+        let stages = self.dockerfile.stages.iter();
+        let errors: Vec<_> = stages
+            .filter(|stage| needed.contains(&stage.index))
+            .flat_map(|stage| stage.faults.iter().cloned())
+            .collect();
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(BuildError::Parse {
+            file: self.name.clone(),
+            errors: ParseError { errors },
+        })
+    }
+}
+
+async fn fetched(
+    url: &str,
+    download: &reqwest::Client,
+    work: &Path,
+) -> Result<Vec<u8>, BuildError> {
+    let no_work = |source| BuildError::WorkDir {
+        path: work.to_owned(),
+        source,
+    };
+    let spool = Spool::create(work).map_err(no_work)?;
+    let file = fetch::fetch(download, url, None, &spool)
+        .await
+        .map_err(BuildError::FetchDockerfile)?;
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut file.content.open(), &mut bytes).map_err(no_work)?;
+    Ok(bytes)
+}
