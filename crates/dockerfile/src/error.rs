@@ -171,12 +171,14 @@ pub enum Fault {
         suggestion: Option<String>,
     },
     /// A18
-    #[error("unknown flag: --{name}{}", did_you_mean(suggestion.as_deref()))]
+    #[error("unknown flag: --{name}{}{}", did_you_mean(suggestion.as_deref()), flag_of(*owner))]
     UnknownFlag {
         /// As written, without dashes.
         name: String,
         /// A known one that looks like it.
         suggestion: Option<String>,
+        /// The instructions that do have a flag of this name.
+        owner: Option<&'static str>,
     },
     /// A18
     #[error("duplicate flag specified: --{name}")]
@@ -385,5 +387,12 @@ pub enum Fault {
 pub(crate) fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion
         .map(|s| format!(" (did you mean {s}?)"))
+        .unwrap_or_default()
+}
+
+/// ` (a flag of x)`, or nothing.
+fn flag_of(owner: Option<&str>) -> String {
+    owner
+        .map(|owner| format!(" (a flag of {owner})"))
         .unwrap_or_default()
 }

@@ -67,6 +67,7 @@ impl<'a> Flags<'a> {
             return Err(Fault::UnknownFlag {
                 name: name.to_owned(),
                 suggestion,
+                owner: owner(name),
             });
         };
         if *takes != Takes::Values && self.given.iter().any(|given| given.name == *name) {
@@ -121,6 +122,19 @@ impl<'a> Flags<'a> {
     pub(crate) fn texts(&self, name: &str) -> Vec<String> {
         self.all(name).map(|(value, _)| value.to_owned()).collect()
     }
+}
+
+/// The instructions that have a flag of this name.
+fn owner(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "from" | "parents" => "COPY",
+        "checksum" | "keep-git-dir" | "unpack" => "ADD",
+        "chown" | "chmod" | "link" | "exclude" => "COPY and ADD",
+        "mount" | "network" | "security" | "device" => "RUN",
+        "platform" => "FROM",
+        "interval" | "timeout" | "start-period" | "start-interval" | "retries" => "HEALTHCHECK",
+        _ => return None,
+    })
 }
 
 /// What follows the flags at the front of `args`, whatever they are.

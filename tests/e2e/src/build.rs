@@ -173,6 +173,14 @@ impl<'a> Build<'a> {
         tool::run(&mut explain)
     }
 
+    /// `--check` with the options of this build: its exit code and both streams.
+    pub fn check(&self, format: &str) -> tool::Ran {
+        let mut command = self.command();
+        command.args(["--check", "--check-format", format]);
+        self.finish(&mut command);
+        tool::run(&mut command)
+    }
+
     /// Any flag of Kiln's.
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {

@@ -83,7 +83,12 @@ fn mistakes_in_the_dockerfile() {
         "\"/nofile\": not found",
         &["Dockerfile:3"],
     );
-    refused("FROM ${NOTHING}\n", &[], "Dockerfile:1", &["NOTHING"]);
+    refused(
+        "FROM ${NOTHING}\n",
+        &[],
+        "should not be blank",
+        &["Dockerfile:1: FROM ${NOTHING}"],
+    );
     refused(
         "FROM BASE\nENV A=${x:?needed}\n",
         &[],

@@ -9,5 +9,6 @@ mod errors;
 mod instructions;
 mod laws;
 mod lint;
+mod mistakes;
 mod parsed;
 mod triggers;
