@@ -155,3 +155,26 @@ CMD ["/opt/bin/run", "--stage", "{stage}"]
     }
     text
 }
+
+/// A Dockerfile of exactly so many lines, made of whole stages and comments behind them.
+pub fn dockerfile_of_lines(lines: usize) -> String {
+    let per_stage = dockerfile(2).lines().count() - dockerfile(1).lines().count();
+    let head = dockerfile(1).lines().count() - per_stage;
+    let mut text = dockerfile(lines.saturating_sub(head) / per_stage);
+    for line in text.lines().count()..lines {
+        let _ = writeln!(text, "# line {line}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockerfiles_have_the_lines_asked_for() {
+        for lines in [100, 10_000] {
+            assert_eq!(dockerfile_of_lines(lines).lines().count(), lines);
+        }
+    }
+}

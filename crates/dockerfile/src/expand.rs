@@ -9,7 +9,7 @@ use crate::wildcard::Wildcard;
 const DEEPEST: usize = 128;
 /// Patterns take pattern times value steps, and replacing makes values longer, so that a short word can ask for any
 /// amount of time and memory; no word that people write comes near this many steps and bytes.
-const MOST_WORK: usize = 1 << 26;
+const MOST_WORK: usize = 1 << 23;
 
 /// A word that cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -257,7 +257,7 @@ fn copy_and_add() {
             "COPY --form=x a b",
             "unknown flag: --form (did you mean from?)",
         ),
-        ("ADD --from=x a b", "unknown flag: --from"),
+        ("ADD --from=x a b", "unknown flag: --from (a flag of COPY)"),
         (
             "COPY --link=maybe a b",
             "expecting boolean value for flag --link, not: maybe",

@@ -10,5 +10,6 @@ mod instructions;
 mod laws;
 mod lint;
 mod mistakes;
+mod naive;
 mod parsed;
 mod triggers;

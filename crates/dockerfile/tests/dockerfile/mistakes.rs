@@ -301,7 +301,7 @@ fn run() {
     );
 }
 
-// conformance: A21 A23 A24 A27 A28 A29
+// conformance: A21 A23 A24 A27
 #[test]
 fn other_instructions() {
     check(
@@ -360,6 +360,16 @@ fn other_instructions() {
                 "2:5 [[1]] arrays must be comprised of strings only",
             ),
             ("CMD --x y", "2:5 [--x] unknown flag: --x"),
+        ],
+    );
+}
+
+// conformance: A28 A29
+#[test]
+fn health_checks_and_triggers() {
+    check(
+        refused,
+        &[
             (
                 "HEALTHCHECK",
                 "2:1 [HEALTHCHECK] HEALTHCHECK requires at least one argument",
