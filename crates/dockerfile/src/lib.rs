@@ -7,6 +7,11 @@
 //! [`parse_expose`], [`Chmod::parse`] and [`validate_signal`] read what comes out. [`PatternSet`] is a
 //! `.dockerignore` or a list of `--exclude`, [`Glob`] a source of `COPY`.
 //!
+//! Nothing that stands in the file is lost: comments ([`Dockerfile::comments`], [`Dockerfile::comments_above`]), the
+//! places of directives ([`Directives::span`]), bodies of heredocs ([`Heredoc`]), and every line as it is written
+//! ([`Dockerfile::lines`]). [`lint()`] says what is better written otherwise, by the rules in [`RULES`]. The example
+//! `outline` shows all of this.
+//!
 //! ```
 //! use kiln_dockerfile::{Command, Expander, parse};
 //!

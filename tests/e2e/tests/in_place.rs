@@ -159,7 +159,7 @@ fn the_place_is_emptied_before_and_after_when_asked_for() {
     let lines = "FROM BASE\nRUN ls -A / > /seen\n";
     let stray = |flags: &[&str]| {
         let built = build_in(lines, flags, |root| {
-            fs::write(root.join("stray"), "x").unwrap()
+            fs::write(root.join("stray"), "x").unwrap();
         });
         let seen = built.outcome.image().tree().text("seen");
         (
