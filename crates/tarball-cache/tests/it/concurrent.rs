@@ -198,7 +198,7 @@ fn a_layer_whose_image_is_not_stored_yet_is_for_one_to_fetch() {
     let writer = locked(other.begin(&image.digest).unwrap());
     assert!(matches!(writer.claim_blob(layer).unwrap(), BlobClaim::Busy));
     let fetched = dir.path().join("fetched");
-    std::fs::write(&fetched, b"layer").unwrap();
+    fs::write(&fetched, b"layer").unwrap();
     cache.adopt_blob(&fetched, layer).unwrap();
     drop(claim);
     for claim in [cache.claim_blob(layer), writer.claim_blob(layer)] {
