@@ -59,8 +59,8 @@ pub enum Sharing {
 pub struct Mount {
     /// `type`, `bind` unless given.
     pub kind: MountType,
-    /// `target` as written; a relative one is joined to the WORKDIR (D25). Present for bind, cache and
-    /// tmpfs.
+    /// `target` as written; a relative one is joined to the WORKDIR, and without one bind, cache and tmpfs
+    /// are the WORKDIR itself, unless that is `/` (D25).
     pub target: Option<String>,
     /// `source` of bind and cache.
     pub source: Option<String>,
@@ -157,7 +157,7 @@ pub enum MountError {
     Target {
         /// The mount's type.
         kind: &'static str,
-        /// The value, expanded; empty when there is none.
+        /// The value, expanded.
         target: String,
     },
     /// D34
@@ -271,9 +271,8 @@ impl Mount {
     fn finish(mut self) -> Result<Self, MountError> {
         match self.kind {
             MountType::Bind | MountType::Cache | MountType::Tmpfs => {
-                let target = self.target.as_deref().unwrap_or_default();
-                // Relative targets that climb to the root are for the caller, who knows the WORKDIR.
-                if target.is_empty() || is_root(target) {
+                // What is joined to the WORKDIR is for the caller to check, who knows it.
+                if let Some(target) = self.target.as_deref().filter(|target| is_root(target)) {
                     let (kind, target) = (self.kind.as_str(), target.to_owned());
                     return Err(MountError::Target { kind, target });
                 }

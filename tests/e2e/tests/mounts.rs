@@ -134,6 +134,30 @@ fn tmpfs_mounts_hide_and_vanish() {
     assert!(!tree.has("etc/f") && tree.has("etc/passwd"));
 }
 
+/// Dockerfiles write `--mount=ro` for the context in place of the working directory, as docker's own does.
+// conformance: D25
+#[test]
+fn a_mount_without_target_is_on_the_working_directory() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .file("src/main.c", "int main;")
+        .file("src/tmp/hidden", "")
+        .dockerfile(format!(
+            "FROM {base}\nWORKDIR /src\nRUN --mount=ro --mount=type=tmpfs,target=src/tmp ls src src/tmp > /seen\n\
+             WORKDIR src\nRUN --mount=source=src cat main.c >> /seen\n"
+        ));
+    let tree = case.build(&context).run().image().tree();
+    assert_eq!(
+        tree.text("seen"),
+        "src:\nmain.c\ntmp\n\nsrc/tmp:\nint main;"
+    );
+    assert!(!tree.has("src/src/main.c") && !tree.has("src/src/tmp"));
+}
+
 // conformance: D24 D25 D38
 #[test]
 fn mistakes_in_mounts_are_errors() {
@@ -144,8 +168,9 @@ fn mistakes_in_mounts_are_errors() {
     let table = [
         ("type=bnd,target=/x", "bnd"),
         ("type=cache,targt=/x", "targt"),
-        ("type=tmpfs", "target"),
-        ("type=bind,target=/", "/"),
+        ("type=tmpfs", "below the root"),
+        ("type=bind,target=/", "below the root"),
+        ("type=bind,target=..", "below the root"),
         ("type=cache,target=/x,mode=9", "mode"),
         ("type=bind,target=/x,source=not-there", "not-there"),
     ];

@@ -4,7 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use kiln_dockerfile::{Mount, MountType, Run, Sharing};
+use kiln_dockerfile::{Mount, MountError, MountType, Run, Sharing};
 use kiln_layer::{ImagePath, Root};
 use kiln_oci::Digest;
 use kiln_sandbox::SandboxMount;
@@ -181,11 +181,20 @@ impl Stepper<'_> {
     /// A `--mount` with its words expanded.
     pub(super) fn parsed_mount(&self, raw: &str) -> Result<Mount, StepError> {
         let (expander, scope) = (&self.shop.plan.expander, &self.state.scope);
-        let parsed = Mount::parse(raw, &mut |word| Ok(expander.word(word, scope)?.text));
-        parsed.map_err(|source| StepError::Mount {
+        let wrong = |source| StepError::Mount {
             mount: raw.to_owned(),
             source,
-        })
+        };
+        let mount = Mount::parse(raw, &mut |word| Ok(expander.word(word, scope)?.text));
+        let mount = mount.map_err(wrong)?;
+        let own_name = matches!(mount.kind, MountType::Secret | MountType::Ssh);
+        if !own_name && ImagePath::from(target(self, &mount).as_path()).is_root() {
+            return Err(wrong(MountError::Target {
+                kind: mount.kind.as_str(),
+                target: mount.target.unwrap_or_default(),
+            }));
+        }
+        Ok(mount)
     }
 }
 
@@ -199,9 +208,9 @@ fn ssh(mount: &Mount) -> Result<(), StepError> {
     Ok(())
 }
 
-/// The target below the root; a relative one is joined to the working directory (D25).
+/// The target below the root; a relative one, or none, is joined to the working directory (D25).
 fn target(step: &Stepper<'_>, mount: &Mount) -> PathBuf {
-    let written = mount.target.as_deref().unwrap_or("/");
+    let written = mount.target.as_deref().unwrap_or_default();
     Path::new(step.state.workdir()).join(written)
 }
 

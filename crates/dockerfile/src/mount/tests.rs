@@ -116,7 +116,6 @@ fn understood() {
 
 // conformance: B14, D24, D25, D34, D38
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn refused() {
     let rows = [
         (
@@ -189,16 +188,12 @@ fn refused() {
             "invalid value for readonly: `maybe`, expected true or false",
         ),
         (
-            "type=bind",
-            "invalid mount target \"\": bind needs a path below the root",
-        ),
-        (
             "type=cache,target=/a/..",
             "invalid mount target \"/a/..\": cache needs a path below the root",
         ),
         (
-            "target=$UNSET",
-            "invalid mount target \"\": bind needs a path below the root",
+            "target=//./",
+            "invalid mount target \"//./\": bind needs a path below the root",
         ),
         (
             "type=secret",

@@ -246,8 +246,8 @@ fn run() {
                 "2:5 [--mount=type=tmpfs,id=a,target=/x] unexpected key 'id' for mount type 'tmpfs': it takes type, target, readonly, readwrite, size",
             ),
             (
-                "RUN --mount=type=bind y",
-                "2:5 [--mount=type=bind] invalid mount target \"\": bind needs a path below the root",
+                "RUN --mount=type=bind,target=/ y",
+                "2:5 [--mount=type=bind,target=/] invalid mount target \"/\": bind needs a path below the root",
             ),
             (
                 "RUN --mount=target=/x,mode=9 y",
