@@ -39,6 +39,10 @@ pub(crate) fn interpret(
         return Ok(Meaning::Nothing);
     };
     if path.is_root() && kind != EntryKind::Directory {
+        // Archivers leave files without a name; unpacking tools pass them over.
+        if rules == ReadAs::Archive {
+            return Ok(Meaning::Nothing);
+        }
         return Err(refused(name, "only a directory can be the root"));
     }
     let id = |long: Option<u64>, short: Option<i64>, reason| {

@@ -163,6 +163,29 @@ fn a_symlink_at_the_destination_is_followed_in_the_image() {
     assert_eq!(tree.node("var/run").to_string(), "symlink -> /run 0777 0:0");
 }
 
+/// `..` takes away the name before it, also where that is a symlink.
+// conformance: E12
+#[test]
+fn destinations_are_cleaned_before_links_are_followed() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!(
+            "FROM {base}\nCOPY links /\nCOPY f /link/..\nWORKDIR /link\nCOPY g ..\nCOPY h ../../../up/\nWORKDIR ..\nCOPY f here\n"
+        ))
+        .file("f", "f")
+        .file("g", "g")
+        .file("h", "h")
+        .symlink("links/link", "/srv/deep");
+    let tree = case.build(&context).run().image().tree();
+    for path in ["f", "g", "up/h", "here"] {
+        assert!(tree.has(path), "{path}: {tree}");
+    }
+    assert!(!tree.has("srv/f") && !tree.has("srv/g"));
+}
+
 // conformance: E21 E27 E29 E30 E31
 #[test]
 fn chown_and_chmod() {

@@ -56,7 +56,7 @@ impl<'a> Placer<'a> {
     ) -> Result<Destination, CopyError> {
         let written = self.request.destination;
         let absolute = absolute(self.request.workdir, written);
-        let path = self.resolve(&absolute)?;
+        let path = self.resolve(absolute.as_bytes())?;
         let standing = self.standing(&path);
         let slash = written.ends_with(b"/")
             || matches!(written, b"." | b"..")
@@ -467,11 +467,12 @@ fn below<'p>(root: &ImagePath, path: &'p ImagePath) -> Option<&'p [u8]> {
     rest.strip_prefix(b"/")
 }
 
-/// A destination as written, joined to the working directory if it is relative (E12).
-pub(super) fn absolute(workdir: &[u8], path: &[u8]) -> Vec<u8> {
+/// A destination as written, joined to the working directory if it is relative; `..` takes away what stands before it,
+/// symlink or not (E12).
+fn absolute(workdir: &[u8], path: &[u8]) -> ImagePath {
     if path.starts_with(b"/") {
-        path.to_vec()
+        ImagePath::from_bytes_cleaned(path)
     } else {
-        [workdir, b"/", path].concat()
+        ImagePath::from_bytes_cleaned([workdir, b"/", path].concat())
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kiln_layer::{
     Entry, EntryKind, ExtractOptions, ExtractReport, ImagePath, LayerError, LayerReader,
-    OpaqueXattr, Root, SkipReason, TreeIndex, Whiteouts, extract, read_listing,
+    OpaqueXattr, ReadAs, Root, SkipReason, TreeIndex, Whiteouts, extract, read_listing,
 };
 
 use crate::disk::{notes, seen};
@@ -952,6 +952,21 @@ fn names_of_markers_never_appear() {
     let dir = tempfile::tempdir().unwrap();
     unpack(&packed, &Root::open(dir.path()).unwrap()).unwrap();
     assert_eq!(shown(dir.path()), ["d d", "f d/y "]);
+}
+
+// Archivers write files without a name, and there is nothing to make of them.
+#[test]
+fn a_file_without_a_name_is_nothing_in_an_archive_and_an_error_in_a_layer() {
+    let packed = tar(&[Raw::file("", ""), Raw::file("file", "")]);
+    let reader = || LayerReader::new(packed.as_slice());
+    let (listing, _) = read_listing(reader().read_as(ReadAs::Archive)).unwrap();
+    assert_eq!(listing.len(), 1);
+    assert_eq!(listing[0].path, "file".into());
+    let error = read_listing(reader()).unwrap_err().to_string();
+    assert!(
+        error.contains("only a directory can be the root"),
+        "{error}"
+    );
 }
 
 // A hostile layer can nest as deep as a path can be long; nothing that handles it may run out of stack.
