@@ -91,6 +91,47 @@ fn archives_are_unpacked_whatever_their_compression() {
     );
 }
 
+/// Entries, and links of the image or of the archive itself that entries go through, end below the destination.
+// conformance: E41
+#[test]
+fn nothing_of_an_archive_gets_above_the_destination() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let archive = TarTree::new()
+        .symlink("up", "../..")
+        .symlink("absolute", "/srv")
+        .file("up/above", 0o644, "1")
+        .file("absolute/below", 0o644, "2")
+        .file("of-image/below", 0o644, "3")
+        .file("../../entry", 0o644, "4")
+        .hardlink("up/twin", 0o644, "absolute/below")
+        .finish();
+    let context = case
+        .context()
+        .dockerfile(format!(
+            "FROM {base}\nCOPY links /a/b/\nADD archive.tar /a/b\n"
+        ))
+        .symlink("links/of-image", "/etc")
+        .file("archive.tar", archive);
+    let tree = case.build(&context).run().image().tree();
+    let files = [
+        ("a/b/above", "1"),
+        ("a/b/srv/below", "2"),
+        ("a/b/etc/below", "3"),
+        ("a/b/entry", "4"),
+        ("a/b/twin", "2"),
+    ];
+    for (path, text) in files {
+        assert_eq!(tree.text(path), text, "{path}");
+    }
+    let link = tree.node("a/b/of-image").to_string();
+    assert!(link.starts_with("symlink -> /etc"), "{link}");
+    for path in ["above", "entry", "srv/below", "etc/below", "a/above"] {
+        assert!(!tree.has(path), "{path}");
+    }
+}
+
 // conformance: E38
 #[test]
 fn a_corrupt_archive_is_an_error_and_an_empty_one_a_file() {

@@ -163,8 +163,8 @@ fn linked(placer: &Placer<'_>, mut entry: Entry, target: &ImagePath) -> Result<I
     })
 }
 
-/// Resolves a directory of the archive below the destination; symlinks of the image and of the
-/// archive itself are followed inside the image's root (E41).
+/// Resolves a directory of the archive below the destination. For symlinks on the way, of the image and of the archive
+/// itself, the destination is the root: nothing gets above it (E41; BuildKit unpacks in a chroot there).
 fn follow(placer: &Placer<'_>, below: &ImagePath, dir: &ImagePath) -> Result<ImagePath, AddError> {
     let mut at = below.clone();
     let mut pending: VecDeque<Vec<u8>> = dir.components().map(<[u8]>::to_vec).collect();
@@ -173,7 +173,9 @@ fn follow(placer: &Placer<'_>, below: &ImagePath, dir: &ImagePath) -> Result<Ima
         match part.as_slice() {
             b"" | b"." => continue,
             b".." => {
-                at = at.parent().unwrap_or_else(ImagePath::root);
+                if at != *below {
+                    at = at.parent().unwrap_or_else(ImagePath::root);
+                }
                 continue;
             }
             _ => {}
@@ -188,7 +190,7 @@ fn follow(placer: &Placer<'_>, below: &ImagePath, dir: &ImagePath) -> Result<Ima
             return Err(AddError::Loop(dir.clone()));
         }
         if target.starts_with(b"/") {
-            at = ImagePath::root();
+            at = below.clone();
         }
         for part in target.split(|b| *b == b'/').rev() {
             pending.push_front(part.to_vec());
