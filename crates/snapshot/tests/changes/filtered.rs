@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use kiln_layer::ImagePath;
 use kiln_snapshot::{Filter, Scan, overlay_changes};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MsFlags, mount, umount};
 
 use crate::mounted::{Overlay, Xattrs, can_mount};
 use crate::tree::{base, listed, write};
@@ -112,6 +112,9 @@ fn mount_points_are_left_out_whenever_they_appear() {
         assert_eq!(below, [ImagePath::from("dir"), ImagePath::from("empty")]);
         assert_eq!(listed(&scan.diff(root).unwrap()), [""; 0]);
     });
+    for path in ["empty", "dir"] {
+        umount(&root.join(path)).unwrap();
+    }
 }
 
 #[test]
