@@ -6,6 +6,7 @@
 
 mod in_place;
 mod overlay;
+mod placed;
 mod plain;
 
 use std::collections::HashMap;
@@ -34,6 +35,7 @@ use crate::workers::Workers;
 
 pub(crate) use in_place::InPlaceRoot;
 pub(crate) use overlay::OverlayRoot;
+pub(crate) use placed::Placed;
 pub(crate) use plain::PlainRoot;
 
 /// Why a root filesystem cannot be made or compared.
@@ -331,7 +333,8 @@ impl Roots {
                 Ok(Exposed::new(path, None, Some(StageRoot::Plain(root))))
             }
             StageRoot::InPlace(_) => Err(RootError::NoIsolation {
-                reason: "a mount needs namespaces, and this build runs in place".to_owned(),
+                reason: "`/` belongs to one stage at a time, and cannot be shown to another"
+                    .to_owned(),
             }),
         }
     }

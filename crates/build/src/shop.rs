@@ -1,6 +1,8 @@
 //! What all stages of a build share: settings, stores, the results of other stages.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -178,7 +180,7 @@ impl Shop {
 
     /// The folder of cache mounts, made if it is missing.
     pub(crate) fn cache_mounts(&self) -> Result<PathBuf, StepError> {
-        std::fs::create_dir_all(&self.cache_mounts).map_err(|source| StepError::Io {
+        fs::create_dir_all(&self.cache_mounts).map_err(|source| StepError::Io {
             operation: "create",
             path: self.cache_mounts.clone(),
             source,
@@ -191,25 +193,48 @@ impl Shop {
         let view = self.context_view()?;
         let found = kiln_context::resolve(view.as_ref(), source.as_bytes(), true)
             .map_err(StepError::Image)?;
+        if !self.context.has_ignore_rules()
+            && let Some(found) = found
+        {
+            return Ok(self.context.dir().join(found.entry.path.as_path()));
+        }
+        // What the ignore file hides must not show through the mount, so the rest is copied aside.
+        self.copy_aside(&view, source, false)
+    }
+
+    /// A copy of a file or directory of the context, owned by root as COPY has it.
+    pub(crate) fn context_copy(&self, source: &str) -> Result<PathBuf, StepError> {
+        self.copy_aside(&self.context_view()?, source, false)
+    }
+
+    /// Copies a file or directory of a view into the work folder.
+    pub(crate) fn copy_aside(
+        &self,
+        view: &Arc<dyn FileView>,
+        source: &str,
+        keep_owner: bool,
+    ) -> Result<PathBuf, StepError> {
+        let found = kiln_context::resolve(view.as_ref(), source.as_bytes(), true)
+            .map_err(StepError::Image)?;
         let Some(found) = found else {
             return Err(StepError::MountSource {
                 path: source.trim_start_matches('/').to_owned(),
             });
         };
-        if !self.context.has_ignore_rules() {
-            return Ok(self.context.dir().join(found.entry.path.as_path()));
+        let failed = |source| self.io("write to", source);
+        let dir = tempfile::tempdir_in(&self.work).map_err(failed)?.keep();
+        // Others than its owner may be the user of the command.
+        fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).map_err(failed)?;
+        self.unpack_view(view, source, keep_owner, &dir)?;
+        if found.is_dir() {
+            return Ok(dir);
         }
-        // What the ignore file hides must not show through the mount, so the rest is copied aside.
-        let dir = tempfile::tempdir_in(&self.work)
-            .map_err(|source| self.io("write to", source))?
-            .keep();
-        self.unpack_view(&view, source, false, &dir)?;
-        Ok(match found.entry.path.file_name() {
-            Some(name) if !found.is_dir() => {
-                dir.join(std::os::unix::ffi::OsStrExt::from_bytes(name) as &std::ffi::OsStr)
-            }
-            _ => dir,
-        })
+        // A link that was named gives the file its name.
+        let mut files = fs::read_dir(&dir).map_err(failed)?;
+        match files.next() {
+            Some(file) => Ok(file.map_err(failed)?.path()),
+            None => Ok(dir),
+        }
     }
 
     fn io(&self, operation: &'static str, source: std::io::Error) -> StepError {

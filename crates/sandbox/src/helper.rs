@@ -92,6 +92,12 @@ fn in_place(control: &OwnedFd, job: &Job) -> Result<Report, SetupError> {
         .map_err(step("become", "child subreaper"))?;
     std::env::set_current_dir("/").map_err(step("enter", "/"))?;
     rustix::process::umask(UMASK);
+    if job.own_network {
+        // The one namespace that a command in place may have, where the container lets us make it.
+        nix::sched::unshare(CloneFlags::CLONE_NEWNET)
+            .map_err(step("create", "network namespace"))?;
+        sys::loopback_up().map_err(step("bring up", "loopback device"))?;
+    }
     make_directory(job)?;
     supervise(control, job, Scope::Descendants)
 }

@@ -13,7 +13,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::output::Output;
 use crate::wire::{self, Job, Report};
-use crate::{Cancel, Exit, Network, RunRoot, RunSpec, SandboxError, Stream, sys};
+use crate::{Cancel, Exit, RunRoot, RunSpec, SandboxError, Stream, sys};
 
 /// The name by which the helper knows itself.
 pub(crate) const HELPER_NAME: &str = "kiln-sandbox";
@@ -60,18 +60,12 @@ pub fn run(
 }
 
 fn check(spec: &RunSpec) -> Result<(), SandboxError> {
-    let unsupported = |what: String| {
-        Err(SandboxError::Unsupported {
-            what,
+    match (&spec.root, spec.mounts.first()) {
+        (RunRoot::Directory(_), _) | (RunRoot::Host, None) => Ok(()),
+        (RunRoot::Host, Some(mount)) => Err(SandboxError::Unsupported {
+            what: format!("a mount at `{}`", mount.target().display()),
             mode: "in place",
-        })
-    };
-    match (&spec.root, spec.mounts.first(), spec.network) {
-        (RunRoot::Directory(_), ..) | (RunRoot::Host, None, Network::Host) => Ok(()),
-        (RunRoot::Host, Some(mount), _) => {
-            unsupported(format!("a mount at `{}`", mount.target().display()))
-        }
-        (RunRoot::Host, None, Network::None) => unsupported("a network of its own".to_owned()),
+        }),
     }
 }
 

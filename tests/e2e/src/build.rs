@@ -12,6 +12,7 @@ use std::thread;
 use crate::case::Case;
 use crate::image::Image;
 use crate::leaks::Leaks;
+use crate::privilege::{Throwaway, all_in_place};
 use crate::tool;
 
 /// Who builds.
@@ -221,6 +222,24 @@ impl<'a> Build<'a> {
         }
     }
 
+    /// The same build in place, in a throw-away root, if this run of the suite does all builds so; not those for which
+    /// the test itself chose where they are done.
+    fn moved_in_place(&self) -> Option<Build<'a>> {
+        let chosen = self.isolation != Some("namespace")
+            || !self.wrapper.is_empty()
+            || self.program.is_some();
+        if chosen || !all_in_place() {
+            return None;
+        }
+        let root = Throwaway::anew(self.case);
+        let moved = self
+            .clone()
+            .under(root.wrapper())
+            .program("/kaniko/executor");
+        let moved = moved.isolation(Some("in-place")).arg("--force");
+        Some(moved.env("KANIKO_DIR", "/kaniko"))
+    }
+
     /// The command line.
     pub fn command(&self) -> Command {
         match self.builder {
@@ -338,7 +357,7 @@ impl<'a> Build<'a> {
 
     fn start_with_input(&self, input: Option<&[u8]>) -> Running {
         let (reader, writer) = std::io::pipe().expect("a pipe");
-        let mut command = self.command();
+        let mut command = self.moved_in_place().as_ref().unwrap_or(self).command();
         command.stdin(if input.is_some() {
             Stdio::piped()
         } else {

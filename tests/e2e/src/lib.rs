@@ -58,7 +58,7 @@ pub use image::{Image, Layer};
 pub use layout::{ImageSpec, LayerSpec, Packing, TarTree};
 pub use leaks::Leaks;
 pub use memory::{PeakMemory, roomy_tempdir};
-pub use privilege::{Throwaway, User, is_root, userns_works};
+pub use privilege::{Throwaway, User, all_in_place, is_root, userns_works};
 pub use proxy::{Fault, Proxy};
 pub use registry::Registry;
 pub use tool::{Ran, embed, executor, output, run, tool, warmer};
@@ -87,6 +87,17 @@ macro_rules! kiln_only {
     () => {
         if $crate::Builder::from_env() != $crate::Builder::Kiln {
             $crate::skipped("about a flag or message of Kiln's");
+            return;
+        }
+    };
+}
+
+/// Returns from the test with a printed reason when the suite builds in place: for what only namespaces can do.
+#[macro_export]
+macro_rules! namespace_only {
+    () => {
+        if $crate::all_in_place() {
+            $crate::skipped("about namespaces");
             return;
         }
     };

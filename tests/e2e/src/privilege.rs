@@ -6,6 +6,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::case::{Case, open_up};
 use crate::tool::{self, tool};
@@ -88,10 +89,12 @@ fn place(program: &Path, dir: &Path) -> PathBuf {
 
 /// A root of its own that may be overwritten: for `--isolation in-place` without Docker.
 ///
-/// The builder runs in it under `unshare --mount --pid` and `chroot`; what it does to `/` it does to this folder.
+/// The builder runs in it under `unshare --mount --pid --root`; what it does to `/` it does to this folder.
 #[derive(Debug)]
 pub struct Throwaway {
     root: PathBuf,
+    /// A folder that is in the root too, under the same name.
+    shared: Option<PathBuf>,
 }
 
 impl Throwaway {
@@ -117,7 +120,24 @@ impl Throwaway {
             copied.is_ok_and(|status| status.success()),
             "the context can be copied"
         );
-        Self { root }
+        Self { root, shared: None }
+    }
+
+    /// A root for one build that sees the case's folder under its own name, so that any build of the case can be done
+    /// in place.
+    pub(crate) fn anew(case: &Case) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let root = case.path(&format!("in-place-{number}"));
+        for dir in ["kaniko", "proc", "dev", "etc", "tmp"] {
+            fs::create_dir_all(root.join(dir)).expect("a folder");
+        }
+        open_up(&root);
+        place(&tool::executor(), &root.join("kaniko"));
+        Self {
+            root,
+            shared: Some(case.path("")),
+        }
     }
 
     /// The folder.
@@ -132,9 +152,9 @@ impl Throwaway {
             mount --bind "$1" "$1"
             mount -t proc proc "$1/proc"
             for node in null zero full random urandom; do : >"$1/dev/$node"; mount --bind "/dev/$node" "$1/dev/$node"; done
-            root=$1; shift
-            cd "$root"
-            exec chroot "$root" "$@""#;
+            if [ -n "$2" ]; then mkdir -p "$1$2"; mount --bind "$2" "$1$2"; fi
+            root=$1 dir=${2:-/}; shift 2
+            exec unshare --root="$root" --wd="$dir" "$@""#;
         let mut words: Vec<OsString> = vec![tool("unshare").into()];
         words.extend(
             [
@@ -148,6 +168,16 @@ impl Throwaway {
         );
         words.extend(["/bin/sh", "-c", script, "throwaway"].map(OsString::from));
         words.push(self.root.clone().into());
+        words.push(self.shared.clone().unwrap_or_default().into());
         words
+    }
+}
+
+/// Whether all builds of this run of the suite are done in place, each in a throw-away root: `KILN_E2E_ISOLATION`.
+pub fn all_in_place() -> bool {
+    match std::env::var("KILN_E2E_ISOLATION").as_deref() {
+        Ok("in-place") => true,
+        Ok("namespace" | "") | Err(_) => false,
+        Ok(other) => panic!("KILN_E2E_ISOLATION is `namespace` or `in-place`, not `{other}`"),
     }
 }

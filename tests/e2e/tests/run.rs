@@ -1,6 +1,6 @@
 //! RUN in a namespace: the process, its user, its environment, its end.
 
-use kiln_e2e::{Base, Case, User, kiln_only, needs_root, skipped, userns_works};
+use kiln_e2e::{Base, Case, User, kiln_only, namespace_only, needs_root, skipped, userns_works};
 
 /// Builds `FROM busybox` and these lines as root in a namespace, and gives the text of `/seen`.
 fn seen(lines: &str) -> String {
@@ -119,6 +119,7 @@ fn capabilities_are_dockers_default_ones() {
 fn nothing_of_the_builder_is_visible() {
     kiln_only!();
     needs_root!();
+    namespace_only!();
     let case = Case::new();
     let base = case.base(Base::Busybox);
     let secret = case.path("home/secret-of-the-host");
@@ -251,6 +252,7 @@ fn output_is_passed_through() {
 fn what_is_supplied_is_not_in_the_layer() {
     kiln_only!();
     needs_root!();
+    namespace_only!();
     let case = Case::new();
     let base = case.base(Base::Busybox);
     let dockerfile = format!(

@@ -1,6 +1,6 @@
 //! Several stages: names, numbers, targets, inheritance, and what is left out.
 
-use kiln_e2e::{Base, Case, kiln_only, needs_root};
+use kiln_e2e::{Base, Case, kiln_only, namespace_only, needs_root};
 
 // conformance: C2 C5 C20 C23
 #[test]
@@ -175,6 +175,7 @@ fn onbuild_fires_once_and_in_order() {
 fn independent_stages_run_at_the_same_time() {
     kiln_only!();
     needs_root!();
+    namespace_only!();
     let case = Case::new();
     let base = case.base(Base::Busybox);
     let meet = |own: &str, other: &str| {

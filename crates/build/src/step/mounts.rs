@@ -63,7 +63,12 @@ impl Mounts {
     fn bind(&mut self, step: &mut Stepper<'_>, mount: &Mount) -> Result<(), StepError> {
         let source = mount.source.as_deref().unwrap_or("/");
         let source = match &mount.from {
+            // What is moved into place must be a copy: the command writes to it.
+            None if step.shop.roots.one_at_a_time() => step.shop.context_copy(source)?,
             None => step.shop.context_path(source)?,
+            Some(from) if step.shop.roots.one_at_a_time() => {
+                step.shop.copy_aside(&step.view_of(from)?, source, true)?
+            }
             Some(from) => stage_path(step, from, source)?,
         };
         let read_only = mount.read_only.unwrap_or(true);
@@ -87,7 +92,12 @@ impl Mounts {
         let name = Digest::of(id.as_bytes()).hex();
         let store = step.shop.cache_mounts()?;
         let mut dir = store.join(&name);
-        match mount.sharing.unwrap_or(Sharing::Shared) {
+        let sharing = match mount.sharing.unwrap_or_default() {
+            // A cache that is moved into place is nowhere else meanwhile.
+            Sharing::Shared if step.shop.roots.one_at_a_time() => Sharing::Locked,
+            sharing => sharing,
+        };
+        match sharing {
             Sharing::Shared => {}
             Sharing::Locked => {
                 let lock = lock_file(&store, &name)?;

@@ -16,7 +16,7 @@ use super::{StepError, Stepper};
 use crate::event::Event;
 use crate::history;
 use crate::layers::Made;
-use crate::roots::RootError;
+use crate::roots::{Placed, RootError};
 use crate::user::{Accounts, Identity};
 
 /// Where the script of a heredoc with `#!` is shown to the command: in `/dev`, which no layer holds (D22).
@@ -117,7 +117,14 @@ impl Stepper<'_> {
         let single_id = shop.roots.owners() == Owners::Ignore;
         let mut refused_id = false;
         let outcome = root.run(&self.state.layers, |root| {
-            let spec = specify(job, mounts, root, shop)?;
+            let mut spec = specify(job, mounts, root, shop)?;
+            let placed = match spec.root {
+                RunRoot::Host => {
+                    let list = std::mem::take(&mut spec.mounts);
+                    Some(Placed::put(Path::new("/"), &shop.work, &list)?)
+                }
+                RunRoot::Directory(_) => None,
+            };
             let mut output = |_: Stream, line: &[u8]| {
                 refused_id |= single_id && line.windows(EINVAL.len()).any(|part| part == EINVAL);
                 let line = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
@@ -133,6 +140,7 @@ impl Stepper<'_> {
                     source,
                 }
             })?;
+            placed.map_or(Ok(()), Placed::take_back)?;
             match exit {
                 Exit::Code(0) => Ok(()),
                 Exit::Code(code) => Err(StepError::Exit {
