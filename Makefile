@@ -21,6 +21,9 @@ check: ## what CI runs: format, clippy, tests
 clippy: ## all lints, warnings denied
 	cargo clippy --workspace --all-targets --locked --target $(TARGET) --quiet -- -D warnings
 
+conformance: ## writes into docs/conformance.md which tests show what
+	KILN_WRITE_DOCS=1 cargo test --package kiln-arch --locked --target $(TARGET) --test conformance --quiet
+
 bench: ## kernels with criterion, whole builds side by side with buildah
 	cargo bench --package kiln-benches
 	tests/bench/run
@@ -39,4 +42,4 @@ image: binaries ## the executor's own image, assembled by the executor
 deps: ## Debian packages for tests and demo (installs as root)
 	@.ci/packages
 
-.PHONY: help demo test check clippy bench binaries image deps
+.PHONY: help demo test check clippy conformance bench binaries image deps

@@ -433,6 +433,16 @@ impl Running {
         self.child.id()
     }
 
+    /// Sends a signal to the only child of what was started: the builder under a wrapper such as `unshare --fork`.
+    pub fn signal_child(&self, signal: nix::sys::signal::Signal) {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.expect("a running child has children");
+        let child: i32 = children.trim().parse().expect("exactly one child");
+        let child = nix::unistd::Pid::from_raw(child);
+        nix::sys::signal::kill(child, signal).expect("a running child can be signalled");
+    }
+
     /// Sends a signal to what was started.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);

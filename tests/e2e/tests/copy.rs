@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime};
 
@@ -241,6 +242,63 @@ fn hard_links_within_a_directory_stay() {
         tree.node("d/two")
     );
     assert_eq!(tree.text("apart/two"), "same");
+}
+
+/// Holes of a file are zeros of its content.
+// conformance: E26
+#[test]
+fn sparse_files_read_back_equal() {
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let hole = 3 << 20;
+    let mut content = vec![0; hole];
+    content[..5].copy_from_slice(b"begin");
+    content[hole - 3..].copy_from_slice(b"end");
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY . /d\n"))
+        .file("sparse", "begin")
+        .file("full", &content)
+        .file("hole", "")
+        .file("zeros", vec![0; hole]);
+    let open = |name: &str| File::options().write(true).open(context.path().join(name));
+    let sparse = open("sparse").unwrap();
+    sparse.set_len(hole as u64).unwrap();
+    sparse.write_all_at(b"end", hole as u64 - 3).unwrap();
+    open("hole").unwrap().set_len(hole as u64).unwrap();
+    let tree = case.build(&context).run().image().tree();
+    let node = |name: &str| tree.node(&format!("d/{name}")).to_string();
+    assert!(node("full").contains("3145728 B"), "{}", node("full"));
+    assert_eq!(node("sparse"), node("full"));
+    assert_eq!(node("hole"), node("zeros"));
+    assert_ne!(node("hole"), node("full"));
+}
+
+// conformance: G1 G3
+#[test]
+fn names_in_layers_are_relative_and_those_of_directories_end_in_a_slash() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!(
+            "FROM {base}\nCOPY . /\nCOPY d /new/\nRUN mkdir /made && touch /made/file\n"
+        ))
+        .file("d/file", "f");
+    let image = case.build(&context).run().image();
+    let above = image.above(&Image::read(&format!("docker://{base}")));
+    let names: Vec<Vec<&str>> = above.iter().map(|layer| layer.names()).collect();
+    assert_eq!(names[1], ["new/", "new/file"]);
+    assert_eq!(names[2], ["made/", "made/file"]);
+    assert!(
+        names[0].contains(&"d/") && names[0].contains(&"d/file"),
+        "{names:?}"
+    );
+    let odd = |name: &&&str| name.starts_with(['.', '/']) || name.is_empty();
+    let odd: Vec<_> = names.iter().flatten().filter(odd).collect();
+    assert!(odd.is_empty(), "{odd:?}");
 }
 
 // conformance: E33 E34 E35

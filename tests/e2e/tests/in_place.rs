@@ -6,7 +6,45 @@
 use std::fs;
 use std::path::Path;
 
-use kiln_e2e::{Base, Case, Image, Outcome, Throwaway, Tree, kiln_only, needs_root};
+use kiln_e2e::{
+    Base, Build, Case, Context, Image, Outcome, Throwaway, Tree, kiln_only, needs_root,
+};
+use nix::sys::signal::Signal;
+
+/// A context, and a root to build it in.
+struct Site {
+    case: Case,
+    context: Context,
+    root: Throwaway,
+}
+
+impl Site {
+    /// `BASE` in the Dockerfile is the base image; the root is prepared further.
+    fn new(dockerfile: &str, prepare: impl Fn(&Path)) -> Site {
+        let case = Case::new();
+        let context = case
+            .context()
+            .dockerfile(dockerfile.replace("BASE", &case.base(Base::Busybox)))
+            .file("file", "context\n");
+        let root = Throwaway::new(&case, context.path());
+        prepare(root.path());
+        Site {
+            case,
+            context,
+            root,
+        }
+    }
+
+    fn build(&self) -> Build<'_> {
+        let build = self.case.build(&self.context).context("/workspace");
+        let build = build.isolation(Some("in-place")).under(self.root.wrapper());
+        build
+            .program("/kaniko/executor")
+            .env("KANIKO_DIR", "/kaniko")
+            .env("TMPDIR", "/kaniko")
+            .env("HOME", "/root")
+    }
+}
 
 struct Built {
     case: Case,
@@ -20,32 +58,13 @@ fn build(dockerfile: &str, flags: &[&str]) -> Built {
 
 /// The same in a root that is prepared further.
 fn build_in(dockerfile: &str, flags: &[&str], prepare: impl Fn(&Path)) -> Built {
-    let case = Case::new();
-    let base = case.base(Base::Busybox);
-    let dockerfile = dockerfile.replace("BASE", &base);
-    let context = case
-        .context()
-        .dockerfile(dockerfile)
-        .file("file", "context\n");
-    let root = Throwaway::new(&case, context.path());
-    prepare(root.path());
-    let mut build = case
-        .build(&context)
-        .context("/workspace")
-        .isolation(Some("in-place"));
-    build = build.under(root.wrapper()).program("/kaniko/executor");
-    build = build
-        .env("KANIKO_DIR", "/kaniko")
-        .env("TMPDIR", "/kaniko")
-        .env("HOME", "/root");
-    for flag in flags {
-        build = build.arg(flag);
-    }
+    let site = Site::new(dockerfile, prepare);
+    let build = flags.iter().fold(site.build(), Build::arg);
     let outcome = build.run();
     Built {
-        case,
-        root,
         outcome,
+        case: site.case,
+        root: site.root,
     }
 }
 
@@ -174,6 +193,37 @@ fn the_place_is_emptied_before_and_after_when_asked_for() {
     assert!(!before && !after);
     assert!(built.root.path().join("kaniko/executor").exists());
     assert!(built.root.path().join("workspace/file").exists());
+}
+
+/// Mounts of a command that fails, or that is ended from outside, are taken back like all others.
+// conformance: D26 D27 D36 (in-place)
+#[test]
+fn mounts_are_taken_back_however_the_command_ends() {
+    kiln_only!();
+    needs_root!();
+    let mounts = "--mount=type=secret,id=s,target=/etc/secret --mount=type=bind,target=/etc/deep/context \
+                  --mount=type=tmpfs,target=/var/old";
+    let says = "cat /etc/secret /etc/deep/context/file && ls -A /var/old && touch /var/old/x";
+    let flags = ["--force", "--secret=id=s,env=SECRET"];
+    for (end, signal) in [("exit 3", None), ("sleep 600", Some(Signal::SIGTERM))] {
+        let lines = format!("FROM BASE\nRUN {mounts} {says} && echo $((40+2))ready && {end}\n");
+        let site = Site::new(&lines, |_| {});
+        let build = site.build().env("SECRET", "not to be left");
+        let mut running = flags.iter().fold(build, Build::arg).start();
+        running.wait_for("42ready");
+        if let Some(signal) = signal {
+            running.signal_child(signal);
+        }
+        let outcome = running.wait();
+        let code = if signal.is_some() { 1 } else { 3 };
+        assert_eq!(outcome.code, Some(code), "{}", outcome.log);
+        let at = |path: &str| site.root.path().join(path);
+        assert!(!at("etc/secret").exists() && !at("etc/deep").exists());
+        let old: Vec<_> = fs::read_dir(at("var/old")).unwrap().flatten().collect();
+        assert!(at("var/old/new").exists() && old.len() == 1, "{old:?}");
+        let left: Vec<_> = fs::read_dir(at("kaniko")).unwrap().flatten().collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
 }
 
 // conformance: D6

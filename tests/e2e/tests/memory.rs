@@ -3,13 +3,13 @@
 use std::process::Command;
 
 use kiln_e2e::{
-    Base, Case, ImageSpec, LayerSpec, Packing, PeakMemory, Registry, TarTree, kiln_only,
-    needs_root, output, roomy_tempdir, skipped, tool,
+    Base, Case, ImageSpec, LayerSpec, Packing, PeakMemory, Registry, TarTree, Volume,
+    incompressible, kiln_only, needs_root, output, roomy_tempdir, skipped, tool,
 };
 
 const MB: u64 = 1_000_000;
 
-/// conformance: G23; the first budget.
+// conformance: G23; the first budget.
 #[test]
 fn a_run_that_writes_two_gigabytes_and_pushes_them() {
     kiln_only!();
@@ -39,7 +39,7 @@ fn a_run_that_writes_two_gigabytes_and_pushes_them() {
     assert!(peak < 100 * MB, "{line}");
 }
 
-/// conformance: G23; the second budget.
+// conformance: G23; the second budget.
 #[test]
 fn a_copy_of_fifty_thousand_files() {
     kiln_only!();
@@ -74,7 +74,7 @@ fn a_copy_of_fifty_thousand_files() {
     assert!(peak < 200 * MB, "{line}");
 }
 
-/// conformance: G23; a blob is read twice at most and kept never.
+// conformance: G23; a blob is read twice at most and kept never.
 #[test]
 fn a_push_of_large_layers() {
     kiln_only!();
@@ -84,16 +84,10 @@ fn a_push_of_large_layers() {
     };
     let case = Case::below_with_registry(place.path(), Registry::start_in(place.path()));
     let layout = case.path("out/layout");
-    // Noise, so that the compressed layer is large as well.
-    let mut word = 1_u64;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (word >> 33) as u8
-    })
-    .take(150 * MB as usize)
-    .collect();
     let layer = LayerSpec {
-        tar: TarTree::new().file("noise", 0o644, noise).finish(),
+        tar: TarTree::new()
+            .file("noise", 0o644, incompressible(150 * MB as usize, 1))
+            .finish(),
         packing: Packing::Plain,
     };
     ImageSpec::new(vec![layer], serde_json::json!({})).write_layout(&layout, "x");
@@ -118,4 +112,37 @@ fn a_push_of_large_layers() {
         assert!(manifest["layers"][0]["size"].as_u64().unwrap() > 140 * MB);
         assert!(peak < 100 * MB, "{name}: {line}");
     }
+}
+
+// conformance: H41
+#[test]
+fn a_warmer_that_fetches_large_layers() {
+    let Some(place) = roomy_tempdir(2_000 * MB) else {
+        skipped("needs 2 GB in /dev/shm or TMPDIR");
+        return;
+    };
+    let case = Case::below_with_registry(place.path(), Registry::start_in(place.path()));
+    let layer = |name: &str, seed| LayerSpec {
+        tar: TarTree::new()
+            .file(name, 0o644, incompressible(150 * MB as usize, seed))
+            .finish(),
+        packing: Packing::Plain,
+    };
+    let layout = case.path("out/layout");
+    let image = case.destination("image");
+    ImageSpec::new(
+        vec![layer("one", 1), layer("two", 2)],
+        serde_json::json!({}),
+    )
+    .write_layout(&layout, "x");
+    case.push(&layout).destination(image.clone()).run().ok();
+    let volume = case.path("out/volume");
+    let mut warmer = case.warmer(&volume);
+    let mut warmer = warmer.arg("--image").arg(&image).spawn().unwrap();
+    let memory = PeakMemory::watch(warmer.id());
+    assert!(warmer.wait().unwrap().success());
+    let (peak, line) = memory.finish();
+    println!("{line}");
+    assert_eq!(Volume::new(&case, volume).images().len(), 1);
+    assert!(peak < 100 * MB, "{line}");
 }

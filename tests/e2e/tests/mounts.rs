@@ -1,4 +1,4 @@
-//! RUN --mount in a namespace.
+//! RUN --mount, in both isolations.
 
 use std::fs;
 
@@ -191,6 +191,33 @@ fn a_mount_without_target_is_on_the_working_directory() {
         "src:\nmain.c\ntmp\n\nsrc/tmp:\nint main;"
     );
     assert!(!tree.has("src/src/main.c") && !tree.has("src/src/tmp"));
+}
+
+/// Neither what a mount shows nor the place it is shown at is a change.
+// conformance: D26 D27
+#[test]
+fn a_run_that_changes_only_what_is_mounted_makes_no_layer() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let id = case.id();
+    let targets = ["/etc", "/etc/not/there", "/var/old", "/new/place"];
+    let mut lines = Vec::new();
+    for (number, target) in targets.into_iter().enumerate() {
+        lines.push(format!(
+            "RUN --mount=type=cache,id={id}-{number},target={target} --mount=type=tmpfs,target={target}/t \
+             --mount=type=bind,source=file,target={target}/t/f touch {target}/x {target}/t/y && cat {target}/t/f\n"
+        ));
+    }
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\n{}", lines.concat()))
+        .file("file", "context\n");
+    let image = case.build(&context).run().image();
+    let above = image.above(&Image::read(&format!("docker://{base}")));
+    let names: Vec<_> = above.iter().map(|layer| layer.names()).collect();
+    assert!(names.is_empty(), "{names:?}");
 }
 
 // conformance: D24 D25 D38
