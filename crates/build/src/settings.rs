@@ -3,5 +3,5 @@
 pub use kiln_options::{
     BuildSettings, CachePlace, CacheSettings, CompressionKind, DigestFiles, DockerfileSource,
     FileTarget, Isolation, LayerCacheSettings, ListFormat, ListSettings, PruneSettings,
-    PushImageSettings, SecretSource, SecretSpec, SnapshotMode, WarmSettings, WorkDir,
+    PushImageSettings, SecretSource, SecretSpec, SnapshotMode, SshSpec, WarmSettings, WorkDir,
 };

@@ -28,7 +28,7 @@ use crate::plan::{ImageSource, Plan, Source};
 use crate::promise::Promise;
 use crate::roots::Roots;
 use crate::scope::BuildArgs;
-use crate::settings::SecretSpec;
+use crate::settings::{SecretSpec, SshSpec};
 use crate::spool::Spool;
 use crate::stage::{Finished, State};
 use crate::step::StepError;
@@ -59,6 +59,7 @@ pub(crate) struct Shop {
     /// Folder for pieces of the build that have no other place.
     pub(crate) work: PathBuf,
     pub(crate) secrets: Vec<SecretSpec>,
+    pub(crate) ssh: Vec<SshSpec>,
     /// Shown to commands as `/etc/hosts` (D17).
     pub(crate) hosts_file: PathBuf,
     /// Shown to commands as `/etc/resolv.conf` (D17).

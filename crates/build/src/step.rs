@@ -1,6 +1,7 @@
 //! One instruction: from the state before it to the state after it.
 
 mod add;
+mod agent;
 mod copy;
 mod foresee;
 mod metadata;
@@ -101,6 +102,12 @@ pub enum StepError {
     #[error("secret {id}: not found")]
     SecretMissing {
         /// The secret's id.
+        id: String,
+    },
+    /// `required=true` and no such agent (conformance D37).
+    #[error("ssh agent {id}: not found; name one with `--ssh {id}` or `--ssh {id}=SOCKET`")]
+    AgentMissing {
+        /// The agent's id.
         id: String,
     },
     /// A secret's file cannot be read.

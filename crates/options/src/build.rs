@@ -33,6 +33,10 @@ pub struct BuildOptions {
     /// repeated.
     #[cfg_attr(feature = "clap", arg(long, value_name = "id=NAME,..."))]
     pub secret: Vec<String>,
+    /// SSH agent for RUN --mount=type=ssh: default, or NAME, for the agent of SSH_AUTH_SOCK, or NAME=SOCKET. May be
+    /// repeated.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "NAME[=SOCKET]"))]
+    pub ssh: Vec<String>,
     /// Platform of the image; that of this machine by default.
     #[cfg_attr(
         feature = "clap",
@@ -114,6 +118,7 @@ impl Default for BuildOptions {
             label: Vec::new(),
             annotation: Vec::new(),
             secret: Vec::new(),
+            ssh: Vec::new(),
             custom_platform: None,
             isolation: Isolation::default(),
             force: false,

@@ -136,6 +136,14 @@ pub enum OptionError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An SSH agent that cannot be used.
+    #[error("invalid `--ssh {value}`: {reason}")]
+    InvalidSsh {
+        /// As given.
+        value: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The file of a secret cannot be read.
     #[error("cannot read the secret `{id}` from `{path}`", path = path.display())]
     SecretFile {

@@ -10,7 +10,7 @@ use crate::output::pairs;
 use crate::{
     BuildOptions, CacheOptions, CacheSettings, CompressionKind, ContextOptions, DigestFiles,
     DockerfileSource, Isolation, LogOptions, Notice, OptionError, OutputOptions, PushOptions,
-    RegistryOptions, SecretSpec, SnapshotMode, WorkDir, build_args, secret,
+    RegistryOptions, SecretSpec, SnapshotMode, SshSpec, WorkDir, build_args, secret, ssh,
 };
 
 /// What `--ignore-var-run` is about.
@@ -81,6 +81,7 @@ impl ExecutorOptions {
             labels: pairs("--label", &build.label)?,
             annotations: pairs("--annotation", &build.annotation)?,
             secrets: secret::resolve(&build.secret, env)?,
+            ssh: ssh::resolve(&build.ssh, env)?,
             platform: platform("--custom-platform", build.custom_platform.as_deref())?,
             isolation: isolation(build, cleanup)?,
             force: build.force,
@@ -126,6 +127,7 @@ impl ExecutorOptions {
         options.cache = CacheOptions::default();
         let build = &mut options.build;
         build.secret = Vec::new();
+        build.ssh = Vec::new();
         build.dryrun = false;
         build.materialize = false;
         build.pre_cleanup = Some(false);
@@ -199,6 +201,8 @@ pub struct BuildSettings {
     pub annotations: Vec<(String, String)>,
     /// Secrets that RUN may mount, each id once.
     pub secrets: Vec<SecretSpec>,
+    /// SSH agents that RUN may use, each id once.
+    pub ssh: Vec<SshSpec>,
     /// Platform of the image.
     pub platform: Platform,
     /// Where RUN commands run.
@@ -262,6 +266,7 @@ impl Default for BuildSettings {
             labels: Vec::new(),
             annotations: Vec::new(),
             secrets: Vec::new(),
+            ssh: Vec::new(),
             platform: Platform::host(),
             isolation: Isolation::default(),
             force: false,

@@ -14,6 +14,8 @@ pub struct Leaks {
     dir: PathBuf,
     id: String,
     context: Option<Tree>,
+    /// Servers of the test itself.
+    processes: Vec<String>,
 }
 
 impl Leaks {
@@ -24,6 +26,7 @@ impl Leaks {
             dir: case.path(""),
             id: case.id(),
             context,
+            processes: processes(&case.id()),
         }
     }
 
@@ -32,13 +35,13 @@ impl Leaks {
         let mut left: Vec<String> = files(&self.dir.join("tmp"));
         left.extend(mounts(&self.dir));
         // The kernel may still be at a killed process when its parent has ended; what stays is a leak.
-        let mut processes = processes(&self.id);
+        let mut processes = self.new_processes();
         for _ in 0..50 {
             if processes.is_empty() {
                 break;
             }
             sleep(Duration::from_millis(20));
-            processes = self::processes(&self.id);
+            processes = self.new_processes();
         }
         left.extend(processes);
         if self.context.is_some() && Tree::of_dir(&self.dir.join("context")).ok() != self.context {
@@ -49,6 +52,12 @@ impl Leaks {
             "the build left behind:\n  {}\nIts log:\n{log}",
             left.join("\n  ")
         );
+    }
+
+    fn new_processes(&self) -> Vec<String> {
+        let mut now = processes(&self.id);
+        now.retain(|process| !self.processes.contains(process));
+        now
     }
 }
 

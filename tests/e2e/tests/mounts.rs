@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kiln_e2e::{Base, Case, Image, all_in_place, kiln_only, namespace_only, needs_root};
+use kiln_e2e::{Base, Case, Image, SshAgent, all_in_place, kiln_only, namespace_only, needs_root};
 
 // conformance: D26 D28 D18
 #[test]
@@ -191,6 +191,42 @@ fn a_mount_without_target_is_on_the_working_directory() {
         "src:\nmain.c\ntmp\n\nsrc/tmp:\nint main;"
     );
     assert!(!tree.has("src/src/main.c") && !tree.has("src/src/tmp"));
+}
+
+/// A real agent with a real key: what `ssh-add -l` says here, the agent says in RUN.
+// conformance: D37
+#[test]
+fn an_ssh_agent_is_shown_to_the_command() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let agent = SshAgent::start(&case);
+    let keys = agent.keys();
+    let lines = "COPY root /\nRUN --mount=type=ssh ssh-add -l > /seen; stat -c '%a %u:%g' $SSH_AUTH_SOCK >> /seen\n\
+         RUN --mount=type=ssh,id=git,target=/agent,mode=0666,uid=5,gid=6 ssh-add -l >> /seen; stat -c '%a %u:%g' /agent >> /seen\n\
+         RUN --mount=type=ssh,id=none echo \"none: $SSH_AUTH_SOCK\" >> /seen\n\
+         RUN --mount=type=ssh --mount=type=ssh,id=git echo $SSH_AUTH_SOCK >> /seen; test -S /run/buildkit/ssh_agent.1\n\
+         RUN ls -A /run /agent 2>/dev/null > /left || true\n";
+    let context = case.context().dockerfile(format!("FROM {base}\n{lines}"));
+    let context = SshAgent::put_client(context, "root");
+    let build = case
+        .build(&context)
+        .arg(format!("--ssh=git={}", agent.socket().display()));
+    let build = build
+        .arg("--ssh=default")
+        .env("SSH_AUTH_SOCK", agent.socket());
+    let tree = build.run().image().tree();
+    let seen = format!("{keys}600 0:0\n{keys}666 5:6\nnone: \n/run/buildkit/ssh_agent.0\n");
+    assert_eq!(tree.text("seen"), seen);
+    assert_eq!(tree.text("left").replace("/run:\n", ""), "");
+
+    let missing = format!("FROM {base}\nRUN --mount=type=ssh,required=true true\n");
+    let context = context.dockerfile(missing);
+    case.build(&context).run().failed(
+        1,
+        &["ssh agent default: not found", "--ssh", "Dockerfile:2"],
+    );
 }
 
 /// Neither what a mount shows nor the place it is shown at is a change.

@@ -137,6 +137,7 @@ impl Build<'_> {
             spool: Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?,
             work: dir("tmp")?,
             secrets: settings.secrets.clone(),
+            ssh: settings.ssh.clone(),
             hosts_file,
             resolv_conf: resolv_conf.exists().then(|| resolv_conf.to_owned()),
             context: Arc::clone(&prepared.context),
@@ -195,6 +196,7 @@ impl Build<'_> {
                 kept.push(path.clone());
             }
         }
+        kept.extend(settings.ssh.iter().map(|agent| agent.socket.clone()));
         kept
     }
 

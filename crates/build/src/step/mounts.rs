@@ -11,12 +11,16 @@ use kiln_sandbox::SandboxMount;
 use rustix::fs::FlockOperation;
 use tempfile::TempDir;
 
+use super::agent::AgentProxy;
 use super::run::write_private;
 use super::{StepError, Stepper};
 use crate::settings::SecretSource;
 
 /// Where ids without a target appear (D34).
 const SECRET_DIR: &str = "/run/secrets";
+
+/// Where agents without a target appear (D37).
+const AGENT_DIR: &str = "/run/buildkit";
 
 /// The mounts of one RUN; everything made for them goes when this does.
 #[derive(Debug, Default)]
@@ -28,6 +32,10 @@ pub(super) struct Mounts {
     files: Option<TempDir>,
     /// Held while the command runs: `sharing=locked` and `private`.
     locks: Vec<File>,
+    /// SSH agents shown, in the order of their mounts.
+    agents: Vec<AgentProxy>,
+    /// Where the first of them is: `SSH_AUTH_SOCK`, unless the command has one already.
+    pub(super) agent_socket: Option<String>,
 }
 
 impl Mounts {
@@ -41,7 +49,7 @@ impl Mounts {
                 MountType::Cache => mounts.cache(step, &mount)?,
                 MountType::Tmpfs => mounts.tmpfs(step, &mount),
                 MountType::Secret => mounts.secret(step, &mount)?,
-                MountType::Ssh => ssh(&mount)?,
+                MountType::Ssh => mounts.ssh(step, &mount)?,
             }
         }
         Ok(mounts)
@@ -49,6 +57,10 @@ impl Mounts {
 
     /// A path for a file of this RUN, in a folder that only we can enter.
     pub(super) fn file(&mut self, work: &Path, name: &str) -> Result<PathBuf, StepError> {
+        Ok(self.folder(work)?.join(Digest::of(name.as_bytes()).hex()))
+    }
+
+    fn folder(&mut self, work: &Path) -> Result<&Path, StepError> {
         let dir = match &mut self.files {
             Some(dir) => dir,
             none => none.insert(tempfile::tempdir_in(work).map_err(io("write to", work))?),
@@ -56,7 +68,7 @@ impl Mounts {
         // Scripts are run by the image's own users.
         let open = Permissions::from_mode(0o711);
         fs::set_permissions(dir.path(), open).map_err(io("prepare", dir.path()))?;
-        Ok(dir.path().join(Digest::of(name.as_bytes()).hex()))
+        Ok(dir.path())
     }
 
     /// A file or directory of the context, a stage or an image; writes are thrown away (D28).
@@ -185,6 +197,37 @@ impl Mounts {
         });
         Ok(())
     }
+
+    /// A socket that leads to an agent, if one was given (D37).
+    fn ssh(&mut self, step: &mut Stepper<'_>, mount: &Mount) -> Result<(), StepError> {
+        let id = mount.id.as_deref().unwrap_or("default");
+        let Some(agent) = step.shop.ssh.iter().find(|agent| agent.id == id) else {
+            if mount.required {
+                return Err(StepError::AgentMissing { id: id.to_owned() });
+            }
+            return Ok(());
+        };
+        let number = self.agents.len();
+        let source = self.folder(&step.shop.work)?.join(format!("ssh{number}"));
+        let (mode, uid) = (mount.mode.unwrap_or(0o600), mount.uid.unwrap_or(0));
+        let owner = (uid, mount.gid.unwrap_or(0));
+        let proxy = AgentProxy::start(&source, agent.socket.clone(), mode, owner);
+        self.agents.push(proxy.map_err(io("listen at", &source))?);
+        let target = match &mount.target {
+            Some(_) => target(step, mount),
+            None => PathBuf::from(format!("{AGENT_DIR}/ssh_agent.{number}")),
+        };
+        if number == 0 {
+            self.agent_socket = Some(target.display().to_string());
+        }
+        self.list.push(SandboxMount::Bind {
+            source,
+            target,
+            read_only: true,
+            discard_writes: false,
+        });
+        Ok(())
+    }
 }
 
 impl Stepper<'_> {
@@ -206,16 +249,6 @@ impl Stepper<'_> {
         }
         Ok(mount)
     }
-}
-
-/// No agent can be supplied in this version, so `required` fails and the rest runs without (D37).
-fn ssh(mount: &Mount) -> Result<(), StepError> {
-    if mount.required {
-        return Err(StepError::Unsupported {
-            what: "`RUN --mount=type=ssh,required`".to_owned(),
-        });
-    }
-    Ok(())
 }
 
 /// The target below the root; a relative one, or none, is joined to the working directory (D25).

@@ -22,6 +22,9 @@ use crate::user::{Accounts, Identity};
 /// Where the script of a heredoc with `#!` is shown to the command: in `/dev`, which no layer holds (D22).
 const SCRIPT_DIR: &str = "/dev/pipes";
 
+/// Where programs look for an SSH agent (D37).
+const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
+
 /// No passwd or group file is read beyond this.
 const ACCOUNT_FILE_LIMIT: u64 = 16 << 20;
 
@@ -50,6 +53,11 @@ impl Stepper<'_> {
         // A secret's variable overrides everything of its name (D2, D34).
         env.retain(|(name, _)| mounts.env.iter().all(|(secret, _)| secret != name));
         env.append(&mut mounts.env);
+        if let Some(socket) = mounts.agent_socket.take()
+            && env.iter().all(|(name, _)| name != AGENT_VARIABLE)
+        {
+            env.push((AGENT_VARIABLE.to_owned(), socket));
+        }
         let job = Job {
             shown: argv.join(" "),
             argv,
