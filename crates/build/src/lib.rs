@@ -40,6 +40,7 @@ mod event;
 mod explain;
 mod fetch;
 mod format;
+mod git;
 mod history;
 mod image;
 mod image_view;

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::copy::{CopyRequest, CopySource, plan};
 use crate::event::EventSink;
 use crate::fetch::{FetchedFile, fetch};
+use crate::git::Repositories;
 use crate::interrupt::Interrupt;
 use crate::pack::{Packer, write_items};
 use crate::plan::{ImageSource, Plan, Source};
@@ -53,6 +54,8 @@ pub(crate) struct Shop {
     pub(crate) cache: Option<Arc<LayerCache>>,
     /// What ADD fetched already, to know what it is.
     pub(crate) fetched: Mutex<BTreeMap<String, FetchedFile>>,
+    /// Repositories that ADD names.
+    pub(crate) repositories: Repositories,
     pub(crate) packer: Packer,
     pub(crate) roots: Arc<Roots>,
     pub(crate) spool: Spool,

@@ -89,6 +89,9 @@ pub enum StepError {
     /// A layer could not be packed.
     #[error(transparent)]
     Pack(#[from] std::sync::Arc<crate::pack::PackError>),
+    /// A repository cannot be had.
+    #[error(transparent)]
+    Git(#[from] kiln_git::GitError),
     /// `--mount` cannot be understood.
     #[error("`--mount={mount}` cannot be used")]
     Mount {

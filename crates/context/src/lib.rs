@@ -23,10 +23,12 @@ mod archive;
 mod directory;
 mod error;
 mod glob;
+mod graft;
 mod view;
 
 pub use archive::{ArchiveCompression, open_tar};
 pub use directory::{Context, DirectoryView};
 pub use error::{ContextError, ViewError};
 pub use glob::{has_wildcard, matches};
+pub use graft::Grafted;
 pub use view::{FileView, LinkId, Stamp, ViewEntry, clean, resolve};

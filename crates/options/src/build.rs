@@ -33,7 +33,7 @@ pub struct BuildOptions {
     /// repeated.
     #[cfg_attr(feature = "clap", arg(long, value_name = "id=NAME,..."))]
     pub secret: Vec<String>,
-    /// SSH agent for RUN --mount=type=ssh: default, or NAME, for the agent of SSH_AUTH_SOCK, or NAME=SOCKET. May be
+    /// SSH agent for RUN --mount=type=ssh: default, or NAME, for the agent that runs here, or NAME=SOCKET. May be
     /// repeated.
     #[cfg_attr(feature = "clap", arg(long, value_name = "NAME[=SOCKET]"))]
     pub ssh: Vec<String>,

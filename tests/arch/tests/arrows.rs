@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("options", &["oci", "registry", "tarball-cache"]),
     ("context", &["dockerfile", "layer", "options"]),
     ("sandbox", &["options"]),
+    ("git", &[]),
     (
         "build",
         &[
@@ -32,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "options",
             "context",
             "sandbox",
+            "git",
         ],
     ),
     // For tests only: nobody may use it but in dev-dependencies.

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::early::EarlyUploads;
 use crate::error::BuildError;
 use crate::format;
+use crate::git::Repositories;
 use crate::interrupt::Interrupt;
 use crate::pack::{PackOptions, Packer};
 use crate::promise::Promise;
@@ -132,6 +133,7 @@ impl Build<'_> {
             blobs,
             cache: attempt.cache.clone(),
             fetched: Mutex::default(),
+            repositories: Repositories::default(),
             packer,
             roots,
             spool: Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?,

@@ -1,16 +1,23 @@
-//! ADD: what COPY does, and archives and URLs (conformance E37-E46).
+//! ADD: what COPY does, and archives, URLs and repositories (conformance E37-E48).
 
+use std::sync::Arc;
+
+use kiln_context::Grafted;
 use kiln_dockerfile::{Add, Source};
+use kiln_git::{is_git, without_login};
 use kiln_oci::Digest;
 
-use super::copy::{Transfer, is_git, is_url};
+use super::copy::{Transfer, is_url};
 use super::{StepError, Stepper};
 use crate::copy::CopySource;
 
 impl Stepper<'_> {
     pub(super) fn add(&mut self, add: &Add) -> Result<(), StepError> {
         let transfer = self.add_words(add, true)?;
-        let view = self.shop.context_view()?;
+        let view = match &transfer.view {
+            Some(view) => Arc::clone(view),
+            None => self.shop.context_view()?,
+        };
         self.transfer(&view, &transfer)
     }
 
@@ -30,42 +37,81 @@ impl Stepper<'_> {
             ..Transfer::default()
         };
         let checksum = self.checksum(add)?;
+        let mut grafted = Grafted::new(self.shop.context_view()?);
         for source in &add.sources {
             match source {
                 Source::Heredoc(heredoc) => self.inline(heredoc, &mut transfer)?,
                 Source::Path(path) => {
                     let path = self.expand(path)?;
-                    transfer.shown.push(path.clone());
-                    let known = checksum.filter(|_| !fetch && is_url(&path));
-                    let source = match known {
-                        Some(checksum) => CopySource::Inline {
-                            name: b"checksum".to_vec(),
-                            content: checksum.to_string().into_bytes(),
-                        },
-                        None => self.add_source(path, checksum)?,
+                    transfer.shown.push(without_login(&path));
+                    let source = if is_git(&path) {
+                        self.repository(&path, add, fetch, &mut grafted)?
+                    } else {
+                        self.add_source(path, checksum.as_deref(), fetch)?
                     };
                     transfer.sources.push(source);
                 }
             }
         }
+        transfer.view = Some(Arc::new(grafted));
         Ok(transfer)
     }
 
-    fn add_source(&self, path: String, checksum: Option<Digest>) -> Result<CopySource, StepError> {
-        if is_git(&path) {
-            return Err(StepError::Unsupported {
-                what: format!("ADD from git (`{path}`)"),
+    /// The files of a commit; to know what they are, the commit's id is enough (H11).
+    fn repository(
+        &self,
+        path: &str,
+        add: &Add,
+        fetch: bool,
+        grafted: &mut Grafted,
+    ) -> Result<CopySource, StepError> {
+        let checksum = self.expand_option(add.checksum.as_ref())?;
+        if !fetch {
+            let commit = self.shop.git_commit(path, checksum.as_deref())?;
+            let parts = format!("{} {:?}", commit.id, add.keep_git_dir);
+            return Ok(CopySource::Inline {
+                name: b"commit".to_vec(),
+                content: parts.into_bytes(),
             });
         }
+        let tree = self
+            .shop
+            .git_tree(path, checksum.as_deref(), add.keep_git_dir)?;
+        let at = grafted.graft(tree);
+        Ok(CopySource::Path(at.as_bytes().to_vec()))
+    }
+
+    fn add_source(
+        &self,
+        path: String,
+        checksum: Option<&str>,
+        fetch: bool,
+    ) -> Result<CopySource, StepError> {
+        let wrong = |value: &str, expected| StepError::Flag {
+            flag: "checksum",
+            value: value.to_owned(),
+            expected,
+        };
         if !is_url(&path) {
             if checksum.is_some() {
-                return Err(StepError::Flag {
-                    flag: "checksum",
-                    value: path,
-                    expected: "the source has to be a URL",
-                });
+                return Err(wrong(
+                    &path,
+                    "the source has to be a URL or a git repository",
+                ));
             }
             return Ok(CopySource::Path(path.into_bytes()));
+        }
+        let checksum: Option<Digest> = checksum
+            .map(|text| {
+                let expected = "write `sha256:` and 64 hexadecimal digits";
+                text.parse().map_err(|_| wrong(text, expected))
+            })
+            .transpose()?;
+        if let (false, Some(checksum)) = (fetch, checksum) {
+            return Ok(CopySource::Inline {
+                name: b"checksum".to_vec(),
+                content: checksum.to_string().into_bytes(),
+            });
         }
         let fetched = self.shop.fetch(&path, checksum)?;
         Ok(CopySource::Fetched {
@@ -77,7 +123,7 @@ impl Stepper<'_> {
     }
 
     /// `--checksum` belongs to exactly one source (E46).
-    fn checksum(&self, add: &Add) -> Result<Option<Digest>, StepError> {
+    fn checksum(&self, add: &Add) -> Result<Option<String>, StepError> {
         let Some(value) = self.expand_option(add.checksum.as_ref())? else {
             return Ok(None);
         };
@@ -88,13 +134,6 @@ impl Stepper<'_> {
                 expected: "there has to be exactly one source",
             });
         }
-        match value.parse() {
-            Ok(digest) => Ok(Some(digest)),
-            Err(_) => Err(StepError::Flag {
-                flag: "checksum",
-                value,
-                expected: "write `sha256:` and 64 hexadecimal digits",
-            }),
-        }
+        Ok(Some(value))
     }
 }

@@ -82,7 +82,7 @@ fn accept(listener: &UnixListener, over: &AtomicBool, agent: &Path) {
                 drop(passing);
             }
             Err(error) => {
-                tracing::warn!(%error, agent = %agent.display(), "the SSH agent does not answer")
+                tracing::warn!(%error, agent = %agent.display(), "the SSH agent does not answer");
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kiln_context::FileView;
 use kiln_dockerfile::{Chmod, Copy, Heredoc, PatternSet, Source};
+use kiln_git::is_git;
 use kiln_layer::TreeIndex;
 
 use super::{StepError, Stepper};
@@ -28,6 +29,8 @@ pub(super) struct Transfer {
     pub(super) keep_owner: bool,
     pub(super) unpack_local: bool,
     pub(super) unpack_fetched: bool,
+    /// What the path sources are in, if it is more than the context.
+    pub(super) view: Option<Arc<dyn FileView>>,
 }
 
 impl Transfer {
@@ -71,7 +74,7 @@ impl Stepper<'_> {
             match source {
                 Source::Path(path) => {
                     let path = self.expand(path)?;
-                    if is_url(&path) {
+                    if is_url(&path) || is_git(&path) {
                         return Err(StepError::Unsupported {
                             what: format!(
                                 "source can't be a URL for COPY: `{path}`; use ADD, a URL as a source of COPY"
@@ -173,13 +176,4 @@ impl Stepper<'_> {
 pub(super) fn is_url(source: &str) -> bool {
     let lower = source.to_ascii_lowercase();
     lower.starts_with("http://") || lower.starts_with("https://")
-}
-
-/// Whether a source is a git repository (E47).
-pub(super) fn is_git(source: &str) -> bool {
-    let path = source.split(['#', '?']).next().unwrap_or_default();
-    source.starts_with("git@")
-        || source.starts_with("git://")
-        || source.starts_with("ssh://")
-        || (is_url(source) && path.to_ascii_lowercase().ends_with(".git"))
 }

@@ -1,0 +1,29 @@
+//! Git repositories as sources of files: what a name means, which commit it is, and the files of that commit.
+//!
+//! No `git` program is needed (but `ssh` for repositories named by SSH). Users, passwords and tokens go to the server
+//! they are for and into nothing else: not into errors, logs, or the `.git` directory that is kept on request.
+//!
+//! ```no_run
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use kiln_git::{GitReference, Options, Repository};
+//!
+//! fn main() -> Result<(), kiln_git::GitError> {
+//!     let wanted = GitReference::parse("https://example.com/project.git#v1.0:docs")?;
+//!     let repository = Repository::new(wanted, None);
+//!     let never = AtomicBool::new(false);
+//!     let commit = repository.resolve(&never)?;
+//!     let files = repository.check_out(&commit, "/tmp/project".as_ref(), Options::default(), &never)?;
+//!     println!("{} is in {}", files.commit, files.path.display());
+//!     Ok(())
+//! }
+//! ```
+
+mod error;
+mod reference;
+mod repository;
+mod submodules;
+
+pub use error::{Cause, GitError};
+pub use reference::{GitReference, Login, is_git, without_login};
+pub use repository::{CheckedOut, Commit, Options, Repository};
