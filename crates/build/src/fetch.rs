@@ -220,7 +220,7 @@ fn last_modified(response: &reqwest::Response) -> i64 {
 }
 
 /// The URL without query, fragment and user information, for messages (I39).
-fn without_query(url: &str) -> String {
+pub(crate) fn without_query(url: &str) -> String {
     match url::Url::parse(url) {
         Ok(mut parsed) => {
             parsed.set_query(None);

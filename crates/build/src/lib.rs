@@ -48,6 +48,7 @@ mod interrupt;
 mod keep_base;
 mod layers;
 mod lint;
+mod named;
 mod node;
 mod output;
 mod pack;

@@ -11,6 +11,7 @@ use kiln_dockerfile::{
 use kiln_oci::{Platform, PlatformError, Reference, ReferenceError};
 
 use crate::scope::{BuildArgs, GlobalScope};
+use crate::settings::{BuildContext, BuildContextSource};
 
 /// What a FROM, a `COPY --from` or a `RUN --mount=from=` names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +22,8 @@ pub(crate) enum Source {
     Stage(usize),
     /// An image for the given platform.
     Image(Box<ImageSource>, Platform),
+    /// Files that the caller gave a name, by their number in [`Plan::contexts`].
+    Files(usize),
 }
 
 /// Where an image is.
@@ -109,6 +112,8 @@ pub(crate) struct Plan {
     pub(crate) platform: Platform,
     /// The stages asked for; the first is the image.
     pub(crate) targets: Vec<usize>,
+    /// What the caller gave names; these come before stages and images.
+    pub(crate) contexts: Vec<BuildContext>,
 }
 
 /// An error with the lines it belongs to.
@@ -209,10 +214,29 @@ impl Plan {
             platform = Platform::parse(&value)
                 .map_err(|source| at(PlanError::Platform { value, source }))?;
         }
+        if let Some(named) = self.named(&name, &platform) {
+            return Ok(named);
+        }
         if let Some(stage) = find_stage(&self.dockerfile.stages, index, &name) {
             return Ok(Source::Stage(stage));
         }
         image(&name, platform).map_err(at)
+    }
+
+    /// What the caller says that a name stands for.
+    fn named(&self, name: &str, platform: &Platform) -> Option<Source> {
+        let number = self.contexts.iter().position(|context| context.is(name))?;
+        let image = match &self.contexts[number].source {
+            BuildContextSource::Directory(_) | BuildContextSource::Remote(_) => {
+                return Some(Source::Files(number));
+            }
+            BuildContextSource::Image(reference) => ImageSource::Registry(reference.clone()),
+            BuildContextSource::Layout { dir, name } => ImageSource::Layout {
+                dir: dir.clone(),
+                name: name.clone(),
+            },
+        };
+        Some(Source::Image(Box::new(image), platform.clone()))
     }
 
     /// The platform a stage is for: that of its FROM's image.
@@ -220,7 +244,7 @@ impl Plan {
         match self.base(index)? {
             Source::Stage(parent) => self.platform_of(parent),
             Source::Image(_, platform) => Ok(platform),
-            Source::Scratch => Ok(self.scratch_platform(index)),
+            Source::Scratch | Source::Files(_) => Ok(self.scratch_platform(index)),
         }
     }
 
@@ -240,6 +264,9 @@ impl Plan {
     /// What `--from=value` names for an instruction of stage `current` (C4-C7).
     pub(crate) fn source_of(&self, current: usize, value: &str, span: Span) -> Located<Source> {
         let at = |error| (span, Box::new(error));
+        if let Some(named) = self.named(value, &self.platform) {
+            return Ok(named);
+        }
         let stage = copy_source(&self.dockerfile.stages, current, value)
             .map_err(|error| at(error.into()))?;
         if let Some(stage) = stage {
@@ -334,6 +361,7 @@ mod tests {
             .map_err(|(_, error)| error)
             .unwrap();
         Plan {
+            contexts: Vec::new(),
             expander: Expander::new(dockerfile.directives.escape),
             targets: Plan::targets_of(&dockerfile, &[]).unwrap(),
             global,

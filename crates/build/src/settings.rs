@@ -1,7 +1,8 @@
 //! What a build is told: plain values, resolved by whoever calls.
 
 pub use kiln_options::{
-    BuildSettings, CachePlace, CacheSettings, CompressionKind, DigestFiles, DockerfileSource,
-    FileTarget, Isolation, LayerCacheSettings, ListFormat, ListSettings, PruneSettings,
-    PushImageSettings, SecretSource, SecretSpec, SnapshotMode, SshSpec, WarmSettings, WorkDir,
+    BuildContext, BuildContextSource, BuildSettings, CachePlace, CacheSettings, CompressionKind,
+    DigestFiles, DockerfileSource, FileTarget, Isolation, LayerCacheSettings, ListFormat,
+    ListSettings, PruneSettings, PushImageSettings, SecretSource, SecretSpec, SnapshotMode,
+    SshSpec, WarmSettings, WorkDir,
 };

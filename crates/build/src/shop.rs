@@ -24,6 +24,7 @@ use crate::event::EventSink;
 use crate::fetch::{FetchedFile, fetch};
 use crate::git::Repositories;
 use crate::interrupt::Interrupt;
+use crate::named::NamedFiles;
 use crate::pack::{Packer, write_items};
 use crate::plan::{ImageSource, Plan, Source};
 use crate::promise::Promise;
@@ -54,6 +55,8 @@ pub(crate) struct Shop {
     pub(crate) cache: Option<Arc<LayerCache>>,
     /// What ADD fetched already, to know what it is.
     pub(crate) fetched: Mutex<BTreeMap<String, FetchedFile>>,
+    /// Files that the caller gave names.
+    pub(crate) named: NamedFiles,
     /// Repositories that ADD names.
     pub(crate) repositories: Repositories,
     pub(crate) packer: Packer,
@@ -111,7 +114,7 @@ impl Shop {
                 Some(known.digest.into())
             }
             Source::Scratch => Some("scratch".into()),
-            Source::Stage(_) => None,
+            Source::Stage(_) | Source::Files(_) => None,
         }
     }
 
@@ -146,6 +149,7 @@ impl Shop {
     pub(crate) fn wait_for(&self, source: &Source) -> Result<Arc<Finished>, StepError> {
         match source {
             Source::Scratch => Ok(Arc::new(State::on_scratch(&self.plan.platform).finish())),
+            Source::Files(_) => Err(StepError::Dependency),
             Source::Stage(index) => {
                 let promise = self.stages.get(*index).and_then(Option::as_ref);
                 let outcome = promise.and_then(Promise::wait);

@@ -89,6 +89,12 @@ pub enum StepError {
     /// A layer could not be packed.
     #[error(transparent)]
     Pack(#[from] std::sync::Arc<crate::pack::PackError>),
+    /// A named context whose URL gives no archive.
+    #[error("`{url}` is not a tar archive")]
+    NoArchive {
+        /// The URL without its query.
+        url: String,
+    },
     /// A repository cannot be had.
     #[error(transparent)]
     Git(#[from] kiln_git::GitError),

@@ -88,6 +88,7 @@ impl Text {
             platform: settings.platform.clone(),
             global,
             targets,
+            contexts: settings.build_contexts.clone(),
         };
         Ok((plan, build_args))
     }

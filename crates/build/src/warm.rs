@@ -169,6 +169,7 @@ async fn images_of(
     let global = Plan::global_scope(&dockerfile, &settings.platform, "default", &build_args)
         .map_err(planned)?;
     let plan = Plan {
+        contexts: Vec::new(),
         expander: Expander::new(dockerfile.directives.escape),
         targets: Vec::new(),
         platform: settings.platform.clone(),

@@ -33,6 +33,11 @@ pub struct BuildOptions {
     /// repeated.
     #[cfg_attr(feature = "clap", arg(long, value_name = "id=NAME,..."))]
     pub secret: Vec<String>,
+    /// Files or an image that FROM and --from may name: NAME=DIRECTORY, or NAME= and docker-image://IMAGE,
+    /// oci-layout://PATH[:NAME], a git repository, or the URL of an archive. May be repeated.
+    #[expect(clippy::doc_markdown, reason = "a help text, shown as it is")]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "NAME=SOURCE"))]
+    pub build_context: Vec<String>,
     /// SSH agent for RUN --mount=type=ssh: default, or NAME, for the agent that runs here, or NAME=SOCKET. May be
     /// repeated.
     #[cfg_attr(feature = "clap", arg(long, value_name = "NAME[=SOCKET]"))]
@@ -118,6 +123,7 @@ impl Default for BuildOptions {
             label: Vec::new(),
             annotation: Vec::new(),
             secret: Vec::new(),
+            build_context: Vec::new(),
             ssh: Vec::new(),
             custom_platform: None,
             isolation: Isolation::default(),

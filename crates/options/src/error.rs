@@ -136,6 +136,14 @@ pub enum OptionError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A named context that cannot be understood.
+    #[error("invalid `--build-context {value}`: {reason}")]
+    InvalidBuildContext {
+        /// As given.
+        value: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// An SSH agent that cannot be used.
     #[error("invalid `--ssh {value}`: {reason}")]
     InvalidSsh {

@@ -8,9 +8,10 @@ use kiln_registry::RegistrySettings;
 use crate::env_vars::{self, Env};
 use crate::output::pairs;
 use crate::{
-    BuildOptions, CacheOptions, CacheSettings, CompressionKind, ContextOptions, DigestFiles,
-    DockerfileSource, Isolation, LogOptions, Notice, OptionError, OutputOptions, PushOptions,
-    RegistryOptions, SecretSpec, SnapshotMode, SshSpec, WorkDir, build_args, secret, ssh,
+    BuildContext, BuildOptions, CacheOptions, CacheSettings, CompressionKind, ContextOptions,
+    DigestFiles, DockerfileSource, Isolation, LogOptions, Notice, OptionError, OutputOptions,
+    PushOptions, RegistryOptions, SecretSpec, SnapshotMode, SshSpec, WorkDir, build_args,
+    build_context, secret, ssh,
 };
 
 /// What `--ignore-var-run` is about.
@@ -82,6 +83,7 @@ impl ExecutorOptions {
             annotations: pairs("--annotation", &build.annotation)?,
             secrets: secret::resolve(&build.secret, env)?,
             ssh: ssh::resolve(&build.ssh, env)?,
+            build_contexts: build_context::resolve(&build.build_context)?,
             platform: platform("--custom-platform", build.custom_platform.as_deref())?,
             isolation: isolation(build, cleanup)?,
             force: build.force,
@@ -201,6 +203,8 @@ pub struct BuildSettings {
     pub annotations: Vec<(String, String)>,
     /// Secrets that RUN may mount, each id once.
     pub secrets: Vec<SecretSpec>,
+    /// What FROM and `--from` may name besides stages and images, each name once.
+    pub build_contexts: Vec<BuildContext>,
     /// SSH agents that RUN may use, each id once.
     pub ssh: Vec<SshSpec>,
     /// Platform of the image.
@@ -266,6 +270,7 @@ impl Default for BuildSettings {
             labels: Vec::new(),
             annotations: Vec::new(),
             secrets: Vec::new(),
+            build_contexts: Vec::new(),
             ssh: Vec::new(),
             platform: Platform::host(),
             isolation: Isolation::default(),

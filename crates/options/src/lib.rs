@@ -23,6 +23,7 @@
 
 mod build;
 mod build_args;
+mod build_context;
 mod byte_size;
 mod cache;
 mod cache_place;
@@ -56,6 +57,7 @@ mod warmer;
 mod work_dir;
 
 pub use build::{BuildOptions, CheckFormat, Isolation, SnapshotMode};
+pub use build_context::{BuildContext, BuildContextSource};
 pub use byte_size::byte_size;
 pub use cache::{CacheOptions, CacheSettings, CacheSwitch, LayerCacheSettings};
 pub use cache_place::CachePlace;

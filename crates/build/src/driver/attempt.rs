@@ -18,6 +18,7 @@ use crate::error::BuildError;
 use crate::format;
 use crate::git::Repositories;
 use crate::interrupt::Interrupt;
+use crate::named::NamedFiles;
 use crate::pack::{PackOptions, Packer};
 use crate::promise::Promise;
 use crate::roots::{RootRules, Roots};
@@ -134,6 +135,7 @@ impl Build<'_> {
             cache: attempt.cache.clone(),
             fetched: Mutex::default(),
             repositories: Repositories::default(),
+            named: NamedFiles::new(prepared.plan.contexts.len()),
             packer,
             roots,
             spool: Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?,

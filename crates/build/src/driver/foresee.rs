@@ -271,7 +271,7 @@ fn outline(
     outlines: &BTreeMap<usize, State>,
 ) -> Result<State, StepError> {
     match &start.base {
-        Source::Scratch => {
+        Source::Scratch | Source::Files(_) => {
             let platform = shop.plan.platform_of(stage).map_err(|(_, error)| error)?;
             Ok(State::on_scratch(&platform))
         }

@@ -251,7 +251,7 @@ fn triggers(
     images: &Images,
 ) -> Result<Vec<Instruction>, BuildError> {
     let (name, triggers): (String, Vec<String>) = match base {
-        Source::Scratch => return Ok(Vec::new()),
+        Source::Scratch | Source::Files(_) => return Ok(Vec::new()),
         Source::Image(image, platform) => {
             let known = images.get(&(image.clone(), platform.clone()));
             let triggers = known.map(|base| base.config.config.on_build.clone());

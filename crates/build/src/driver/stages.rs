@@ -14,7 +14,7 @@ use crate::cache::{Executed, Given};
 use crate::clock::Clock;
 use crate::error::{BuildError, Location};
 use crate::event::Event;
-use crate::layers::Layer;
+use crate::layers::{Layer, Made};
 use crate::plan::Source;
 use crate::promise::Promise;
 use crate::shop::Shop;
@@ -255,9 +255,18 @@ fn execute_and_keep(
 /// The state that FROM gives.
 fn begin(shop: &Arc<Shop>, stage: usize, start: &Start) -> Result<State, StepError> {
     match &start.base {
-        Source::Scratch => {
+        Source::Scratch | Source::Files(_) => {
             let platform = shop.plan.platform_of(stage).map_err(|(_, error)| error)?;
-            Ok(State::on_scratch(&platform))
+            let mut state = State::on_scratch(&platform);
+            if let Source::Files(number) = &start.base {
+                let items = shop.named_items(*number)?;
+                if !items.is_empty() {
+                    let layer = shop.packer.start(Made::Items(items));
+                    let from = &shop.plan.dockerfile.stages[stage].from;
+                    state.record(shop.clock.rfc3339(), from.source.clone(), Some(layer));
+                }
+            }
+            Ok(state)
         }
         Source::Stage(_) => Ok(shop.wait_for(&start.base)?.continued()),
         Source::Image(image, platform) => {

@@ -11,6 +11,7 @@ use super::{StepError, Stepper};
 use crate::copy::{CopyRequest, CopySource, plan};
 use crate::history;
 use crate::layers::Made;
+use crate::plan::Source as Named;
 
 /// The words of a COPY or ADD, expanded.
 #[derive(Debug, Default)]
@@ -97,6 +98,9 @@ impl Stepper<'_> {
             .plan
             .source_of(self.stage, from, self.span)
             .map_err(|(_, error)| error)?;
+        if let Named::Files(number) = source {
+            return self.shop.named_view(number);
+        }
         let finished = self.shop.wait_for(&source)?;
         Ok(finished.view(&self.shop.blobs, &self.shop.work)?)
     }

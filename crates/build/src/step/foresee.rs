@@ -253,6 +253,14 @@ impl Stepper<'_> {
         if let Source::Stage(stage) = &named {
             stages.insert(*stage);
         }
+        if let Source::Files(_) = named {
+            let all = Transfer {
+                sources: vec![CopySource::Path(b"/".to_vec())],
+                ..Transfer::default()
+            };
+            let view = self.view_of(from)?;
+            return Ok(Given::Files(self.files(&view, files.unwrap_or(&all))?));
+        }
         match foresight {
             Foresight::ByKey(key_of) => Ok(key_of(&named).map_or(Given::Nothing, Given::Key)),
             Foresight::ByContent => match (&named, files) {

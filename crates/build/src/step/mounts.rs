@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::agent::AgentProxy;
 use super::run::write_private;
 use super::{StepError, Stepper};
+use crate::plan::Source;
 use crate::settings::SecretSource;
 
 /// Where ids without a target appear (D34).
@@ -332,6 +333,11 @@ fn stage_path(step: &mut Stepper<'_>, from: &str, source: &str) -> Result<PathBu
         .plan
         .source_of(step.stage, from, step.span)
         .map_err(|(_, error)| error)?;
+    if let Source::Files(number) = named {
+        return step
+            .shop
+            .copy_aside(&step.shop.named_view(number)?, source, false);
+    }
     let finished = step.shop.wait_for(&named)?;
     let dir = step.shop.expose(&named, &finished)?;
     inside(&dir, source)

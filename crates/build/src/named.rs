@@ -1,0 +1,95 @@
+//! Files that the caller gave a name: `--build-context NAME=DIRECTORY`, a repository, or an archive.
+
+use std::sync::{Arc, OnceLock};
+
+use kiln_context::{Context, DirectoryView, FileView, open_tar};
+use kiln_dockerfile::PatternSet;
+use kiln_layer::{ExtractOptions, LayerReader, ReadAs, Root, TreeIndex, extract};
+
+use crate::copy::{CopyRequest, CopySource, Items, plan};
+use crate::settings::BuildContextSource;
+use crate::shop::Shop;
+use crate::step::StepError;
+
+/// The files behind the names, each looked up once.
+#[derive(Debug, Default)]
+pub(crate) struct NamedFiles {
+    views: Vec<OnceLock<Arc<dyn FileView>>>,
+}
+
+impl NamedFiles {
+    pub(crate) fn new(count: usize) -> NamedFiles {
+        NamedFiles {
+            views: (0..count).map(|_| OnceLock::new()).collect(),
+        }
+    }
+}
+
+impl Shop {
+    /// The files of the named context with this number. Blocks; not for async code.
+    pub(crate) fn named_view(&self, number: usize) -> Result<Arc<dyn FileView>, StepError> {
+        let (Some(slot), Some(context)) =
+            (self.named.views.get(number), self.plan.contexts.get(number))
+        else {
+            return Err(StepError::Dependency);
+        };
+        if let Some(view) = slot.get() {
+            return Ok(Arc::clone(view));
+        }
+        let view: Arc<dyn FileView> = match &context.source {
+            BuildContextSource::Directory(dir) => Arc::new(Context::open(dir, None, None)?.view()?),
+            BuildContextSource::Remote(url) if kiln_git::is_git(url) => {
+                self.git_tree(url, None, None)?
+            }
+            BuildContextSource::Remote(url) => Arc::new(self.archive(url)?),
+            // These are images.
+            BuildContextSource::Layout { .. } | BuildContextSource::Image(_) => {
+                return Err(StepError::Dependency);
+            }
+        };
+        Ok(Arc::clone(slot.get_or_init(|| view)))
+    }
+
+    /// Fetches an archive and unpacks it into the work folder.
+    fn archive(&self, url: &str) -> Result<DirectoryView, StepError> {
+        let fetched = self.fetch(url, None)?;
+        let io = |source| StepError::Io {
+            operation: "write to",
+            path: self.work.clone(),
+            source,
+        };
+        let not = || StepError::NoArchive {
+            url: crate::fetch::without_query(url),
+        };
+        let stream = open_tar(fetched.content.open())
+            .map_err(io)?
+            .ok_or_else(not)?;
+        let dir = tempfile::tempdir_in(&self.work).map_err(io)?.keep();
+        let root = Root::open(&dir)?;
+        let reader = LayerReader::new(stream).read_as(ReadAs::Archive);
+        extract(reader, &root, &ExtractOptions::default())?;
+        Ok(DirectoryView::new(root, PatternSet::default()))
+    }
+
+    /// The files as the layer that `FROM` a named context begins with.
+    pub(crate) fn named_items(&self, number: usize) -> Result<Items, StepError> {
+        let view = self.named_view(number)?;
+        let excludes = PatternSet::default();
+        let request = CopyRequest {
+            view: &view,
+            sources: &[CopySource::Path(b"/".to_vec())],
+            destination: b"/",
+            workdir: b"/",
+            owner: None,
+            keep_owner: false,
+            chmod: None,
+            excludes: &excludes,
+            parents: false,
+            unpack_local: false,
+            unpack_fetched: false,
+            now: self.clock.seconds(),
+            spool: &self.spool,
+        };
+        Ok(plan(&request, &TreeIndex::default())?)
+    }
+}
