@@ -99,7 +99,8 @@ impl Shop {
             wanted.commit = Some(checksum.to_owned());
         }
         let login = self.login_for(&wanted.remote)?;
-        Ok(Repository::new(wanted, login))
+        let tls = kiln_registry::tls_config().map_err(StepError::Tls)?;
+        Ok(Repository::new(wanted, login, Arc::new(tls)))
     }
 
     /// From BuildKit's secrets, then from kaniko's variables (J5).

@@ -95,6 +95,9 @@ pub enum StepError {
         /// The URL without its query.
         url: String,
     },
+    /// There is no way to speak https.
+    #[error("cannot set up https")]
+    Tls(#[source] kiln_registry::SettingsError),
     /// A repository cannot be had.
     #[error(transparent)]
     Git(#[from] kiln_git::GitError),

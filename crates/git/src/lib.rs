@@ -10,7 +10,9 @@
 //!
 //! fn main() -> Result<(), kiln_git::GitError> {
 //!     let wanted = GitReference::parse("https://example.com/project.git#v1.0:docs")?;
-//!     let repository = Repository::new(wanted, None);
+//!     let roots = rustls::RootCertStore::empty();
+//!     let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+//!     let repository = Repository::new(wanted, None, tls.into());
 //!     let never = AtomicBool::new(false);
 //!     let commit = repository.resolve(&never)?;
 //!     let files = repository.check_out(&commit, "/tmp/project".as_ref(), Options::default(), &never)?;
@@ -20,6 +22,7 @@
 //! ```
 
 mod error;
+mod http;
 mod reference;
 mod repository;
 mod submodules;

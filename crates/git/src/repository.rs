@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use base64::Engine as _;
 use gix::bstr::ByteSlice;
 use gix::progress::Discard;
 use gix::remote::fetch::Shallow;
 use gix::remote::{Direction, ref_map};
 
 use crate::error::{Cause, GitError};
+use crate::http::Http;
 use crate::reference::{GitReference, Login, is_commit_id};
 use crate::submodules;
 
@@ -56,14 +57,17 @@ pub struct CheckedOut {
 #[derive(Debug, Clone)]
 pub struct Repository {
     wanted: GitReference,
-    login: Option<Login>,
+    http: Http,
 }
 
 impl Repository {
-    /// `login` counts if the URL has none.
-    pub fn new(wanted: GitReference, login: Option<Login>) -> Self {
+    /// `login` counts if the URL has none; `tls` says which certificates are believed.
+    pub fn new(wanted: GitReference, login: Option<Login>, tls: Arc<rustls::ClientConfig>) -> Self {
         let login = wanted.login.clone().or(login);
-        Self { wanted, login }
+        Self {
+            wanted,
+            http: Http { login, tls },
+        }
     }
 
     /// What it was made from.
@@ -141,12 +145,13 @@ impl Repository {
             dir.path(),
             gix::create::Kind::Bare,
             options,
-            settings(self.login.as_ref()),
+            isolated(),
         )?
         .to_thread_local();
         let remote = repo.remote_at(self.wanted.remote.as_str())?;
         let mut connection = remote.connect(Direction::Fetch)?;
         connection.set_credentials(|_| Ok(None));
+        connection.set_transport_options(Box::new(self.http.options()));
         let options = ref_map::Options {
             prefix_from_spec_as_filter_on_remote: false,
             ..ref_map::Options::default()
@@ -181,7 +186,7 @@ impl Repository {
                 dir,
                 gix::create::Kind::WithWorktree,
                 gix::create::Options::default(),
-                settings(self.login.as_ref()),
+                isolated(),
             )?;
             if commit.is_some() {
                 let depth = std::num::NonZeroU32::MIN;
@@ -189,8 +194,11 @@ impl Repository {
                     .with_shallow(Shallow::DepthAtRemote(depth))
                     .with_revision(Some(what.as_str()))?;
             }
-            clone = clone.configure_connection(|connection| {
+            let http = self.http.clone();
+            clone = clone.configure_connection(move |connection| {
+                // Who has no login is not asked for one.
                 connection.set_credentials(|_| Ok(None));
+                connection.set_transport_options(Box::new(http.options()));
                 Ok(())
             });
             Ok(clone.fetch_only(Discard, interrupt)?.0)
@@ -227,12 +235,11 @@ impl Repository {
         let time = write_files(&repo, &commit.id, interrupt).map_err(failed)?;
         if options.submodules {
             for module in submodules::find(&repo, &commit.id, &self.wanted.remote)? {
-                let login = self
-                    .login
-                    .clone()
-                    .filter(|_| same_host(&module.url, &self.wanted.remote));
+                let login = self.http.login.clone();
+                let login = login.filter(|_| same_host(&module.url, &self.wanted.remote));
                 let place = module.place(dir, &self.wanted.remote)?;
-                let repository = Repository::new(module.reference(), login);
+                let repository =
+                    Repository::new(module.reference(), login, Arc::clone(&self.http.tls));
                 let commit = Commit {
                     id: module.commit.clone(),
                     reference: None,
@@ -292,14 +299,9 @@ fn find(listed: &[Listed], name: &str) -> Option<Commit> {
     })
 }
 
-/// Nobody's settings but ours, and the login as a header, in memory alone. Without a login nobody is asked for one.
-fn settings(login: Option<&Login>) -> gix::open::Options {
-    let header = login.map(|login| {
-        let pair = format!("{}:{}", login.user, login.password);
-        let pair = base64::engine::general_purpose::STANDARD.encode(pair);
-        format!("http.extraHeader=Authorization: Basic {pair}")
-    });
-    gix::open::Options::isolated().config_overrides(header)
+/// Nobody's settings but ours.
+fn isolated() -> gix::open::Options {
+    gix::open::Options::isolated()
 }
 
 fn has(repo: &gix::Repository, commit: &Commit) -> bool {

@@ -46,4 +46,4 @@ pub use manifest::{Fetched, RemoteImage};
 pub use push::{BlobSource, GrowingFile, Growth, Pushed, UnnamedBlob};
 pub use retry::{Waits, retry_after};
 pub use settings::{RegistrySettings, Retries, SettingsError};
-pub use transport::http_client_builder;
+pub use transport::{http_client_builder, tls_config};

@@ -30,6 +30,13 @@ pub fn http_client_builder(user_agent: &str) -> Result<reqwest::ClientBuilder, S
     ))
 }
 
+/// The certificates that [`http_client_builder`] believes in, for a client that is made elsewhere.
+pub fn tls_config() -> Result<rustls::ClientConfig, SettingsError> {
+    let mut tls = tls::Trust::System.client_config(None)?;
+    tls.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
+    Ok(tls)
+}
+
 fn builder(
     user_agent: &str,
     mut tls: rustls::ClientConfig,

@@ -69,7 +69,7 @@ const RESERVED: &[(&str, &[&str])] = &[
         ],
     ),
     ("tokio-util", &["registry", "build", "testkit"]),
-    ("reqwest", &["registry", "build"]),
+    ("reqwest", &["registry", "git", "build"]),
     ("indicatif", &["executor", "warmer"]),
     (
         "anyhow",
