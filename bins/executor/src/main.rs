@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_build::{BuildError, BuildSettings, Cancel, Entered, EventSink, Explanation};
+use kiln_build::{BuildError, BuildSettings, Cancel, Entered, EventSink};
 use kiln_options::{
     CacheAction, CheckFormat, CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions,
     ExplainFormat, ExplainOptions, LogFormat, LoginOptions, OptionError, PushImageOptions,
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     }
     match action {
         None if options.build.check => check(&options),
+        None if options.build.dryrun => dry_run(&options),
         None => build(&options),
         Some(ExecutorAction::Login(login)) => log_in(&login, format),
         Some(ExecutorAction::Push(image)) => push(&image, &options),
@@ -84,11 +85,20 @@ fn check(options: &ExecutorOptions) -> ExitCode {
     }
 }
 
+fn dry_run(options: &ExecutorOptions) -> ExitCode {
+    let resolved = options.resolve(&|name| std::env::var_os(name));
+    let outcome = entered(options, resolved, kiln_build::dry_run);
+    outcome.map_or_else(std::convert::identity, |plan| {
+        let text = plan.text();
+        print_as(options.build.dryrun_format, text, &plan)
+    })
+}
+
 fn explain(what: &ExplainOptions, options: &ExecutorOptions) -> ExitCode {
     let resolved = what.resolve(&|name| std::env::var_os(name));
     let outcome = entered(options, resolved, kiln_build::explain);
     outcome.map_or_else(std::convert::identity, |explanation| {
-        print_explanation(&explanation, what.format)
+        print_as(what.format, explanation.text(), &explanation)
     })
 }
 
@@ -131,10 +141,11 @@ fn on_runtime<F: Future>(
     Ok(outcome)
 }
 
-fn print_explanation(explanation: &Explanation, format: ExplainFormat) -> ExitCode {
+/// Prints for people or for programs.
+fn print_as(format: ExplainFormat, text: String, value: &impl serde::Serialize) -> ExitCode {
     let text = match format {
-        ExplainFormat::Text => explanation.text(),
-        ExplainFormat::Json => match serde_json::to_string_pretty(explanation) {
+        ExplainFormat::Text => text,
+        ExplainFormat::Json => match serde_json::to_string_pretty(value) {
             Ok(json) => json + "\n",
             Err(error) => return report_failure(LogFormat::Text, &error, None, None, 1),
         },

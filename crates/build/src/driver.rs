@@ -18,6 +18,7 @@ use kiln_registry::Client;
 use kiln_sandbox::{Cancel, Mode};
 
 use self::attempt::Attempt;
+use crate::build_plan::{BuildPlan, Planned, PlannedImage};
 use crate::cache::Distrusted;
 use crate::error::BuildError;
 use crate::event::{Event, EventSink};
@@ -104,6 +105,20 @@ pub async fn explain(
     outcome
 }
 
+/// Says what a build would do. Looks images and, if there is one, the cache up; executes nothing and writes nothing.
+pub async fn dry_run(
+    settings: BuildSettings,
+    entered: Entered,
+    events: Arc<dyn EventSink>,
+    cancel: Cancel,
+) -> Result<BuildPlan, BuildError> {
+    let Entered { mode, work, .. } = entered;
+    let build = Build::new(&settings, &events, &cancel, work);
+    let outcome = Box::pin(build.dry_run(mode)).await;
+    build.close().await;
+    outcome
+}
+
 /// What a stage starts with, as far as it is known before anything runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Start {
@@ -163,6 +178,11 @@ impl<'a> Build<'a> {
 
     async fn run(&self, mode: Mode) -> Result<BuildReport, BuildError> {
         let prepared = self.prepare(mode).await?;
+        if self.settings.print_plan {
+            for line in self.build_plan(&prepared, None).text().lines() {
+                self.events.event(Event::Info(line.to_owned()));
+            }
+        }
         let mut distrusted = Distrusted::default();
         for number in 0.. {
             let attempt = self.attempt(&prepared, number, &distrusted)?;
@@ -200,6 +220,54 @@ impl<'a> Build<'a> {
         let shop = self.shop(&prepared, &attempt)?;
         let explaining = Box::pin(self.explain_steps(&prepared, &shop));
         self.heed("looking at the cache", explaining).await
+    }
+
+    async fn dry_run(&self, mode: Mode) -> Result<BuildPlan, BuildError> {
+        let prepared = self.prepare(mode).await?;
+        let attempt = self.attempt(&prepared, 0, &Distrusted::default())?;
+        if attempt.cache.is_none() {
+            return Ok(self.build_plan(&prepared, None));
+        }
+        let shop = self.shop(&prepared, &attempt)?;
+        let explaining = Box::pin(self.explain_steps(&prepared, &shop));
+        let found = self.heed("looking at the cache", explaining).await?;
+        Ok(self.build_plan(&prepared, Some(&found)))
+    }
+
+    fn build_plan(&self, prepared: &Prepared, found: Option<&Explanation>) -> BuildPlan {
+        let plan = &prepared.plan;
+        let stages = plan.dockerfile.stages.iter().enumerate();
+        let stages = stages.map(|(number, stage)| {
+            let planned = prepared.starts.get(&number).map(|start| Planned {
+                base: &start.base,
+                instructions: start.triggers.iter().chain(&stage.instructions).collect(),
+            });
+            plan.planned_stage(number, planned.as_ref(), found)
+        });
+        let images: BTreeSet<PlannedImage> = prepared
+            .images
+            .iter()
+            .map(|((image, _), base)| PlannedImage {
+                name: image.to_string(),
+                digest: base.digest.to_string(),
+            })
+            .collect();
+        let settings = self.settings;
+        BuildPlan {
+            dockerfile: prepared.text.name.clone(),
+            platform: plan.platform.to_string(),
+            images: images.into_iter().collect(),
+            stages: stages.collect(),
+            destinations: if settings.no_push {
+                Vec::new()
+            } else {
+                settings
+                    .destinations
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect()
+            },
+        }
     }
 
     async fn join_workers(&self) {
@@ -308,7 +376,7 @@ impl<'a> Build<'a> {
 
     async fn check_permission(&self, client: &Client) -> Result<(), BuildError> {
         let settings = self.settings;
-        if settings.no_push || settings.skip_push_permission_check {
+        if settings.no_push || settings.dry_run || settings.skip_push_permission_check {
             return Ok(());
         }
         output::check_permission(client, &settings.destinations).await

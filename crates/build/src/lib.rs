@@ -29,6 +29,7 @@
 
 mod base;
 mod blobs;
+mod build_plan;
 mod cache;
 mod check;
 mod clock;
@@ -73,9 +74,10 @@ mod workers;
 
 pub use base::BaseError;
 pub use blobs::BlobError;
+pub use build_plan::{Action, BuildPlan, PlannedImage, PlannedStage, PlannedStep};
 pub use check::{CheckReport, Problem, check};
 pub use copy::CopyError;
-pub use driver::{Entered, build, enter, explain};
+pub use driver::{Entered, build, dry_run, enter, explain};
 pub use error::{BuildError, Location};
 pub use event::{Event, EventSink, Silent};
 pub use explain::{ExplainedStep, Explanation};

@@ -1,5 +1,6 @@
 //! What is built, and how.
 
+use crate::explain::ExplainFormat;
 use std::path::PathBuf;
 
 use crate::DockerfileSource;
@@ -99,9 +100,14 @@ pub struct BuildOptions {
     #[cfg_attr(feature = "clap", arg(long, value_name = "FORMAT", requires = "check",
         value_parser = str::parse::<CheckFormat>, default_value_t))]
     pub check_format: CheckFormat,
-    /// Show what would be done, and stop.
+    /// Print what would be done, and do nothing: stages, steps, what depends on what, what is cached or left out.
+    /// Looks images up, and the cache if there is one.
     #[cfg_attr(feature = "clap", arg(long))]
     pub dryrun: bool,
+    /// Form of what `--dryrun` prints: text or json.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "FORMAT", requires = "dryrun",
+        value_parser = str::parse::<ExplainFormat>, default_value_t))]
+    pub dryrun_format: ExplainFormat,
     /// Accepted for compatibility: layers are unpacked from files that are here and verified;
     /// `--image-download-retry` is about getting them.
     #[cfg_attr(feature = "clap", arg(long, value_name = "N", value_parser = crate::quantity::number, default_value_t))]
@@ -142,6 +148,7 @@ impl Default for BuildOptions {
             check: false,
             check_format: CheckFormat::default(),
             dryrun: false,
+            dryrun_format: ExplainFormat::default(),
             image_fs_extract_retry: 0,
             skip_unused_stages: true,
             force_build_metadata: false,

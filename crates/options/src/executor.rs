@@ -58,10 +58,6 @@ impl ExecutorOptions {
     pub fn resolve(&self, env: &Env<'_>) -> Result<Resolved<BuildSettings>, OptionError> {
         let mut notices = Vec::new();
         let build = &self.build;
-        if build.dryrun {
-            // To build and push in its place is the last thing that was asked for.
-            return Err(OptionError::NotAvailable { flag: "--dryrun" });
-        }
         let output = self.output.resolve(env, build.dryrun)?;
         let cache = self.cache.resolve(&output.destinations, output.no_push)?;
         notices.extend(self.cache.without_effect());
@@ -92,8 +88,7 @@ impl ExecutorOptions {
             cleanup,
             materialize: build.materialize,
             dry_run: build.dryrun,
-            print_plan: build.dryrun
-                || env_vars::boolean(env, env_vars::KANIKO_PRINT_PLAN)?.unwrap_or(false),
+            print_plan: env_vars::boolean(env, env_vars::KANIKO_PRINT_PLAN)?.unwrap_or(false),
             destinations: output.destinations,
             no_push: output.no_push,
             tar_path: output.tar_path,
@@ -111,7 +106,7 @@ impl ExecutorOptions {
             registry: self.push.resolve(&self.registry, env)?,
             skip_push_permission_check: self.push.skip_push_permission_check,
         };
-        notices.extend(without_effect(build, &settings));
+        notices.extend(without_effect(build));
         Ok(Resolved { settings, notices })
     }
 }
@@ -167,15 +162,8 @@ fn isolation(build: &BuildOptions, cleanup: bool) -> Result<Isolation, OptionErr
 }
 
 /// What was asked for and does not exist, or not yet, as far as the build is still right without it.
-fn without_effect(build: &BuildOptions, settings: &BuildSettings) -> Vec<Notice> {
-    let not_yet = [(settings.print_plan, "`KANIKO_PRINT_PLAN`")];
-    let names = not_yet
-        .iter()
-        .filter(|(asked, _)| *asked)
-        .map(|(_, name)| name);
-    let mut notices: Vec<Notice> = names
-        .map(|name| Notice(format!("{name} has no effect yet in this version")))
-        .collect();
+fn without_effect(build: &BuildOptions) -> Vec<Notice> {
+    let mut notices = Vec::new();
     if build.image_fs_extract_retry > 0 {
         notices.push(Notice(
             "`--image-fs-extract-retry` has no effect: layers are unpacked from files that are here and verified, so \

@@ -174,6 +174,14 @@ impl<'a> Build<'a> {
         tool::run(&mut explain)
     }
 
+    /// `--dryrun` with the options of this build: its exit code and both streams.
+    pub fn dry_run(&self, format: &str) -> tool::Ran {
+        let mut command = self.command();
+        command.args(["--dryrun", "--dryrun-format", format]);
+        self.finish(&mut command);
+        tool::run(&mut command)
+    }
+
     /// `--check` with the options of this build: its exit code and both streams.
     pub fn check(&self, format: &str) -> tool::Ran {
         let mut command = self.command();

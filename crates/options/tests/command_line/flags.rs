@@ -189,6 +189,25 @@ fn executor_rows() -> Vec<Row<ExecutorOptions>> {
             "Sarif"
         ),
         row!(["--dryrun"], build.dryrun, "true"),
+        row!(
+            ["--dryrun", "--dryrun-format=json"],
+            build.dryrun_format,
+            "Json"
+        ),
+        row!(
+            [
+                "--build-context",
+                "a=b",
+                "--build-context=c=docker-image://d"
+            ],
+            build.build_context,
+            r#"["a=b", "c=docker-image://d"]"#
+        ),
+        row!(
+            ["--ssh", "default", "--ssh=a=b"],
+            build.ssh,
+            r#"["default", "a=b"]"#
+        ),
         row!(["--isolation", "in-place"], build.isolation, "InPlace"),
         row!(["--isolation=namespace"], build.isolation, "Namespace"),
         row!(
