@@ -63,7 +63,10 @@ fn log(event: Event) {
 fn summary(report: &WarmReport) -> ExitCode {
     let wanted = report.images.len();
     if report.is_complete() {
-        tracing::info!("all {wanted} images are in the cache");
+        match wanted {
+            1 => tracing::info!("the image is in the cache"),
+            _ => tracing::info!("all {wanted} images are in the cache"),
+        }
         return ExitCode::SUCCESS;
     }
     let missing = report

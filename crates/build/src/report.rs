@@ -33,3 +33,9 @@ pub fn with_causes(error: &dyn Error) -> String {
     }
     text
 }
+
+/// `1 layer`, `2 layers`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}

@@ -17,7 +17,7 @@ use kiln_tarball_cache::{
 use crate::event::{Event, EventSink};
 use crate::fetch::{self, ClientError, FetchError};
 use crate::plan::{ImageSource, Plan, PlanError, Source};
-use crate::report::with_causes;
+use crate::report::{counted, with_causes};
 use crate::scope::BuildArgs;
 use crate::settings::{DockerfileSource, WarmSettings};
 use crate::spool::Spool;
@@ -408,7 +408,8 @@ impl Progress<'_> {
     fn begin(&self, layers: usize) {
         if layers > 0 {
             self.say(&format!(
-                "fetching {layers} layers, {}",
+                "fetching {}, {}",
+                counted(layers, "layer"),
                 byte_size(self.total)
             ));
         }

@@ -173,12 +173,6 @@ pub enum OptionError {
         /// What it is instead.
         kind: &'static str,
     },
-    /// A flag whose feature does not exist yet, and which cannot be ignored.
-    #[error("`{flag}` is not available in this version")]
-    NotAvailable {
-        /// The flag.
-        flag: &'static str,
-    },
     /// The context directory cannot be used.
     #[error("cannot use `{path}` as build context", path = path.display())]
     ContextUnusable {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::CheckReport;
+use crate::report::counted;
 
 pub(super) fn write(report: &CheckReport) -> String {
     let mut out = String::new();
@@ -37,9 +38,4 @@ pub(super) fn write(report: &CheckReport) -> String {
         ),
     };
     out
-}
-
-fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

@@ -16,6 +16,7 @@ use crate::error::BuildError;
 use crate::event::Event;
 use crate::explain::{ExplainedStep, Explanation};
 use crate::plan::{ImageSource, Plan, Source};
+use crate::report::counted;
 use crate::shop::{Images, Shop};
 
 impl Build<'_> {
@@ -93,7 +94,8 @@ impl Build<'_> {
         let skipped = starts.len() - needed.len();
         starts.retain(|stage, _| needed.contains(stage));
         if skipped > 0 {
-            let text = format!("{skipped} stages are left out: what reads them is cached");
+            let stages = counted(skipped, "stage");
+            let text = format!("{stages} left out: what reads from there is cached");
             self.events.event(Event::Info(text));
         }
         self.say_why(cache, foreseen.missed(shop, cache, &needed));
@@ -143,8 +145,8 @@ impl Build<'_> {
             let trail = cache_too.trail().await;
             if trail.is_none() {
                 let text = format!(
-                    "{} steps are not cached: {}",
-                    missed.len(),
+                    "{} not cached: {}",
+                    counted(missed.len(), "step"),
                     Reason::FirstBuild
                 );
                 return events.event(Event::Info(text));
