@@ -78,11 +78,24 @@ pub(crate) struct Item {
 #[derive(Debug, Default)]
 pub(crate) struct Items {
     by_path: BTreeMap<ImagePath, Item>,
+    /// How many files of archives have several names.
+    linked: u64,
 }
 
 impl Items {
     pub(crate) fn get(&self, path: &ImagePath) -> Option<&Item> {
         self.by_path.get(path)
+    }
+
+    /// What names of the file at `path` have in common, from now on if it had only one (conformance G6).
+    pub(crate) fn link_of(&mut self, path: &ImagePath) -> Option<(usize, LinkId)> {
+        let item = self.by_path.get_mut(path)?;
+        if item.link.is_none() {
+            self.linked += 1;
+            // No source of a COPY has this number.
+            item.link = Some((usize::MAX, LinkId(self.linked, 0)));
+        }
+        item.link
     }
 
     pub(crate) fn contains(&self, path: &ImagePath) -> bool {

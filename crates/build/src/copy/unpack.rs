@@ -138,28 +138,19 @@ fn add(
     Ok(())
 }
 
-/// A hard link of the archive: a link if the target is in this layer and sorts before it, else the
-/// target's content under a second name; both read back equal (G6, G7).
-fn linked(placer: &Placer<'_>, mut entry: Entry, target: &ImagePath) -> Result<Item, AddError> {
-    let missing = || AddError::MissingLink(entry.path.clone(), target.clone());
-    let holder = placer.items.get(target).ok_or_else(missing)?.clone();
-    if matches!(holder.entry.kind, EntryKind::File { .. }) && *target < entry.path {
-        entry.kind = EntryKind::Hardlink {
-            target: target.clone(),
-        };
-        return Ok(Item {
-            entry,
-            content: Content::None,
-            link: None,
-        });
-    }
+/// A hard link of the archive: another name of a file of this layer. Which of the names holds the data is settled when
+/// all of them are known (G6, G7).
+fn linked(placer: &mut Placer<'_>, entry: Entry, target: &ImagePath) -> Result<Item, AddError> {
+    let Some(holder) = placer.items.get(target).cloned() else {
+        return Err(AddError::MissingLink(entry.path, target.clone()));
+    };
     Ok(Item {
+        link: placer.items.link_of(target),
         entry: Entry {
             path: entry.path,
             ..holder.entry
         },
         content: holder.content,
-        link: None,
     })
 }
 
