@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use kiln_dockerfile::{
     Command, Dockerfile, ExpandError, Expander, Instruction, Lookup, Mount, MountError, MountType,
-    Span, StageError, copy_source, find_stage, find_target,
+    Run, Span, StageError, copy_source, find_stage, find_target,
 };
 use kiln_oci::{Platform, PlatformError, Reference, ReferenceError};
 
@@ -91,6 +91,14 @@ pub enum PlanError {
     BlankPlatform {
         /// The value as written.
         written: String,
+    },
+    /// A flag of RUN that no build here can honour (D39).
+    #[error("`{flag}` cannot be honoured: {reason}")]
+    Unsupported {
+        /// The flag as written.
+        flag: &'static str,
+        /// Why not.
+        reason: &'static str,
     },
     /// A mount that cannot be understood.
     #[error("`--mount={mount}` cannot be used")]
@@ -290,6 +298,7 @@ impl Plan {
                     }
                 }
                 Command::Run(run) => {
+                    check_flags(run).map_err(|error| (instruction.span, error))?;
                     for raw in &run.mounts {
                         let mount = parse_mount(raw).map_err(|error| (instruction.span, error))?;
                         let reads = matches!(mount.kind, MountType::Bind | MountType::Cache);
@@ -303,6 +312,20 @@ impl Plan {
         }
         Ok(sources)
     }
+}
+
+/// What cannot be honoured is an error before anything is pulled, not a warning (D39).
+fn check_flags(run: &Run) -> Result<(), Box<PlanError>> {
+    let (flag, reason) = if run.security.as_deref() == Some("insecure") {
+        let reason =
+            "it asks for a privileged command, and a builder without privilege has none to give";
+        ("--security=insecure", reason)
+    } else if !run.devices.is_empty() {
+        ("--device", "no device of this machine is given to a build")
+    } else {
+        return Ok(());
+    };
+    Err(Box::new(PlanError::Unsupported { flag, reason }))
 }
 
 /// A mount with its variables left as they are: enough to know what it depends on.

@@ -318,6 +318,28 @@ fn a_layer_has_exactly_what_changed() {
     }
 }
 
+/// Said before anything is pulled: the base does not even exist.
+// conformance: D39
+#[test]
+fn what_no_command_can_have_is_refused() {
+    kiln_only!();
+    let case = Case::new();
+    let absent = case.destination("absent");
+    for (flag, words) in [
+        ("--security=insecure", ["--security=insecure", "privilege"]),
+        ("--device=vendor.com/device", ["--device", "no device"]),
+        ("--network=bridge", ["--network", "default, none or host"]),
+        ("--security=none", ["--security", "sandbox or insecure"]),
+    ] {
+        let context = case
+            .context()
+            .dockerfile(format!("FROM {absent}\nRUN {flag} true\n"));
+        let outcome = case.build(&context).run();
+        outcome.failed(1, &words);
+        assert!(outcome.log.contains("Dockerfile:2"), "{}", outcome.log);
+    }
+}
+
 // conformance: D39
 #[test]
 fn network_none_has_only_loopback() {

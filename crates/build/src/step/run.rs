@@ -318,28 +318,8 @@ pub(super) fn write_private(path: &Path, content: &[u8], mode: u32) -> Result<()
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)
 }
 
-/// `--network`, `--security` and `--device`: what cannot be honoured is an error, not a warning (D39).
+/// `--network` (D39); `--security` and `--device` are checked by the plan.
 fn network(run: &Run) -> Result<Network, StepError> {
-    match run.security.as_deref() {
-        None | Some("sandbox") => {}
-        Some("insecure") => {
-            return Err(StepError::Unsupported {
-                what: "`RUN --security=insecure`".to_owned(),
-            });
-        }
-        Some(other) => {
-            return Err(StepError::Flag {
-                flag: "security",
-                value: other.to_owned(),
-                expected: "write `sandbox` or `insecure`",
-            });
-        }
-    }
-    if !run.devices.is_empty() {
-        return Err(StepError::Unsupported {
-            what: "`RUN --device`".to_owned(),
-        });
-    }
     match run.network.as_deref() {
         None | Some("default" | "host") => Ok(Network::Host),
         Some("none") => Ok(Network::None),
