@@ -87,6 +87,11 @@ fn docker_pulls_and_runs_what_was_pushed() {
 
 /// Runs the executor's image on a small context and looks at what it pushed.
 fn own_image(flags: &[&str], lines: &str, chosen: &[&str]) {
+    own_image_with(flags, &[], lines, chosen);
+}
+
+/// The same with flags for the executor.
+fn own_image_with(flags: &[&str], own: &[&str], lines: &str, chosen: &[&str]) {
     if !ExecutorImage::is_static() {
         skipped(
             "the executor under test is not static: build with crt-static, as `make test` does",
@@ -105,7 +110,9 @@ fn own_image(flags: &[&str], lines: &str, chosen: &[&str]) {
     let mut all = vec![volume.as_str()];
     all.extend(flags);
     let destination = case.destination("image");
-    let outcome = ExecutorImage::run(ExecutorImage::NAME, &all, &["--destination", &destination]);
+    let mut arguments = vec!["--destination", &destination];
+    arguments.extend(own);
+    let outcome = ExecutorImage::run(ExecutorImage::NAME, &all, &arguments);
     let tree = outcome.image().tree();
     assert_eq!(tree.text("copied"), "context\n");
     if lines.contains("RUN") {
@@ -136,6 +143,27 @@ fn own_image_with_dockers_defaults_builds_in_place() {
     kiln_only!();
     needs_root!();
     own_image(&[], IN_PLACE, &["isolation: in place"]);
+}
+
+/// Mounts where nothing can be mounted, on the storage that containers have: an overlay whose lower layers hold the
+/// directories that are covered.
+// conformance: D26 D28 D30 D33 D34 (in-place)
+#[test]
+fn own_image_with_dockers_defaults_has_mounts() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE AS other\nRUN mkdir -p /d/sub && echo other > /d/sub/f\n\
+        FROM BASE\nCOPY file /copied\n\
+        RUN --mount=type=secret,id=token,env=TOKEN --mount=type=secret,id=token,target=/etc/token \
+            --mount=type=cache,target=/usr --mount=type=tmpfs,target=/var \
+            --mount=type=bind,target=/tmp/context --mount=from=other,source=/d,target=/home \
+            test \"$TOKEN\" = s3cret && test \"$(cat /etc/token)\" = s3cret && echo kept > /usr/kept && touch /var/x && \
+            cat /tmp/context/file > /seen && test \"$(cat /home/sub/f)\" = other && rm /etc/motd\n\
+        RUN --mount=type=cache,target=/usr test \"$(cat /usr/kept)\" = kept\n\
+        RUN test ! -e /etc/token && test ! -e /tmp/context && test ! -e /usr/kept && test ! -e /var/x && test -d /var/old\n";
+    let flags = ["--env=SECRET=s3cret"];
+    let chosen = ["isolation: in place"];
+    own_image_with(&flags, &["--secret=id=token,env=SECRET"], lines, &chosen);
 }
 
 #[test]
