@@ -10,7 +10,6 @@ use kiln_dockerfile::PatternSet;
 use kiln_git::{CheckedOut, Commit, GitReference, Login, Options, Repository, without_login};
 use kiln_layer::{EntryKind, ImagePath, Root};
 
-use crate::settings::SecretSource;
 use crate::shop::Shop;
 use crate::step::StepError;
 
@@ -113,7 +112,8 @@ impl Shop {
             return Ok(None);
         };
         for id in [format!("{TOKEN_SECRET}.{host}"), TOKEN_SECRET.to_owned()] {
-            if let Some(password) = self.secret_text(&id)? {
+            if let Some(value) = self.secret(&id)? {
+                let password = String::from_utf8_lossy(&value).trim_end().to_owned();
                 let user = TOKEN_USER.to_owned();
                 return Ok(Some(Login { user, password }));
             }
@@ -129,24 +129,6 @@ impl Shop {
                 password: variable("GIT_PASSWORD")?,
             })
         }))
-    }
-
-    fn secret_text(&self, id: &str) -> Result<Option<String>, StepError> {
-        let Some(secret) = self.secrets.iter().find(|secret| secret.id == id) else {
-            return Ok(None);
-        };
-        let text = match &secret.source {
-            SecretSource::Env(name) => std::env::var(name).ok(),
-            SecretSource::File(path) => {
-                let read = std::fs::read_to_string(path);
-                Some(read.map_err(|source| StepError::SecretUnreadable {
-                    id: id.to_owned(),
-                    path: path.clone(),
-                    source,
-                })?)
-            }
-        };
-        Ok(text.map(|text| text.trim_end().to_owned()))
     }
 
     /// Does blocking work that looks at a flag, and leaves it behind when the build is cancelled.

@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use kiln_context::{Context, DirectoryView, FileView, open_tar};
 use kiln_dockerfile::PatternSet;
-use kiln_layer::{ExtractOptions, LayerReader, ReadAs, Root, TreeIndex, extract};
+use kiln_layer::{ExtractOptions, LayerReader, ReadAs, Root, extract};
 
-use crate::copy::{CopyRequest, CopySource, Items, plan};
+use crate::copy::Items;
 use crate::settings::BuildContextSource;
 use crate::shop::Shop;
 use crate::step::StepError;
@@ -73,23 +73,6 @@ impl Shop {
 
     /// The files as the layer that `FROM` a named context begins with.
     pub(crate) fn named_items(&self, number: usize) -> Result<Items, StepError> {
-        let view = self.named_view(number)?;
-        let excludes = PatternSet::default();
-        let request = CopyRequest {
-            view: &view,
-            sources: &[CopySource::Path(b"/".to_vec())],
-            destination: b"/",
-            workdir: b"/",
-            owner: None,
-            keep_owner: false,
-            chmod: None,
-            excludes: &excludes,
-            parents: false,
-            unpack_local: false,
-            unpack_fetched: false,
-            now: self.clock.seconds(),
-            spool: &self.spool,
-        };
-        Ok(plan(&request, &TreeIndex::default())?)
+        self.items_of(&self.named_view(number)?, "/", false)
     }
 }

@@ -19,7 +19,7 @@ use crate::base::BaseImage;
 use crate::blobs::Blobs;
 use crate::cache::LayerCache;
 use crate::clock::Clock;
-use crate::copy::{CopyRequest, CopySource, plan};
+use crate::copy::{CopyRequest, CopySource, Items, plan};
 use crate::event::EventSink;
 use crate::fetch::{FetchedFile, fetch};
 use crate::git::Repositories;
@@ -30,7 +30,7 @@ use crate::plan::{ImageSource, Plan, Source};
 use crate::promise::Promise;
 use crate::roots::Roots;
 use crate::scope::BuildArgs;
-use crate::settings::{SecretSpec, SshSpec};
+use crate::settings::{SecretSource, SecretSpec, SshSpec};
 use crate::spool::Spool;
 use crate::stage::{Finished, State};
 use crate::step::StepError;
@@ -253,14 +253,13 @@ impl Shop {
         }
     }
 
-    /// Copies a part of a view into a directory of this machine, as COPY would.
-    pub(crate) fn unpack_view(
+    /// A part of a view as COPY would place it at the root of an empty image.
+    pub(crate) fn items_of(
         &self,
         view: &Arc<dyn FileView>,
         source: &str,
         keep_owner: bool,
-        into: &Path,
-    ) -> Result<(), StepError> {
+    ) -> Result<Items, StepError> {
         let excludes = PatternSet::default();
         let request = CopyRequest {
             view,
@@ -277,7 +276,39 @@ impl Shop {
             now: self.clock.seconds(),
             spool: &self.spool,
         };
-        let items = plan(&request, &TreeIndex::default())?;
+        Ok(plan(&request, &TreeIndex::default())?)
+    }
+
+    /// The value of a secret; `None` when the caller gave none of this id (D35).
+    pub(crate) fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, StepError> {
+        let Some(spec) = self.secrets.iter().find(|spec| spec.id == id) else {
+            return Ok(None);
+        };
+        match &spec.source {
+            SecretSource::Env(name) => {
+                Ok(std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec))
+            }
+            SecretSource::File(path) => {
+                fs::read(path)
+                    .map(Some)
+                    .map_err(|source| StepError::SecretUnreadable {
+                        id: id.to_owned(),
+                        path: path.clone(),
+                        source,
+                    })
+            }
+        }
+    }
+
+    /// Copies a part of a view into a directory of this machine, as COPY would.
+    pub(crate) fn unpack_view(
+        &self,
+        view: &Arc<dyn FileView>,
+        source: &str,
+        keep_owner: bool,
+        into: &Path,
+    ) -> Result<(), StepError> {
+        let items = self.items_of(view, source, keep_owner)?;
         let file =
             tempfile::tempfile_in(&self.work).map_err(|source| self.io("write to", source))?;
         let sink = file

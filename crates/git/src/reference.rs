@@ -236,6 +236,8 @@ pub(crate) fn submodule_url(parent: &str, url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     // conformance: E45 E47
@@ -323,6 +325,27 @@ mod tests {
         ];
         for (parent, url, expected) in table {
             assert_eq!(submodule_url(parent, url), expected, "{parent} {url}");
+        }
+    }
+
+    proptest! {
+        /// Any text has an answer, and no answer has a password.
+        #[test]
+        fn no_text_is_too_strange(text in "(https?|ssh|git)?(://|@)?[a-z:@/#?=&%. \\-]{0,30}(\\.git)?[#?:a-z=&./]{0,20}") {
+            let _ = is_git(&text);
+            let _ = GitReference::parse(&text);
+            let _ = submodule_url(&text, "../x");
+        }
+
+        #[test]
+        fn passwords_are_not_shown(scheme in "https?|ssh", user in "[a-z]{1,5}", host in "[a-z]{1,9}", rest in "[a-z/#:]{0,9}") {
+            let text = format!("{scheme}://{user}:s3cr3t@{host}/{rest}.git");
+            prop_assert!(!without_login(&text).contains("s3cr3t"));
+            let said = match GitReference::parse(&text) {
+                Ok(parsed) => format!("{} {parsed:?}", parsed.remote),
+                Err(error) => error.to_string(),
+            };
+            prop_assert!(!said.contains("s3cr3t"), "{}", said);
         }
     }
 }

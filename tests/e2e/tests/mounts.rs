@@ -89,6 +89,78 @@ fn cache_mounts_are_shared_and_not_in_the_image() {
     assert!(!tree.has("c") && !tree.has("other"), "{:?}", tree.paths());
 }
 
+/// An empty cache begins with the files of a stage or image; later they are its own.
+// conformance: D30 D31
+#[test]
+fn caches_begin_with_files_of_a_stage() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let (id, store) = (case.id(), case.path("out/volume"));
+    fs::create_dir_all(&store).unwrap();
+    let build = |seed: &str, lines: &str| {
+        let context = case.context().dockerfile(format!(
+            "FROM {base} AS seed\nRUN mkdir -p /a/b && echo {seed} > /a/b/f && chown 5:6 /a/b/f\nFROM {base}\n{lines}\n"
+        ));
+        let build = case.build(&context);
+        build
+            .arg(format!("--cache-dir={}", store.display()))
+            .run()
+            .image()
+            .tree()
+    };
+    let mount = format!("--mount=type=cache,id={id},from=seed,source=a/b,target=/c");
+    let tree = build(
+        "one",
+        &format!("RUN {mount} cat /c/f > /seen; stat -c %u:%g /c/f >> /seen; echo more > /c/g"),
+    );
+    assert_eq!(tree.text("seen"), "one\n5:6\n");
+    let tree = build(
+        "two",
+        &format!("RUN {mount} cat /c/f /c/g > /seen; rm /c/f"),
+    );
+    assert_eq!(
+        tree.text("seen"),
+        "one\nmore\n",
+        "a cache that is there is not filled again"
+    );
+    let fails = case.context().dockerfile(
+        format!("FROM {base}\nRUN {mount} exit 3\n").replace("from=seed,source=a/b,", ""),
+    );
+    let build = case
+        .build(&fails)
+        .arg(format!("--cache-dir={}", store.display()));
+    assert_eq!(build.run().code, Some(3));
+}
+
+/// Two stages at once: they take turns, or each has its own.
+// conformance: D30
+#[test]
+fn caches_are_shared_as_asked() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let id = case.id();
+    for (sharing, command) in [
+        ("locked", "mkdir /c/mine && sleep 1 && rmdir /c/mine"),
+        (
+            "private",
+            "test ! -e /c/mine && mkdir /c/mine && sleep 1 && rmdir /c/mine",
+        ),
+    ] {
+        let run = format!(
+            "RUN --mount=type=cache,id={id}-{sharing},sharing={sharing},target=/c {command} && touch /done"
+        );
+        let context = case.context().dockerfile(format!(
+            "FROM {base} AS one\n{run}\nFROM {base} AS two\n{run}\nFROM {base}\nCOPY --from=one /done /one\nCOPY --from=two /done /two\n"
+        ));
+        let tree = case.build(&context).run().image().tree();
+        assert!(tree.has("one") && tree.has("two"), "{sharing}");
+    }
+}
+
 // conformance: D34 D35 D36
 #[test]
 fn secrets_leave_no_trace() {

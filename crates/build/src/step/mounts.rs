@@ -15,7 +15,6 @@ use super::agent::AgentProxy;
 use super::run::write_private;
 use super::{StepError, Stepper};
 use crate::plan::Source;
-use crate::settings::SecretSource;
 
 /// Where ids without a target appear (D34).
 const SECRET_DIR: &str = "/run/secrets";
@@ -167,7 +166,7 @@ impl Mounts {
             .or(from_target)
             .unwrap_or_default()
             .to_owned();
-        let Some(value) = secret_value(step, &id)? else {
+        let Some(value) = step.shop.secret(&id)? else {
             if mount.required {
                 return Err(StepError::SecretMissing { id });
             }
@@ -341,25 +340,4 @@ fn stage_path(step: &mut Stepper<'_>, from: &str, source: &str) -> Result<PathBu
     let finished = step.shop.wait_for(&named)?;
     let dir = step.shop.expose(&named, &finished)?;
     inside(&dir, source)
-}
-
-/// The value of a secret; `None` when the caller gave none of this id (D35).
-fn secret_value(step: &Stepper<'_>, id: &str) -> Result<Option<Vec<u8>>, StepError> {
-    let Some(spec) = step.shop.secrets.iter().find(|spec| spec.id == id) else {
-        return Ok(None);
-    };
-    match &spec.source {
-        SecretSource::Env(name) => {
-            Ok(std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec))
-        }
-        SecretSource::File(path) => {
-            fs::read(path)
-                .map(Some)
-                .map_err(|source| StepError::SecretUnreadable {
-                    id: id.to_owned(),
-                    path: path.clone(),
-                    source,
-                })
-        }
-    }
 }
