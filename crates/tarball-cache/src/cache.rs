@@ -320,8 +320,12 @@ impl ImageCache {
             };
             let lock = EntryLock::take(&self.held, &self.volume.locks(), &digest, false)?;
             if lock.is_some_and(|lock| lock.is_exclusive()) {
-                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
-                count += 1;
+                match fs::remove_dir_all(&path) {
+                    Ok(()) => count += 1,
+                    // Its writer was just done.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(failed("remove", &path)(error)),
+                }
             }
         }
         Ok(count)

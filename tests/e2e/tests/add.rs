@@ -132,6 +132,23 @@ fn nothing_of_an_archive_gets_above_the_destination() {
     }
 }
 
+// conformance: E37
+#[test]
+fn an_archive_stays_packed_when_told_so() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .dockerfile(format!(
+            "FROM {base}\nADD --unpack=false archive.tar /kept/\nADD --unpack archive.tar /un/\n"
+        ))
+        .file("archive.tar", archive());
+    let tree = case.build(&context).run().image().tree();
+    assert!(tree.has("kept/archive.tar") && !tree.has("kept/top"));
+    assert!(tree.has("un/top/file") && !tree.has("un/archive.tar"));
+}
+
 // conformance: E38
 #[test]
 fn a_corrupt_archive_is_an_error_and_an_empty_one_a_file() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use kiln_sandbox::{Cancel, Mode, Network, SandboxError, SandboxMount, User};
+use kiln_sandbox::{Cancel, Mode, SandboxError, SandboxMount, User};
 
 use crate::fixture::{Fixture, execute, execute_with, is_running, output, unique_seconds};
 use crate::way::Way;
@@ -14,6 +14,11 @@ pub(crate) const TESTS: &[Test] = &[
     test("in_place_basics", &[Way::InPlace], basics),
     test("in_place_leftovers", &[Way::InPlace], leftovers),
     test("in_place_cancel", &[Way::InPlace], cancel),
+    test(
+        "in_place_no_network",
+        &[Way::InPlace],
+        crate::process::no_network,
+    ),
     test("in_place_unsupported", &[Way::InPlace], unsupported),
     test("in_place_overwritten", &[Way::InPlace], overwritten),
 ];
@@ -81,13 +86,6 @@ fn cancel(fixture: &Fixture) {
 fn unsupported(fixture: &Fixture) {
     guard(fixture);
     let mut spec = fixture.sh("true");
-    spec.network = Network::None;
-    let error = execute(&spec).result.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "a network of its own is not possible when running in place"
-    );
-    spec.network = Network::Host;
     spec.mounts.push(SandboxMount::Tmpfs {
         target: "/t".into(),
         size: None,

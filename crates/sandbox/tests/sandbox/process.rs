@@ -241,7 +241,7 @@ fn cancel_before(fixture: &Fixture) {
 }
 
 // conformance: D39
-fn no_network(fixture: &Fixture) {
+pub(crate) fn no_network(fixture: &Fixture) {
     let mut spec = fixture.sh(
         "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; ping -c 1 -W 1 127.0.0.1 >/dev/null",
     );

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -481,15 +482,19 @@ fn pruning_does_not_disturb_those_who_store_and_read() {
         .map(|number| image("linux/amd64", &["shared", &format!("own {number}")]))
         .collect();
     let pruner = writable(dir.path());
+    // Times go back only between two prunes: in the middle of one, that is something that no writer does.
+    let between = Mutex::new(());
     thread::scope(|scope| {
         let writers: Vec<_> = images
             .iter()
             .map(|image| {
-                let cache = cache.clone();
+                let (cache, between) = (cache.clone(), &between);
                 scope.spawn(move || {
                     for _ in 0..20 {
                         // Old, so that it goes the next moment, and its blobs with it.
+                        let no_prune = between.lock().unwrap();
                         age_entry(&cache, image);
+                        drop(no_prune);
                         if let kiln_tarball_cache::Begun::Locked(writer) =
                             cache.begin(&image.digest).unwrap()
                         {
@@ -501,7 +506,10 @@ fn pruning_does_not_disturb_those_who_store_and_read() {
             })
             .collect();
         while writers.iter().any(|writer| !writer.is_finished()) {
+            let prune = between.lock().unwrap();
             pruner.prune(&larger_than(0)).unwrap();
+            drop(prune);
+            thread::yield_now();
         }
     });
     for image in &images {
