@@ -99,7 +99,7 @@ impl Shop {
         }
         let login = self.login_for(&wanted.remote)?;
         let tls = kiln_registry::tls_config().map_err(StepError::Tls)?;
-        Ok(Repository::new(wanted, login, Arc::new(tls)))
+        Ok(Repository::new(wanted, login, Arc::new(tls), &self.work))
     }
 
     /// From BuildKit's secrets, then from kaniko's variables (J5).

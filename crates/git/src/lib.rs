@@ -12,7 +12,7 @@
 //!     let wanted = GitReference::parse("https://example.com/project.git#v1.0:docs")?;
 //!     let roots = rustls::RootCertStore::empty();
 //!     let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-//!     let repository = Repository::new(wanted, None, tls.into());
+//!     let repository = Repository::new(wanted, None, tls.into(), "/var/tmp".as_ref());
 //!     let never = AtomicBool::new(false);
 //!     let commit = repository.resolve(&never)?;
 //!     let files = repository.check_out(&commit, "/tmp/project".as_ref(), Options::default(), &never)?;

@@ -58,15 +58,23 @@ pub struct CheckedOut {
 pub struct Repository {
     wanted: GitReference,
     http: Http,
+    scratch: PathBuf,
 }
 
 impl Repository {
-    /// `login` counts if the URL has none; `tls` says which certificates are believed.
-    pub fn new(wanted: GitReference, login: Option<Login>, tls: Arc<rustls::ClientConfig>) -> Self {
+    /// `login` counts if the URL has none; `tls` says which certificates are believed; `scratch` is a directory for
+    /// what is needed for a moment.
+    pub fn new(
+        wanted: GitReference,
+        login: Option<Login>,
+        tls: Arc<rustls::ClientConfig>,
+        scratch: &Path,
+    ) -> Self {
         let login = wanted.login.clone().or(login);
         Self {
             wanted,
             http: Http { login, tls },
+            scratch: scratch.to_owned(),
         }
     }
 
@@ -121,9 +129,9 @@ impl Repository {
         if name.len() < 4 || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(missing());
         }
-        let dir = tempfile::tempdir().map_err(|source| GitError::Io {
+        let dir = tempfile::tempdir_in(&self.scratch).map_err(|source| GitError::Io {
             operation: "write to",
-            path: std::env::temp_dir(),
+            path: self.scratch.clone(),
             source,
         })?;
         let repo = self.fetch(dir.path(), None, interrupt)?;
@@ -139,7 +147,7 @@ impl Repository {
     }
 
     fn list(&self) -> Result<Vec<Listed>, Cause> {
-        let dir = tempfile::tempdir()?;
+        let dir = tempfile::tempdir_in(&self.scratch)?;
         let options = gix::create::Options::default();
         let repo = gix::ThreadSafeRepository::init_opts(
             dir.path(),
@@ -238,8 +246,12 @@ impl Repository {
                 let login = self.http.login.clone();
                 let login = login.filter(|_| same_host(&module.url, &self.wanted.remote));
                 let place = module.place(dir, &self.wanted.remote)?;
-                let repository =
-                    Repository::new(module.reference(), login, Arc::clone(&self.http.tls));
+                let repository = Repository::new(
+                    module.reference(),
+                    login,
+                    Arc::clone(&self.http.tls),
+                    &self.scratch,
+                );
                 let commit = Commit {
                     id: module.commit.clone(),
                     reference: None,

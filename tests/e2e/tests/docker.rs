@@ -7,7 +7,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use kiln_e2e::{Base, Case, Docker, ExecutorImage, kiln_only, needs_root, skipped};
+use kiln_e2e::{Base, Case, Docker, ExecutorImage, GitHost, kiln_only, needs_root, skipped};
 
 #[test]
 fn an_archive_loads_and_runs() {
@@ -164,6 +164,24 @@ fn own_image_with_dockers_defaults_has_mounts() {
     let flags = ["--env=SECRET=s3cret"];
     let chosen = ["isolation: in place"];
     own_image_with(&flags, &["--secret=id=token,env=SECRET"], lines, &chosen);
+}
+
+/// An image from scratch has no git, no certificates and no /tmp.
+#[test]
+fn own_image_adds_from_git() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let host = GitHost::new(&case);
+    let project = host.repository("project.git");
+    project.write("README", "read me\n");
+    project.commit("one");
+    let url = host.http(None);
+    let lines = format!(
+        "FROM BASE\nCOPY file /copied\nADD {} /project\nRUN cat /copied > /seen && rm /etc/motd && test -f /project/README\n",
+        url.url("project.git#main")
+    );
+    own_image(&[], &lines, &["isolation: in place"]);
 }
 
 #[test]
