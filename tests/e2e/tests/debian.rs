@@ -34,6 +34,7 @@ fn check(image: &Image) -> Tree {
     tree
 }
 
+// conformance: G35 H18
 #[test]
 fn apt_get_install_keeps_capabilities_and_setuid() {
     kiln_only!();
@@ -45,8 +46,17 @@ fn apt_get_install_keeps_capabilities_and_setuid() {
         .context()
         .dockerfile(format!("FROM {reference}\n{LINES}"))
         .file("apt.conf", apt_settings());
-    let image = case.build(&context).run().image();
+    let cached = || {
+        let build = case.build(&context).cached_in(case.destination("cache"));
+        build.run()
+    };
+    let image = cached().image();
     let tree = check(&image);
+
+    // The same image from the cache, to the last byte, without a command being run (H18).
+    let again = cached();
+    assert!(!again.log.contains("packed layer"), "{}", again.log);
+    assert_eq!(again.image().digest, image.digest);
 
     // umoci unpacks the same, onto a real filesystem.
     let root = image.unpack(&case.path("unpacked"));
