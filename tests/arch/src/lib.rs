@@ -1,3 +1,5 @@
 //! Nothing but tests: which crate of the workspace may use which, and who may use clap, tokio and reqwest.
 //!
+//! And whether `docs/conformance.md` says what the comments above tests say: `tests/conformance.rs`.
+//!
 //! See `tests/arrows.rs`. A failing test there is a question about the architecture, not about the test.
