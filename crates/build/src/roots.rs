@@ -72,6 +72,17 @@ pub enum RootError {
     /// A mount failed.
     #[error("cannot mount the root filesystem")]
     Mount(#[source] SandboxError),
+    /// A mount in place would move what is not the image's.
+    #[error(
+        "a mount at `{target}` would cover `/{kept}`, which is not the image's: it is mounted there, or the builder needs \
+         it; choose another target, or build where namespaces are allowed"
+    )]
+    Covered {
+        /// Where the mount was to be.
+        target: PathBuf,
+        /// The path that has to stay.
+        kept: ImagePath,
+    },
     /// The work folder refuses.
     #[error("cannot {operation} `{path}`")]
     Io {

@@ -226,6 +226,22 @@ fn mounts_are_taken_back_however_the_command_ends() {
     }
 }
 
+// conformance: J12
+#[test]
+fn the_context_and_the_builder_are_not_mounted_over() {
+    kiln_only!();
+    needs_root!();
+    for target in ["/workspace", "/kaniko/x", "/proc"] {
+        let lines = format!("FROM BASE\nRUN --mount=type=tmpfs,target={target} true\n");
+        let built = build(&lines, &["--force"]);
+        built
+            .outcome
+            .failed(1, &["Dockerfile:2", target, "choose another target"]);
+        assert!(built.root.path().join("workspace/file").exists());
+        assert!(built.root.path().join("kaniko/executor").exists());
+    }
+}
+
 // conformance: D6
 #[test]
 fn a_failing_run_gives_its_exit_code() {

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use kiln_layer::{ImagePath, Root};
-use kiln_sandbox::{RunRoot, mount_points};
+use kiln_sandbox::{RunRoot, SandboxMount, mount_points};
 use kiln_snapshot::{ChangeSet, Filter};
 
+use super::placed::Placed;
 use super::plain::Tracked;
 use super::{RootError, Roots};
 use crate::layers::Layer;
@@ -116,6 +117,14 @@ impl InPlaceRoot {
 
     pub(super) fn settle(&mut self, number: Option<usize>) {
         self.tracked.settle(number);
+    }
+}
+
+impl Roots {
+    /// Moves mounts into place in `/`, but nowhere near what a build in place never touches.
+    pub(crate) fn place(&self, work: &Path, mounts: &[SandboxMount]) -> Result<Placed, RootError> {
+        let kept = Kept::now(self)?;
+        Placed::put(Path::new("/"), work, mounts, &kept.paths)
     }
 }
 

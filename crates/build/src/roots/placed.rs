@@ -36,6 +36,7 @@ impl Placed {
         root: &Path,
         work: &Path,
         mounts: &[SandboxMount],
+        kept: &[ImagePath],
     ) -> Result<Placed, RootError> {
         let mut placed = Placed {
             root: Root::open(root)?,
@@ -43,14 +44,23 @@ impl Placed {
             put: Vec::new(),
         };
         for mount in mounts {
-            placed.add(mount)?;
+            placed.add(mount, kept)?;
         }
         Ok(placed)
     }
 
-    fn add(&mut self, mount: &SandboxMount) -> Result<(), RootError> {
+    /// Refuses a target that is one of the `kept` paths, or below or above one.
+    fn add(&mut self, mount: &SandboxMount, kept: &[ImagePath]) -> Result<(), RootError> {
         let source = Source::of(mount)?;
-        let (path, missing) = self.target(mount.target())?;
+        let (at, missing) = self.target(mount.target())?;
+        let near = |kept: &&ImagePath| at.starts_with(kept) || kept.starts_with(&at);
+        if let Some(kept) = kept.iter().find(near) {
+            return Err(RootError::Covered {
+                target: mount.target().to_owned(),
+                kept: kept.clone(),
+            });
+        }
+        let path = self.root.path().join(at.as_path());
         let mut put = Put::at(path);
         let outcome = put
             .make_directories(missing, source.is_dir)
@@ -61,11 +71,10 @@ impl Placed {
     }
 
     /// Finds the target, following links inside the root; how many of its last components are missing.
-    fn target(&self, target: &Path) -> Result<(PathBuf, usize), RootError> {
+    fn target(&self, target: &Path) -> Result<(ImagePath, usize), RootError> {
         let wanted = ImagePath::from(target);
         let found = self.root.resolve(wanted.as_bytes(), true)?;
-        let path = self.root.path().join(found.path.as_path());
-        Ok((path, found.missing))
+        Ok((found.path, found.missing))
     }
 
     /// Moves everything back, last first; all of it is tried, and the first failure told.

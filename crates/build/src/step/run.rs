@@ -129,7 +129,7 @@ impl Stepper<'_> {
             let placed = match spec.root {
                 RunRoot::Host => {
                     let list = std::mem::take(&mut spec.mounts);
-                    Some(Placed::put(Path::new("/"), &shop.work, &list)?)
+                    Some(shop.roots.place(&shop.work, &list)?)
                 }
                 RunRoot::Directory(_) => None,
             };

@@ -44,7 +44,7 @@ impl Scene {
     }
 
     fn put(&self, mounts: &[SandboxMount]) -> Placed {
-        Placed::put(self.root(), self.work.path(), mounts).unwrap()
+        Placed::put(self.root(), self.work.path(), mounts, &[]).unwrap()
     }
 
     /// A directory as the source of a mount.
@@ -253,7 +253,7 @@ fn what_cannot_be_covered_is_an_error_that_leaves_nothing() {
     let file = bind(scene.file("file"), "/etc");
     for (wrong, text) in [(directory, "not a directory"), (file, "is a directory")] {
         let mounts = [tmpfs("/new/place"), wrong];
-        let error = Placed::put(scene.root(), scene.work.path(), &mounts).unwrap_err();
+        let error = Placed::put(scene.root(), scene.work.path(), &mounts, &[]).unwrap_err();
         let text_of = |error: &dyn std::error::Error| format!("{error}: {:?}", error.source());
         assert!(
             text_of(&error)
@@ -266,6 +266,35 @@ fn what_cannot_be_covered_is_an_error_that_leaves_nothing() {
         );
         assert_eq!(seen(scene.root()), scene.before);
     }
+}
+
+/// The context and the builder's own files lie in the same `/`.
+// conformance: J12 (in-place)
+#[test]
+fn what_is_not_the_images_is_not_moved() {
+    let scene = Scene::new();
+    let kept = ["etc/deep".into(), "srv".into()];
+    for target in [
+        "/srv",
+        "/srv/new",
+        "/etc/deep/er",
+        "/etc",
+        "/link",
+        "/dangling",
+    ] {
+        let mounts = [tmpfs("/new/place"), tmpfs(target)];
+        let error = Placed::put(scene.root(), scene.work.path(), &mounts, &kept).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains(target) && text.contains("not the image's"),
+            "{text}"
+        );
+        assert_eq!(seen(scene.root()), scene.before);
+    }
+    let elsewhere = [tmpfs("/etc/other"), tmpfs("/srv2")];
+    let placed = Placed::put(scene.root(), scene.work.path(), &elsewhere, &kept).unwrap();
+    placed.take_back().unwrap();
+    assert_eq!(seen(scene.root()), scene.before);
 }
 
 /// A work folder on another filesystem: sources are copied, and what stood there stays on its own filesystem.
@@ -313,7 +342,7 @@ proptest! {
             })
             .collect();
         // Some cannot be made; then nothing is left of the others.
-        drop(Placed::put(scene.root(), scene.work.path(), &list));
+        drop(Placed::put(scene.root(), scene.work.path(), &list, &[]));
         prop_assert_eq!(seen(scene.root()), scene.before.clone());
     }
 }
