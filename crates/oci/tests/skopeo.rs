@@ -22,7 +22,7 @@ fn skopeo(arguments: &[&str]) -> bool {
         .args(arguments)
         .output()
     else {
-        println!("skipped: skopeo is not installed");
+        kiln_skip::skipped("skopeo is not installed");
         return false;
     };
     assert!(

@@ -31,13 +31,9 @@ impl DebianRegistry {
         Self::start_with(Some(issued))
     }
 
-    #[expect(
-        clippy::print_stderr,
-        reason = "the reason for skipping belongs into the test's output"
-    )]
     fn start_with(tls: Option<&Issued>) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
-            eprintln!("skipped: {PROGRAM} is not installed");
+            kiln_skip::skipped(format!("{PROGRAM} is not installed"));
             return None;
         }
         let dir = tempfile::tempdir().expect("no temporary directory");

@@ -7,57 +7,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// Package, and the packages of ours that it may use, in dependency order: a crate uses only crates above it.
-const ARROWS: &[(&str, &[&str])] = &[
-    ("dockerfile", &[]),
-    ("oci", &[]),
-    ("layer", &["oci"]),
-    ("snapshot", &["oci", "layer"]),
-    ("registry", &["oci"]),
-    ("cache-key", &["oci"]),
-    ("tarball-cache", &["oci", "layer"]),
-    ("options", &["oci", "registry", "tarball-cache"]),
-    ("context", &["dockerfile", "layer", "options"]),
-    ("sandbox", &["options"]),
-    ("git", &[]),
-    (
-        "build",
-        &[
-            "dockerfile",
-            "oci",
-            "layer",
-            "snapshot",
-            "registry",
-            "cache-key",
-            "tarball-cache",
-            "options",
-            "context",
-            "sandbox",
-            "git",
-        ],
-    ),
-    // For tests only: nobody may use it but in dev-dependencies.
-    ("testkit", &["oci", "layer"]),
-    ("executor", &["options", "build"]),
-    ("warmer", &["options", "build"]),
-    ("embed", &["build"]),
-    (
-        "benches",
-        &[
-            "dockerfile",
-            "oci",
-            "layer",
-            "snapshot",
-            "registry",
-            "tarball-cache",
-            "context",
-            "build",
-        ],
-    ),
-    // Our images are judged by other people's tools only.
-    ("e2e", &[]),
-    ("arch", &[]),
-];
+/// Packages that only tests may use.
+const FOR_TESTS: &[&str] = &["testkit", "skip"];
 
 /// Who may use a crate from outside that decides a great deal: the terminal, the network, the runtime.
 const RESERVED: &[(&str, &[&str])] = &[
@@ -143,54 +94,79 @@ fn ours(dependency: &Dependency) -> Option<&str> {
     dependency.name.strip_prefix("kiln-")
 }
 
+/// The rows of the tables `| crate | owns | uses |` in docs/architecture.md, in their order.
+fn table() -> Vec<(String, BTreeSet<String>)> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/architecture.md");
+    let page = std::fs::read_to_string(page).unwrap_or_default();
+    let mut rows = Vec::new();
+    let mut inside = false;
+    for line in page.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        match cells.as_slice() {
+            ["", "crate" | "package", "owns", "uses", ""] => inside = true,
+            ["", name, _, uses, ""] if inside => {
+                if let Some(name) = name
+                    .strip_prefix('`')
+                    .and_then(|name| name.strip_suffix('`'))
+                {
+                    let uses = uses.split(',').map(str::trim).filter(|one| !one.is_empty());
+                    rows.push((name.to_owned(), uses.map(str::to_owned).collect()));
+                }
+            }
+            _ => inside = false,
+        }
+    }
+    rows
+}
+
 #[test]
-fn every_package_is_in_the_table() {
-    let known: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
-    let found: BTreeSet<&str> = packages().keys().map(String::as_str).collect();
+fn every_package_is_in_the_picture_once() {
+    let known: Vec<String> = table().into_iter().map(|(name, _)| name).collect();
+    let mut sorted: Vec<&str> = known.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    let found: Vec<&str> = packages().keys().map(String::as_str).collect();
     assert!(!found.is_empty(), "cargo metadata lists no package");
-    assert_eq!(found, known);
+    assert_eq!(found, sorted);
 }
 
 #[test]
 fn arrows_are_those_of_the_picture() {
-    let mut wrong = Vec::new();
-    for (name, allowed) in ARROWS {
-        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
-        for dependency in packages()[*name].iter().filter(|one| !one.dev) {
-            if let Some(used) = ours(dependency).filter(|used| !allowed.contains(used)) {
-                wrong.push(format!("{name} uses {used}"));
-            }
-        }
+    for (name, drawn) in table() {
+        let used: BTreeSet<String> = packages()[&name]
+            .iter()
+            .filter(|one| !one.dev)
+            .filter_map(ours)
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(
+            used, drawn,
+            "what `{name}` uses, by its manifest and by docs/architecture.md"
+        );
     }
-    assert!(
-        wrong.is_empty(),
-        "not in the picture:\n  {}",
-        wrong.join("\n  ")
-    );
 }
 
 #[test]
-fn the_table_itself_has_no_cycle() {
-    // `testkit` stands aside; everything else uses only what stands above it.
+fn the_picture_has_no_cycle() {
     let mut above = BTreeSet::new();
-    for (name, allowed) in ARROWS {
-        for used in *allowed {
+    for (name, uses) in table() {
+        for used in uses {
             assert!(
-                above.contains(used),
+                above.contains(&used),
                 "{name} uses {used}, which is not above it"
             );
         }
-        above.insert(*name);
+        above.insert(name);
     }
 }
 
 #[test]
-fn testkit_is_for_tests() {
+fn what_is_for_tests_is_used_by_tests() {
     for (name, dependencies) in packages() {
         let used = dependencies
             .iter()
-            .any(|one| !one.dev && ours(one) == Some("testkit"));
-        assert!(!used, "{name} uses testkit outside of its tests");
+            .any(|one| !one.dev && ours(one).is_some_and(|used| FOR_TESTS.contains(&used)));
+        let is_a_test = ["e2e", "testkit"].contains(&name.as_str());
+        assert!(!used || is_a_test, "{name} uses it outside of its tests");
     }
 }
 

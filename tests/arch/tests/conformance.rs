@@ -43,10 +43,11 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// `A12`, and nothing else that a comment may hold.
+/// `A12`, and nothing else that a comment may hold. A section alone is no behaviour, and a number without a sentence in
+/// the document is an error below.
 fn is_number(word: &str) -> bool {
     let (letter, digits) = word.split_at(word.len().min(1));
-    letter.starts_with(|c: char| ('A'..='J').contains(&c))
+    letter.starts_with(|c: char| c.is_ascii_uppercase())
         && !digits.is_empty()
         && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -69,10 +69,7 @@ pub use tool::{Ran, embed, executor, output, run, tool, warmer};
 pub use tree::{Node, NodeKind, Tree};
 pub use volume::{SmallDisk, Volume, incompressible};
 
-/// Prints why a test does nothing here, in the one form that people can grep for.
-pub fn skipped(reason: &str) {
-    eprintln!("SKIPPED: {reason}");
-}
+pub use kiln_skip::skipped;
 
 /// Returns from the test with a printed reason unless it runs as root.
 #[macro_export]

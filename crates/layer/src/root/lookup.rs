@@ -312,7 +312,7 @@ mod tests {
             let kernel =
                 open_in_kernel(&root, path.as_bytes(), OFlags::PATH, ResolveFlags::empty());
             let Some(kernel) = kernel else {
-                println!("skipped: this machine has no openat2");
+                kiln_skip::skipped("this machine has no openat2");
                 return;
             };
             let walked = walk(&root, path.as_bytes(), true, Dots::Kernel);

@@ -24,10 +24,10 @@ pub(crate) fn owners() -> Owners {
 }
 
 /// Says that a test does nothing here, if it cannot give files away.
-pub(crate) fn skipped_without_chown(test: &str) -> bool {
+pub(crate) fn skipped_without_chown() -> bool {
     let skipped = !can_chown();
     if skipped {
-        println!("SKIPPED: {test}: this process may not change the owners of files");
+        kiln_skip::skipped("this process may not change the owners of files");
     }
     skipped
 }
@@ -39,7 +39,7 @@ pub(crate) fn can_mknod() -> bool {
     let device = rustix::fs::makedev(1, 3);
     let made = rustix::fs::mknodat(CWD, node, FileType::CharacterDevice, Mode::RUSR, device);
     if let Err(error) = made {
-        println!("SKIPPED: device nodes: {error}");
+        kiln_skip::skipped(format!("device nodes: {error}"));
     }
     made.is_ok()
 }
@@ -51,7 +51,7 @@ pub(crate) fn can_set(xattr: &str, value: &[u8]) -> bool {
     fs::write(&file, "").unwrap();
     let set = set(&file, xattr, value);
     if let Err(error) = set {
-        println!("SKIPPED: attribute {xattr}: {error}");
+        kiln_skip::skipped(format!("attribute {xattr}: {error}"));
     }
     set.is_ok()
 }

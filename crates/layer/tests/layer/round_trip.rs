@@ -65,7 +65,7 @@ fn compressions() -> impl Strategy<Value = [Compression; 3]> {
 // conformance: G35
 #[test]
 fn a_tree_comes_back_from_every_packing() {
-    if skipped_without_chown("a_tree_comes_back_from_every_packing") {
+    if skipped_without_chown() {
         return;
     }
     let notes = can_set("user.a", b"b");

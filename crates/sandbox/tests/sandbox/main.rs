@@ -163,7 +163,7 @@ fn run_jobs(jobs: &[(String, &Test, Way)], print_all: bool) -> usize {
             match outcome {
                 Outcome::Passed if print_all => println!("test {name} ... ok\n{text}"),
                 Outcome::Passed => {}
-                Outcome::Skipped => println!("test {name} ... skipped: {}", text.trim()),
+                Outcome::Skipped => kiln_skip::skipped_as(name, text),
                 Outcome::Failed => {
                     failed.fetch_add(1, Ordering::Relaxed);
                     println!("test {name} ... FAILED\n{text}");

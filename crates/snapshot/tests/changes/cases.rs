@@ -370,7 +370,7 @@ fn entries_carry_metadata_and_attributes() {
     let root = scratch.path();
     base(root);
     if let Err(error) = set_note(&root.join("empty"), "") {
-        println!("skipped: no user attributes here: {error}");
+        kiln_skip::skipped(format!("no user attributes here: {error}"));
         return;
     }
     let mut scan = Scan::take_with(root, &Filter::default(), 1, Contents::All).unwrap();

@@ -11,7 +11,7 @@ use crate::tree::{age, base, listed, write};
 fn mark(path: &Path, name: &str, value: &str) -> bool {
     let marked = setxattr(path, name, value.as_bytes(), XattrFlags::empty());
     if let Err(error) = marked {
-        println!("skipped: cannot set `{name}`: {error}");
+        kiln_skip::skipped(format!("cannot set `{name}`: {error}"));
     }
     marked.is_ok()
 }

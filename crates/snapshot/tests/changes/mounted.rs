@@ -18,7 +18,7 @@ pub(crate) fn can_mount(xattrs: Xattrs) -> bool {
     let Err(reason) = Overlay::try_mount(scratch.path(), &[], xattrs) else {
         return true;
     };
-    println!("skipped: cannot mount an overlay: {reason}");
+    kiln_skip::skipped(format!("cannot mount an overlay: {reason}"));
     false
 }
 
