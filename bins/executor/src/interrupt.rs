@@ -1,10 +1,15 @@
 //! Ctrl-C and termination stop the build in an orderly way.
 
+use std::time::Duration;
+
 use kiln_build::Cancel;
 use nix::sys::signal::{SigSet, Signal};
 
 /// The signals that ask a program to end.
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// How long a build has to end in an orderly way after a signal. Whoever sent it expects the end within a second.
+const ORDERLY: Duration = Duration::from_millis(800);
 
 /// Has the signals wait until somebody [watches](Signals::watch) for them: from here on none of them ends the
 /// process where it stands, with a work folder that nobody removes. Threads started later inherit this; programs
@@ -31,6 +36,7 @@ impl Signals {
                 let Ok(first) = self.0.wait() else { return };
                 tracing::warn!("{}: stopping; once more to stop at once", name(first));
                 cancel.cancel();
+                leave_in_time();
                 if let Ok(second) = self.0.wait() {
                     at_once(128 + second as i32);
                 }
@@ -38,6 +44,23 @@ impl Signals {
         if let Err(error) = watching {
             tracing::warn!("cannot watch for signals: {error}");
         }
+    }
+}
+
+/// Ends the process when the build did not: some system calls, such as writing to a slow disk, cannot be hurried.
+fn leave_in_time() {
+    let waiting = std::thread::Builder::new()
+        .name("kiln-deadline".to_owned())
+        .spawn(|| {
+            std::thread::sleep(ORDERLY);
+            tracing::error!(
+                "interrupted; what was under way did not stop in time and is left to the kernel"
+            );
+            kiln_build::abandon();
+            at_once(1);
+        });
+    if let Err(error) = waiting {
+        tracing::warn!("cannot watch the time: {error}");
     }
 }
 

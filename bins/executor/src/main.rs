@@ -135,9 +135,14 @@ fn on_runtime<F: Future>(
     let cancel = Cancel::new();
     signals.watch(&cancel);
     let events = Arc::new(LogLines::new(&options.log));
-    let outcome = runtime.block_on(work(events, cancel));
-    // What is left behind, such as an idle connection, is not worth waiting for.
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    let outcome = runtime.block_on(work(events, cancel.clone()));
+    // What is left behind, such as an idle connection, is not worth waiting for; nor is anything after a signal.
+    let patience = if cancel.is_cancelled() {
+        Duration::ZERO
+    } else {
+        Duration::from_secs(1)
+    };
+    runtime.shutdown_timeout(patience);
     Ok(outcome)
 }
 

@@ -20,7 +20,11 @@ use crate::event::{Event, EventSink};
 use crate::interrupt::Interrupt;
 use crate::layers::{Described, Layer};
 use crate::pack::{PackError, blob_path};
+use crate::unless_cancelled::UnlessCancelled;
 use crate::workers::Workers;
+
+/// The tar stream of a blob, until the build is cancelled.
+pub(crate) type BlobReader = LayerReader<UnlessCancelled<File>>;
 
 /// Where the blob of a base layer is.
 #[derive(Debug, Clone)]
@@ -426,20 +430,29 @@ impl Blobs {
         }
     }
 
-    /// Opens a layer's tar stream. Blocks; not for async code.
-    pub(crate) fn reader(&self, layer: &Layer) -> Result<(LayerReader<File>, Digest), BlobError> {
+    /// Opens a layer's tar stream, which ends with an error when the build is cancelled. Blocks; not for async code.
+    pub(crate) fn reader(&self, layer: &Layer) -> Result<(BlobReader, Digest), BlobError> {
         let (path, digest) = self.file(layer)?;
         let file = File::open(&path).map_err(|source| BlobError::Open { path, source })?;
+        let file = UnlessCancelled::new(file, self.interrupt.cancel());
         Ok((LayerReader::new(file), digest))
+    }
+
+    /// What to say of a layer that could not be read to its end; if it was the build that ended, the layer is as good as
+    /// before.
+    fn unreadable(&self, layer: &Layer, digest: Digest, source: LayerError) -> BlobError {
+        if self.interrupt.cancel().is_cancelled() {
+            return BlobError::Cancelled;
+        }
+        layer.distrust();
+        unreadable(digest, source)
     }
 
     /// The entries of a layer, its diff-id checked. Blocks; not for async code.
     pub(crate) fn listing(&self, layer: &Layer) -> Result<Vec<Entry>, BlobError> {
         let (reader, digest) = self.reader(layer)?;
-        let (entries, diff_id) = read_listing(reader).map_err(|source| {
-            layer.distrust();
-            unreadable(digest, source)
-        })?;
+        let (entries, diff_id) =
+            read_listing(reader).map_err(|source| self.unreadable(layer, digest, source))?;
         check_diff_id(layer, digest, diff_id)?;
         Ok(entries)
     }

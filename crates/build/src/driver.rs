@@ -170,7 +170,12 @@ impl<'a> Build<'a> {
     async fn close(self) {
         self.join_workers().await;
         let path = self.work.path().to_owned();
-        if let Err(source) = self.work.close() {
+        let closed = if self.cancel.is_cancelled() {
+            self.work.leave()
+        } else {
+            self.work.close()
+        };
+        if let Err(source) = closed {
             let text = format!("the work folder `{}` is not gone: {source}", path.display());
             self.events.event(Event::Warning(text));
         }

@@ -7,7 +7,10 @@ use tokio::sync::watch;
 
 /// Raised once, when the build is to stop: by the caller, or because a stage failed.
 #[derive(Debug, Clone)]
-pub(crate) struct Interrupt(watch::Receiver<bool>);
+pub(crate) struct Interrupt {
+    raised: watch::Receiver<bool>,
+    cancel: Cancel,
+}
 
 impl Interrupt {
     pub(crate) fn of(cancel: &Cancel) -> Interrupt {
@@ -16,12 +19,20 @@ impl Interrupt {
         cancel.on_cancel(move || {
             let _ = sender.send(true);
         });
-        Interrupt(receiver)
+        Interrupt {
+            raised: receiver,
+            cancel: cancel.clone(),
+        }
+    }
+
+    /// The same for blocking code, which looks at it.
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     /// The outcome of `work`, or `None` if the build was cancelled before; the work is dropped then.
     pub(crate) async fn unless_raised<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut receiver = self.0.clone();
+        let mut receiver = self.raised.clone();
         let raised = async {
             if receiver.wait_for(|raised| *raised).await.is_err() {
                 // Nobody is left who could cancel.

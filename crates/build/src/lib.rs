@@ -48,6 +48,7 @@ mod image_view;
 mod interrupt;
 mod keep_base;
 mod layers;
+mod leaving;
 mod lint;
 mod named;
 mod node;
@@ -66,6 +67,7 @@ mod squash;
 mod stage;
 mod step;
 mod text;
+mod unless_cancelled;
 mod user;
 mod volume;
 mod warm;
@@ -83,10 +85,11 @@ pub use event::{Event, EventSink, Silent};
 pub use explain::{ExplainedStep, Explanation};
 pub use fetch::{ClientError, FetchError};
 pub use format::FormatError;
-pub use kiln_sandbox::{Cancel, init};
+pub use kiln_sandbox::Cancel;
 pub use kiln_tarball_cache::{
     CacheError, ImageUse, Miss, PruneReason, Pruned, PrunedEntry, Survey,
 };
+pub use leaving::abandon;
 pub use output::OutputError;
 pub use pack::PackError;
 pub use plan::PlanError;
@@ -99,3 +102,10 @@ pub use step::StepError;
 pub use user::UserError;
 pub use volume::{list_volume, prune_volume};
 pub use warm::{WarmError, WarmImageError, WarmReport, Warmed, WarmedImage, warm};
+
+/// To be called first thing in `main`, while the process has one thread. Commands are executed, and what an interrupted
+/// build leaves is removed, by this program started again; in such a process this does not return.
+pub fn init() {
+    leaving::init();
+    kiln_sandbox::init();
+}

@@ -8,9 +8,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use kiln_oci::{Descriptor, Layout, LayoutError, Reference, write_docker_archive};
+use kiln_sandbox::Cancel;
 
 use crate::blobs::{BlobError, Blobs};
 use crate::image::{BuiltImage, ImageLayer, LayerBytes};
+use crate::unless_cancelled::UnlessCancelled;
 
 pub(crate) use files::write_digest_files;
 pub(crate) use push::{check_permission, push};
@@ -95,6 +97,7 @@ pub(crate) async fn write_archive(
     image: &BuiltImage,
     names: &[Reference],
     path: &Path,
+    cancel: &Cancel,
 ) -> Result<(), OutputError> {
     let files = layer_files(blobs, image).await?;
     let failed = |source| OutputError::Write {
@@ -109,6 +112,7 @@ pub(crate) async fn write_archive(
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(dir)
         .map_err(failed)?;
+    let file = UnlessCancelled::new(file, cancel);
     let mut out = BufWriter::with_capacity(1 << 20, file);
     write_docker_archive(&mut out, &image.config_bytes, &files, names).map_err(|source| {
         OutputError::Archive {
@@ -119,7 +123,8 @@ pub(crate) async fn write_archive(
     out.flush().map_err(failed)?;
     let file = out
         .into_inner()
-        .map_err(|error| failed(error.into_error()))?;
+        .map_err(|error| failed(error.into_error()))?
+        .into_inner();
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::early::{EarlyUpload, EarlyUploads, FollowedFile};
 use crate::event::{Event, EventSink};
 use crate::layers::{Layer, Made, Packed};
 use crate::settings::{BuildSettings, CompressionKind};
+use crate::unless_cancelled::UnlessCancelled;
 use crate::workers::Workers;
 
 /// Why a layer could not be packed.
@@ -46,6 +47,9 @@ pub enum PackError {
         #[source]
         source: io::Error,
     },
+    /// The build was interrupted, or another part of it failed.
+    #[error("interrupted")]
+    Cancelled,
     /// The thread that packed the layer is gone.
     #[error("the thread that packed a layer ended before it was done")]
     Lost,
@@ -170,7 +174,16 @@ impl Packer {
             // Before the slot: what has to be fetched may be a layer that still waits for one.
             let ready = job.prefetch();
             let _slot = slots.take();
-            keep.keep(ready.and_then(|()| job.run()).map_err(Arc::new));
+            let packed = ready.and_then(|()| job.run());
+            // Whatever it says, it was stopped.
+            let packed = packed.map_err(|error| {
+                if job.cancel.is_cancelled() {
+                    PackError::Cancelled
+                } else {
+                    error
+                }
+            });
+            keep.keep(packed.map_err(Arc::new));
         });
         if let Err(source) = spawned {
             promise.keep(Err(Arc::new(PackError::Io {
@@ -247,17 +260,15 @@ impl Job {
             Made::Changes(_) => self.early.clone(),
         };
         let out = FollowedFile::new(out, file.path().to_owned(), early);
-        let sink = UnlessCancelled {
-            inner: BufWriter::with_capacity(256 * 1024, out),
-            cancel: self.cancel.clone(),
-        };
+        let sink = BufWriter::with_capacity(256 * 1024, out);
+        let sink = UnlessCancelled::new(sink, &self.cancel);
         let mut writer = LayerWriter::new(sink, self.options.compression, options);
         match content {
             Made::Items(items) => write_items(items, &mut writer)?,
             Made::Changes(changes) => changes.write(&mut writer).map_err(PackError::Changes)?,
         }
         let (info, sink) = writer.finish().map_err(PackError::Write)?;
-        let out = sink.inner.into_inner();
+        let out = sink.into_inner().into_inner();
         let out = out.map_err(|error| failed("write to")(error.into_error()))?;
         self.adopt(file, info, out.end())
     }
@@ -307,26 +318,6 @@ pub(crate) fn write_items<W: io::Write + Send + 'static>(
             .map_err(PackError::Write)?;
     }
     Ok(())
-}
-
-/// Ends the packing of a layer that nobody wants any more.
-#[derive(Debug)]
-struct UnlessCancelled<W> {
-    inner: W,
-    cancel: Cancel,
-}
-
-impl<W: io::Write> io::Write for UnlessCancelled<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() {
-            return Err(io::Error::other("the build was interrupted"));
-        }
-        self.inner.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 /// A counting semaphore for threads.

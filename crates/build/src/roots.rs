@@ -21,7 +21,7 @@ use kiln_layer::{
     Skipped, Whiteouts, extract,
 };
 use kiln_oci::{DiffId, Digest};
-use kiln_sandbox::{IdMap, Mode, RunRoot, SandboxError};
+use kiln_sandbox::{Cancel, IdMap, Mode, RunRoot, SandboxError};
 use kiln_snapshot::{ChangeSet, SnapshotError};
 
 use crate::blobs::{BlobError, Blobs, check_diff_id};
@@ -31,6 +31,7 @@ use crate::image_view::LayerDir;
 use crate::layers::{Layer, Made};
 use crate::shop::Exposed;
 use crate::stage::Finished;
+use crate::unless_cancelled::UnlessCancelled;
 use crate::workers::Workers;
 
 pub(crate) use in_place::InPlaceRoot;
@@ -123,6 +124,7 @@ pub(crate) struct Roots {
     /// Paths of this machine that a build in place must never touch.
     keep: Vec<PathBuf>,
     threads: usize,
+    stop: Cancel,
     counter: AtomicUsize,
     bases: Mutex<HashMap<Vec<DiffId>, BaseSlot>>,
     in_place: Arc<in_place::Floor>,
@@ -148,6 +150,8 @@ pub(crate) struct RootRules {
     pub(crate) threads: usize,
     /// `/` is not as it was found, for builds in place.
     pub(crate) used: bool,
+    /// Ends unpacking.
+    pub(crate) stop: Cancel,
 }
 
 impl Roots {
@@ -166,6 +170,7 @@ impl Roots {
             ignore: rules.ignore,
             keep: rules.keep,
             threads: rules.threads,
+            stop: rules.stop,
             counter: AtomicUsize::new(0),
             bases: Mutex::default(),
             in_place: Arc::new(in_place::Floor::new(rules.used)),
@@ -286,7 +291,7 @@ impl Roots {
             // No need to wait until it is packed.
             Some(Made::Items(items)) => (
                 "of a COPY or ADD".to_owned(),
-                place_items(items, root, options)?,
+                place_items(items, root, options, &self.stop)?,
             ),
             _ => self.unpack_blob(layer, root, options)?,
         };
@@ -311,7 +316,14 @@ impl Roots {
                 source: Box::new(source),
             }
         };
-        let report = extract(reader, root, options).map_err(unusable)?;
+        let report = extract(reader, root, options).map_err(|error| {
+            // The layer is as good as before.
+            if self.stop.is_cancelled() {
+                RootError::Blob(BlobError::Cancelled)
+            } else {
+                unusable(error)
+            }
+        })?;
         check_diff_id(layer, digest, report.diff_id)?;
         if let Some(link) = report.unresolved_links.first() {
             // A layer of ours brings the data of all its links (G7).
@@ -431,6 +443,7 @@ fn place_items(
     items: &Items,
     root: &Root,
     options: &ExtractOptions<'_>,
+    stop: &Cancel,
 ) -> Result<Vec<Skipped>, RootError> {
     let failed = |path: &ImagePath, source| RootError::Copied {
         path: path.to_string(),
@@ -439,11 +452,14 @@ fn place_items(
     Content::prefetch(items.values()).map_err(|(path, source)| failed(&path, source))?;
     let mut extraction = Extraction::new(root, options);
     for item in items.values() {
-        let mut content = item
+        let content = item
             .content
             .open()
             .map_err(|source| failed(&item.entry.path, source))?;
-        extraction.entry(&item.entry, &mut *content)?;
+        if stop.is_cancelled() {
+            return Err(RootError::Blob(BlobError::Cancelled));
+        }
+        extraction.entry(&item.entry, &mut UnlessCancelled::new(content, stop))?;
     }
     Ok(extraction.finish()?.0)
 }

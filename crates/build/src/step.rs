@@ -220,6 +220,8 @@ impl StepError {
         match self {
             StepError::Dependency | StepError::Cancelled => true,
             StepError::Sandbox { source, .. } => source.is_cancelled(),
+            // A layer that nobody wants any more, because something else failed.
+            StepError::Pack(source) => matches!(**source, crate::pack::PackError::Cancelled),
             _ => false,
         }
     }

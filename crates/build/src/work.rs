@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::error::BuildError;
+use crate::leaving;
 use crate::settings::WorkDir;
 
 /// Names of work folders begin so.
@@ -97,6 +98,7 @@ impl WorkFolder {
         }
         // Users of the image must reach their root below it.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o711))?;
+        leaving::register(dir.path());
         Ok(Some(WorkFolder {
             dir,
             _lock: lock,
@@ -116,7 +118,18 @@ impl WorkFolder {
 
     /// Removes the folder and says so if that fails.
     pub(crate) fn close(self) -> io::Result<()> {
-        self.dir.close()
+        let path = self.dir.path().to_owned();
+        let closed = self.dir.close();
+        leaving::forget(&path);
+        closed
+    }
+
+    /// The same for a build that was interrupted: what takes long is left to another process.
+    pub(crate) fn leave(self) -> io::Result<()> {
+        let path = self.dir.keep();
+        let left = leaving::remove_quickly(&path);
+        leaving::forget(&path);
+        left
     }
 
     /// A directory of the folder, made now.

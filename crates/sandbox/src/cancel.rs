@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-/// How long a command has after SIGTERM before it is killed, unless told otherwise.
-const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+/// How long a command has after SIGTERM before it is killed, unless told otherwise. Whoever asks a build to end waits for
+/// a second at most, and something must be left of it for cleaning up.
+const DEFAULT_GRACE: Duration = Duration::from_millis(400);
 
 /// A switch that ends every run it was given to: SIGTERM to the command's process group, SIGKILL to all after a
 /// grace time (D8).
@@ -24,7 +25,7 @@ struct Shared {
 }
 
 impl Cancel {
-    /// A switch with ten seconds between SIGTERM and SIGKILL.
+    /// A switch with 0.4 seconds between SIGTERM and SIGKILL.
     pub fn new() -> Self {
         Self::with_grace(DEFAULT_GRACE)
     }

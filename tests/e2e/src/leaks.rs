@@ -54,6 +54,18 @@ impl Leaks {
         );
     }
 
+    /// The same for a build that was told to end: what takes long is removed by a process that it leaves for this, and
+    /// which is given time here.
+    pub fn check_soon_after(&self, log: &str) {
+        for _ in 0..600 {
+            if files(&self.dir.join("tmp")).is_empty() && self.new_processes().is_empty() {
+                break;
+            }
+            sleep(Duration::from_millis(50));
+        }
+        self.check_after(log);
+    }
+
     fn new_processes(&self) -> Vec<String> {
         let mut now = processes(&self.id);
         now.retain(|process| !self.processes.contains(process));

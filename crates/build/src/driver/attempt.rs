@@ -116,6 +116,7 @@ impl Build<'_> {
                 keep: self.kept(&prepared.context),
                 threads,
                 used: attempt.number > 0 || settings.pre_cleanup,
+                stop: attempt.stop.clone(),
             },
         ));
         let hosts_file = attempt.dir.join("hosts");

@@ -74,7 +74,8 @@ impl Build<'_> {
             .await?;
         }
         if let Some(path) = &settings.tar_path {
-            output::write_archive(&shop.blobs, image, &archive_names(settings), path).await?;
+            let names = archive_names(settings);
+            output::write_archive(&shop.blobs, image, &names, path, self.cancel).await?;
         }
         if let Some(path) = &settings.oci_layout_path {
             output::write_layout(&shop.blobs, image, &settings.destinations, path).await?;

@@ -287,3 +287,50 @@ fn first_cause(failures: Vec<BuildError>) -> Option<BuildError> {
     }
     aftermath
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::pack::PackError;
+
+    fn failure(source: StepError) -> BuildError {
+        let location = Location {
+            file: "Dockerfile".to_owned(),
+            line: 2,
+            instruction: "RUN x".to_owned(),
+            excerpt: String::new(),
+        };
+        BuildError::Step {
+            location: Box::new(location),
+            source: Box::new(source),
+        }
+    }
+
+    /// What a failure ends is not its cause, a layer that was being packed no more than a step (finding 15).
+    #[test]
+    fn what_was_stopped_is_not_what_failed() {
+        let exit = || {
+            failure(StepError::Exit {
+                code: 3,
+                command: "x".to_owned(),
+                refused_id: false,
+            })
+        };
+        let packing = || failure(StepError::Pack(Arc::new(PackError::Cancelled)));
+        for others in [
+            vec![packing()],
+            vec![packing(), failure(StepError::Cancelled)],
+        ] {
+            let failures = others.into_iter().chain([exit()]).collect();
+            let cause = first_cause(failures).map(|error| crate::report::with_causes(&error));
+            assert!(
+                cause.as_ref().is_some_and(|cause| cause.contains('3')),
+                "{cause:?}"
+            );
+        }
+        assert!(first_cause(vec![packing()]).is_some_and(|error| error.is_aftermath()));
+        assert!(first_cause(Vec::new()).is_none());
+    }
+}
