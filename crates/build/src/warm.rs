@@ -1,6 +1,9 @@
 //! Fills a volume with base images (conformance H31-H38).
 
+mod room;
+
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,6 +24,8 @@ use crate::report::{counted, with_causes};
 use crate::scope::BuildArgs;
 use crate::settings::{DockerfileSource, WarmSettings};
 use crate::spool::Spool;
+
+use self::room::Room;
 
 /// How often is asked whether a layer that somebody else fetches has come.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -81,6 +86,20 @@ pub enum WarmImageError {
     /// The volume did not take it.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// There is no room for it, so nothing of it was fetched.
+    #[error(
+        "it does not fit: its layers need {}, and {} are free in the cache at `{}`; make room with `warmer prune`, or give \
+         the volume more",
+        byte_size(*needed), byte_size(*free), dir.display()
+    )]
+    NoRoom {
+        /// Bytes of the layers that are missing.
+        needed: u64,
+        /// Bytes that are free and promised to no other image.
+        free: u64,
+        /// The volume.
+        dir: PathBuf,
+    },
     /// The thread that waited for the volume is gone.
     #[error("a thread ended before it was done")]
     Lost,
@@ -139,6 +158,7 @@ pub async fn warm(
     let warmer = Warmer {
         client: &client,
         cache: &cache,
+        room: Room::of(cache.dir()),
         force: settings.force,
         events: events.as_ref(),
     };
@@ -219,6 +239,7 @@ async fn read_dockerfile(
 struct Warmer<'a> {
     client: &'a Client,
     cache: &'a ImageCache,
+    room: Room,
     force: bool,
     events: &'a dyn EventSink,
 }
@@ -349,6 +370,12 @@ impl Warmer<'_> {
             .iter()
             .filter(|layer| seen.insert(layer.digest) && writer.needs_blob(layer))
             .collect();
+        let promised = self.room.promise(&missing);
+        let promised = promised.map_err(|full| WarmImageError::NoRoom {
+            needed: full.needed,
+            free: full.free,
+            dir: self.cache.dir().to_owned(),
+        })?;
         let progress = Progress {
             name: reference.familiar(),
             total: missing.iter().map(|layer| layer.size).sum(),
@@ -362,6 +389,7 @@ impl Warmer<'_> {
             Ok::<u64, WarmImageError>(fetched)
         });
         let sizes = futures_util::future::try_join_all(fetches).await?;
+        promised.use_up();
         Ok(sizes.into_iter().sum())
     }
 
