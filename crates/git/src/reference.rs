@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    // conformance: E47 J5
+    // conformance: E47
     #[test]
     fn parts() {
         let parse = |text: &str| GitReference::parse(text).unwrap();
@@ -313,7 +313,6 @@ mod tests {
         assert!(!error.contains("secret"), "{error}");
     }
 
-    // conformance: J8
     #[test]
     fn submodules_lie_beside() {
         let table = [

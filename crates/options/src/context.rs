@@ -309,7 +309,6 @@ mod tests {
         assert!(error.to_string().contains("`gs://b`"), "{error}");
     }
 
-    // conformance: J5
     #[test]
     fn git_options() {
         let parse = |values: &[&str]| {

@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    // conformance: K (executor login)
+    // conformance: K10
     #[test]
     fn entries_are_added_and_the_rest_stays() {
         let temp = tempfile::tempdir().unwrap();

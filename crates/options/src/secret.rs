@@ -161,7 +161,7 @@ mod tests {
         (name == "TOKEN").then(|| OsString::from("s3cret"))
     }
 
-    // conformance: K (--secret)
+    // conformance: K9
     #[test]
     fn sources() {
         let file = |path: &str| SecretSource::File(absolute(Path::new(path)).unwrap());

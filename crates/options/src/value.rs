@@ -96,7 +96,7 @@ pub(crate) fn boolean(text: &str) -> Result<bool, ValueError> {
 mod tests {
     use super::*;
 
-    // conformance: K (booleans take `--x` and `--x=false`)
+    // conformance: K2
     #[test]
     fn booleans() {
         for text in ["1", "t", "T", "true", "TRUE", "True"] {

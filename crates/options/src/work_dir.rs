@@ -74,7 +74,7 @@ mod tests {
     /// Flag, variables, executable, expected.
     type Row<'a> = (Option<&'a str>, &'a [(&'a str, &'a str)], &'a str, WorkDir);
 
-    // conformance: K (--kaniko-dir, KANIKO_DIR)
+    // conformance: K3
     #[test]
     fn precedence() {
         let fixed = |path: &str| WorkDir::Fixed(PathBuf::from(path));

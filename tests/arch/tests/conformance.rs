@@ -127,7 +127,10 @@ fn index(root: &Path) -> Index {
                 isolations: isolations(comment, path, test.body, &both),
             };
             let words = comment.split(|c: char| !c.is_ascii_alphanumeric());
-            for word in words.filter(|word| is_number(word)) {
+            let numbers: Vec<&str> = words.filter(|word| is_number(word)).collect();
+            let at = path.display();
+            assert!(!numbers.is_empty(), "{at}: no number in `{line}`");
+            for word in numbers {
                 let tests: &mut BTreeSet<Shown> = index.entry(word.to_owned()).or_default();
                 tests.insert(shown.clone());
             }

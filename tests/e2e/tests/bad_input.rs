@@ -139,7 +139,7 @@ fn a_missing_dockerfile_or_context() {
         .failed(1, &["ftp://example.invalid/x"]);
 }
 
-// conformance: K
+// conformance: K8
 #[test]
 fn mistakes_in_flags() {
     kiln_only!();

@@ -41,7 +41,7 @@ fn an_archive_loads_and_runs() {
     );
 }
 
-// conformance: K
+// conformance: K11
 #[test]
 fn what_docker_saves_can_be_pushed() {
     kiln_only!();

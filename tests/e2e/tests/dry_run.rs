@@ -35,7 +35,7 @@ fn actions(plan: &Value, stage: usize) -> Vec<&str> {
     steps.map(|step| step["action"].as_str().unwrap()).collect()
 }
 
-// conformance: K (--dryrun)
+// conformance: K13
 #[test]
 fn it_says_what_would_happen_and_does_nothing() {
     kiln_only!();
@@ -81,7 +81,7 @@ fn it_says_what_would_happen_and_does_nothing() {
     assert!(pushed.is_none(), "nothing is pushed");
 }
 
-// conformance: K (--dryrun)
+// conformance: K13
 #[test]
 fn it_says_what_is_cached() {
     kiln_only!();
@@ -108,7 +108,7 @@ fn it_says_what_is_cached() {
     assert!(why.contains("1 of 1 files changed: f"), "{why}");
 }
 
-// conformance: K (KANIKO_PRINT_PLAN)
+// conformance: K13
 #[test]
 fn a_build_can_print_its_plan_first() {
     kiln_only!();

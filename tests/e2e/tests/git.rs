@@ -60,7 +60,7 @@ impl Site {
     }
 }
 
-// conformance: E47 J6 J8
+// conformance: E47
 #[test]
 fn branches_tags_commits_and_submodules() {
     kiln_only!();
@@ -188,7 +188,7 @@ fn flags_directories_and_mistakes() {
 }
 
 /// Users and tokens reach the server, and nothing else.
-// conformance: E47 J5
+// conformance: E47
 #[test]
 fn logins_are_used_and_not_shown() {
     kiln_only!();

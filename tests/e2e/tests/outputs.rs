@@ -304,7 +304,7 @@ fn a_single_snapshot_is_one_layer() {
     assert_eq!(image.env("A"), Some("1"));
 }
 
-// conformance: K
+// conformance: K4 K6
 #[test]
 fn destinations_are_asked_for() {
     kiln_only!();
@@ -363,7 +363,7 @@ fn contexts_in_every_form() {
     );
 }
 
-// conformance: K
+// conformance: K12 K15
 #[test]
 fn flags_in_kanikos_spellings() {
     kiln_only!();

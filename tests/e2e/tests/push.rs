@@ -72,7 +72,7 @@ fn damage(path: &Path, needle: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-// conformance: K I36 I37 I38
+// conformance: K11 I36 I37 I38
 #[test]
 fn our_own_archive_is_pushed_as_it_was_built() {
     kiln_only!();
@@ -113,7 +113,7 @@ fn our_own_archive_is_pushed_as_it_was_built() {
     assert_eq!(text(&tags), format!("{name}:latest@{}\n", pushed.digest));
 }
 
-// conformance: K G45
+// conformance: K11 G45
 #[test]
 fn plain_layers_of_an_archive_are_pushed_as_gzip() {
     kiln_only!();
@@ -188,7 +188,7 @@ fn pack(case: &Case, dir: &Path) -> PathBuf {
     tar
 }
 
-// conformance: K I26
+// conformance: K11 I26
 #[test]
 fn compressed_layers_of_an_archive_are_pushed_byte_for_byte() {
     kiln_only!();
@@ -224,7 +224,7 @@ fn compressed_layers_of_an_archive_are_pushed_byte_for_byte() {
     }
 }
 
-// conformance: K I30
+// conformance: K11 I30
 #[test]
 fn layouts_are_pushed_byte_for_byte() {
     kiln_only!();
@@ -249,7 +249,7 @@ fn layouts_are_pushed_byte_for_byte() {
     assert_eq!(index["manifests"][0]["digest"], pushed.digest.as_str());
 }
 
-// conformance: K
+// conformance: K11
 #[test]
 fn an_index_is_pushed_with_all_its_platforms() {
     kiln_only!();
@@ -267,7 +267,7 @@ fn an_index_is_pushed_with_all_its_platforms() {
     assert_eq!(manifests.as_array().unwrap().len(), 3);
 }
 
-// conformance: K
+// conformance: K11
 #[test]
 fn a_layout_of_ours_with_two_names_is_one_image() {
     kiln_only!();
@@ -382,7 +382,7 @@ fn a_damaged_blob_is_not_pushed_and_no_manifest_either() {
     }
 }
 
-// conformance: K
+// conformance: K11
 #[test]
 fn there_must_be_one_image_exactly() {
     kiln_only!();
@@ -436,7 +436,7 @@ fn there_must_be_one_image_exactly() {
     assert!(case.registry().raw_manifest(&name).is_none());
 }
 
-// conformance: K
+// conformance: K11
 #[test]
 fn what_cannot_be_pushed_is_said() {
     kiln_only!();

@@ -128,7 +128,7 @@ fn unset_variables_in_flags_mean_nothing() {
     assert!(layers.from.is_empty());
 }
 
-// conformance: K, G46, I38
+// conformance: K7, G46, I38
 #[test]
 fn accepted_combinations() {
     let files = Files::new();
@@ -175,7 +175,7 @@ fn notices() {
     assert_eq!(count(&["-d=a", "--cache", "--git=depth=1"]), 1);
 }
 
-// conformance: K (Warmer)
+// conformance: K14
 #[test]
 fn warmer_settings() {
     let files = Files::new();

@@ -6,7 +6,7 @@ use kiln_options::WorkDir;
 
 use crate::Files;
 
-// conformance: K (KANIKO_NO_PUSH overrides the flag)
+// conformance: K4
 #[test]
 fn no_push() {
     let files = Files::new();
@@ -32,7 +32,7 @@ fn no_push() {
     assert!(error.to_string().contains("`KANIKO_NO_PUSH`"), "{error}");
 }
 
-// conformance: K (KANIKO_DIR and the cleanup variables are defaults that a flag overrides)
+// conformance: K3
 #[test]
 fn defaults_from_variables() {
     let files = Files::new();
@@ -61,7 +61,7 @@ fn defaults_from_variables() {
     assert_eq!(over.work_dir, WorkDir::Fixed("/other".into()));
 }
 
-// conformance: K (KANIKO_REGISTRY_MIRROR and KANIKO_REGISTRY_MAP add to the flags)
+// conformance: K5
 #[test]
 fn mirrors_and_maps() {
     let files = Files::new();

@@ -400,7 +400,7 @@ fn tested<T>(rows: &[Row<T>]) -> BTreeSet<String> {
         .collect()
 }
 
-// conformance: K
+// conformance: K1
 #[test]
 fn every_executor_flag() {
     let rows = executor_rows();
@@ -415,7 +415,7 @@ fn every_executor_flag() {
     assert!(missing.is_empty(), "flags without a test: {missing:?}");
 }
 
-// conformance: K
+// conformance: K1
 #[test]
 fn every_warmer_flag() {
     let rows = warmer_rows();
@@ -483,14 +483,14 @@ fn warmer_subcommands() {
     );
 }
 
-// conformance: K
+// conformance: K1
 #[test]
 fn defaults_are_those_of_the_structs() {
     assert_eq!(executor(&[]).unwrap().options, ExecutorOptions::default());
     assert_eq!(warmer(&[]).unwrap().options, WarmerOptions::default());
 }
 
-// conformance: K (booleans take `--x` and `--x=false`)
+// conformance: K2
 #[test]
 fn booleans_leave_the_next_word_alone() {
     let command = ExecutorCommand::adjusted();
@@ -517,7 +517,7 @@ fn booleans_leave_the_next_word_alone() {
     }
 }
 
-// conformance: K (booleans take `--x` and `--x=false`)
+// conformance: K2
 #[test]
 fn cache_without_a_value_leaves_the_next_word_alone() {
     let command = executor(&["--cache", "-d=a"]).unwrap();
@@ -561,7 +561,7 @@ fn explain_has_the_flags_of_a_build() {
     assert_eq!(format!("{:?}", command.options.log.verbosity), "Debug");
 }
 
-// conformance: K (Subcommands)
+// conformance: K10, K11, K12
 #[test]
 fn subcommands() {
     let action = |arguments: &[&str]| executor(arguments).unwrap().action.unwrap();

@@ -58,7 +58,7 @@ fn show(text: &mut String, files: &Files, program: &str, arguments: &[&str], err
     writeln!(text, "$ {program} {}\n{failure}\n", arguments.join(" ")).unwrap();
 }
 
-// conformance: K, J1, J9, J10, I38, G46
+// conformance: K6, K7, K8, J1, J9, J10, I38, G46
 #[test]
 fn executor_errors() {
     let files = Files::new();
@@ -150,7 +150,7 @@ fn executor_errors() {
     insta::assert_snapshot!(text);
 }
 
-// conformance: K (Warmer)
+// conformance: K8, K14
 #[test]
 fn warmer_errors() {
     let files = Files::new();
