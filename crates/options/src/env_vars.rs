@@ -1,4 +1,5 @@
-//! Every environment variable that Kiln looks at, and how their text becomes values.
+//! The environment variables that become settings, and how their text becomes values. Those of credentials and proxies are
+//! read by the crate `registry`, those of repositories by the engine, where they are used.
 
 use std::ffi::OsString;
 
