@@ -8,9 +8,11 @@ mod command;
 mod devices;
 mod discard;
 mod identity;
+mod keyring;
 mod masks;
 mod mounts;
 mod namespace;
+mod seccomp;
 mod supervise;
 mod target;
 

@@ -20,8 +20,10 @@ pub(crate) const HELPER_NAME: &str = "kiln-sandbox";
 
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
-/// How long after the grace time the helper itself may take before it is killed as well.
-const HELPER_GRACE: Duration = Duration::from_secs(5);
+/// How long after the grace time the helper itself may take before it is killed as well, and with it the command's
+/// pid namespace. In place nothing else ends what a command started, so there is more patience.
+const HELPER_GRACE: Duration = Duration::from_millis(400);
+const HELPER_GRACE_IN_PLACE: Duration = Duration::from_secs(5);
 
 /// Runs one command and returns how it ended, once every process it started is gone (D9).
 ///
@@ -137,6 +139,11 @@ impl Helper {
             // It died before it read its job; its exit status says more than our broken pipe.
             return Ok(false);
         }
+        let patience = if job.root.is_some() {
+            HELPER_GRACE
+        } else {
+            HELPER_GRACE_IN_PLACE
+        };
         let mut deadline: Option<Instant> = None;
         loop {
             let waker_if_armed = deadline.is_none().then_some(&*waker);
@@ -148,7 +155,7 @@ impl Helper {
             )
             .map_err(on_socket)?;
             if ready.cancelled {
-                deadline = Some(Instant::now() + cancel.grace() + HELPER_GRACE);
+                deadline = Some(Instant::now() + cancel.grace() + patience);
                 // A helper that is gone already cannot be told; the end of the socket follows.
                 let _ = wire::send_all(&control, &[wire::CANCEL]);
             }

@@ -65,7 +65,7 @@ pub use privilege::{Throwaway, User, all_in_place, is_root, userns_works};
 pub use proxy::{Fault, Proxy};
 pub use registry::Registry;
 pub use ssh_agent::SshAgent;
-pub use tool::{Ran, embed, executor, output, run, tool, warmer};
+pub use tool::{Ran, embed, executor, output, probe, run, tool, warmer};
 pub use tree::{Node, NodeKind, Tree};
 pub use volume::{SmallDisk, Volume, incompressible};
 

@@ -21,14 +21,30 @@ pub fn is_root() -> bool {
 pub enum User {
     /// uid 1000 on an ordinary machine: may use setuid programs such as `newuidmap`.
     Ordinary,
+    /// The same with a range in `/etc/subuid` and `/etc/subgid`.
+    WithSubIds,
     /// uid 1000 in a locked-down pod: every capability dropped for good, no new privileges.
     Powerless,
+    /// Root without `SYS_ADMIN`, as in a pod without a seccomp profile.
+    RootInPod,
 }
 
 impl User {
     /// Words before a command that make it run as this user; when the tests do not run as root, they are that user.
     pub fn words(self) -> Vec<OsString> {
-        let mut words: Vec<OsString> = vec![tool("setpriv").into()];
+        let mut words: Vec<OsString> = Vec::new();
+        if self == Self::WithSubIds {
+            // Seen by this user's processes only.
+            let script = r#"set -e; ranges=$(mktemp); echo 1000:2000000:65536 >"$ranges"; chmod 644 "$ranges"
+                mount --bind "$ranges" /etc/subuid; mount --bind "$ranges" /etc/subgid; rm "$ranges"; exec "$@""#;
+            words.push(tool("unshare").into());
+            words.extend(["--mount", "/bin/sh", "-c", script, "subids"].map(OsString::from));
+        }
+        words.push(tool("setpriv").into());
+        if self == Self::RootInPod {
+            words.push("--bounding-set=-sys_admin".into());
+            return words;
+        }
         if is_root() {
             words.extend(
                 [
@@ -55,7 +71,7 @@ impl User {
     /// that the user can reach.
     pub fn enter(self, case: &Case) -> (Vec<OsString>, PathBuf) {
         let program = place(&tool::executor(), &case.path("bin"));
-        if is_root() {
+        if is_root() && self != Self::RootInPod {
             for name in ["", "tmp", "home", "out"] {
                 chown(case.path(name), Some(1000), Some(1000)).expect("root can give folders away");
             }

@@ -88,6 +88,11 @@ pub fn embed() -> PathBuf {
     binary("KILN_EMBED", "kiln-embed")
 }
 
+/// The program that tries what a command can reach (`tests/probe`): `$KILN_PROBE`, or the one beside this test binary.
+pub fn probe() -> PathBuf {
+    binary("KILN_PROBE", "probe")
+}
+
 fn binary(variable: &str, name: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return PathBuf::from(path);

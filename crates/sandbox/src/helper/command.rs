@@ -13,7 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::supervise::Scope;
-use super::{errno, identity, step};
+use super::{errno, identity, keyring, seccomp, step};
 use crate::sys::{self, Fork};
 use crate::wire::{Bytes, Job};
 use crate::{SetupError, missing_program};
@@ -67,6 +67,11 @@ fn become_command(job: &Job, scope: Scope) -> Result<Infallible, SetupError> {
     // Opened anew, because the helper's is of another root.
     if let Ok(null) = File::open("/dev/null") {
         nix::unistd::dup2_stdin(null).map_err(step("open", "/dev/null"))?;
+    }
+    let keyring = keyring::join_own();
+    // While this process may: the user of the command may not.
+    if !seccomp::confine(scope)? {
+        keyring?;
     }
     identity::assume(job)?;
     if scope == Scope::Descendants {

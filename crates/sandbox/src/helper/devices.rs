@@ -7,7 +7,7 @@ use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::mounts::{add_flag, bind, filesystem};
+use super::mounts::{add_flag, bind, bind_read_only, filesystem};
 use super::step;
 use super::target::{Kind, Target, Targets};
 use crate::SetupError;
@@ -75,7 +75,8 @@ pub(super) fn populate(targets: &mut Targets) -> Result<(), SetupError> {
 }
 
 /// Makes a device and mounts it on itself, or shows the host's where making one is refused, as it is in a user
-/// namespace.
+/// namespace. Of the host's only what it is for works, reading and writing; its mode and owner are not the command's
+/// to change (finding 4).
 fn node(dev: BorrowedFd<'_>, name: &str, number: u64) -> io::Result<()> {
     match rustix::fs::mknodat(
         dev,
@@ -100,7 +101,7 @@ fn node(dev: BorrowedFd<'_>, name: &str, number: u64) -> io::Result<()> {
     };
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     rustix::fs::openat(dev, name, flags, Mode::from_raw_mode(0o666))?;
-    bind(&host, &Target::at(dev, name)?).map(drop)
+    bind_read_only(&host, &Target::at(dev, name)?)
 }
 
 fn directory(dev: BorrowedFd<'_>, name: &str) -> io::Result<Target> {

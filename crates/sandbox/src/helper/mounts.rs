@@ -27,6 +27,13 @@ pub(super) fn bind_read_only(source: &impl AsFd, target: &Target) -> io::Result<
     make_read_only(&mounted).inspect_err(|_| detach(&mounted))
 }
 
+/// The same, or nothing where not all that is mounted below can be made read-only as well (before Linux 5.12): for what is
+/// the builder's own, such as its control groups.
+pub(super) fn bind_all_read_only(source: &impl AsFd, target: &Target) -> io::Result<()> {
+    let mounted = bind(source, target)?;
+    sys::set_read_only_recursive(mounted.fd.as_fd()).inspect_err(|_| detach(&mounted))
+}
+
 /// Mounts a filesystem such as tmpfs; returns its root.
 pub(super) fn filesystem(
     kind: &str,

@@ -18,6 +18,9 @@ use crate::{SetupError, sys};
 /// What a command gets from `hostname`; the same everywhere, because it can end up in a layer.
 const HOST_NAME: &[u8] = b"kiln";
 
+/// What the kernel has before anybody gives it a name.
+const DOMAIN_NAME: &[u8] = b"(none)";
+
 const NO_DANGER: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
     .union(MountFlags::NOEXEC);
@@ -44,6 +47,7 @@ fn enter_namespaces(job: &Job) -> Result<(), SetupError> {
     )
     .map_err(step("make private", "/"))?;
     rustix::system::sethostname(HOST_NAME).map_err(step("set", "host name"))?;
+    rustix::system::setdomainname(DOMAIN_NAME).map_err(step("set", "domain name"))?;
     if job.own_network {
         sys::loopback_up().map_err(step("bring up", "loopback device"))?;
     }
@@ -108,10 +112,10 @@ fn mount_sys(targets: &mut Targets, own_network: bool) -> Result<(), SetupError>
         if let Ok(Some(place)) = targets.find(b"sys/fs/cgroup")
             && let Ok(cgroup) = open_directory("/sys/fs/cgroup")
         {
-            let _ = mounts::bind_read_only(&cgroup, &place);
+            let _ = mounts::bind_all_read_only(&cgroup, &place);
         }
     } else if !own_network && let Ok(sys) = open_directory("/sys") {
-        let _ = mounts::bind_read_only(&sys, &place);
+        let _ = mounts::bind_all_read_only(&sys, &place);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Watching over the command: reaping, cancelling, and leaving no process behind (D8, D9).
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,6 +58,8 @@ impl Supervisor {
                 break report;
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                // At once, and not after a look at all processes: what forks most is most likely in here.
+                let _ = rustix::process::kill_process_group(main, rustix::process::Signal::KILL);
                 break Report::Signal(Signal::SIGKILL as i32);
             }
             match self.wait(listening.then_some(control), deadline)? {
@@ -131,13 +134,14 @@ impl Supervisor {
 
     fn end_descendants(&self, main: Pid) -> io::Result<()> {
         loop {
-            let mut found = descendants(rustix::process::getpid());
-            if found.is_empty() {
-                // Without /proc, at least what stayed in the command's own group.
-                let _ = rustix::process::kill_process_group(main, rustix::process::Signal::KILL);
+            let kill = rustix::process::Signal::KILL;
+            let found = descendants(rustix::process::getpid());
+            // Whole groups first, which the kernel does at one blow: no member can fork meanwhile.
+            for group in groups(&found, main) {
+                let _ = rustix::process::kill_process_group(group, kill);
             }
-            for pid in found.drain(..) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            for process in found {
+                let _ = rustix::process::kill_process(process.pid, kill);
             }
             loop {
                 match rustix::process::wait(WaitOptions::NOHANG) {
@@ -175,33 +179,59 @@ fn end_namespace() -> io::Result<()> {
     }
 }
 
+/// One line of the table of processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Process {
+    pid: Pid,
+    parent: Pid,
+    group: Pid,
+}
+
+/// The groups to be killed. The command began a session of its own, and nobody can join a group of another session, so none
+/// of these groups has a stranger in it.
+fn groups(found: &[Process], main: Pid) -> HashSet<Pid> {
+    let own = rustix::process::getpgrp();
+    let mut groups: HashSet<Pid> = found.iter().map(|process| process.group).collect();
+    if found.is_empty() {
+        // Without /proc, at least what stayed in the command's own.
+        groups.insert(main);
+    }
+    groups.remove(&own);
+    groups
+}
+
 /// Every process below `ancestor`, from one look at /proc.
-fn descendants(ancestor: Pid) -> Vec<Pid> {
-    let parents: Vec<(Pid, Pid)> = fs::read_dir("/proc")
+fn descendants(ancestor: Pid) -> Vec<Process> {
+    let mut children: HashMap<Pid, Vec<Process>> = HashMap::new();
+    let numbers = fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter_map(|pid| Some((Pid::from_raw(pid)?, parent(pid)?)))
-        .collect();
-    let mut found = vec![ancestor];
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for process in numbers.filter_map(process) {
+        children.entry(process.parent).or_default().push(process);
+    }
+    let mut found = children.remove(&ancestor).unwrap_or_default();
     let mut next = 0;
     while let Some(current) = found.get(next).copied() {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, parent)| *parent == current)
-                .map(|(pid, _)| *pid),
-        );
+        found.extend(children.remove(&current.pid).unwrap_or_default());
         next += 1;
     }
-    found.split_off(1)
+    found
 }
 
-fn parent(pid: i32) -> Option<Pid> {
+fn process(pid: i32) -> Option<Process> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything, spaces and parentheses too, so the fields count from its end.
     let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let fields = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
-    Pid::from_raw(fields.split(' ').nth(1)?.parse().ok()?)
+    let mut fields = std::str::from_utf8(stat.get(end + 2..)?)
+        .ok()?
+        .split(' ')
+        .skip(1);
+    let mut next = || Pid::from_raw(fields.next()?.parse().ok()?);
+    Some(Process {
+        pid: Pid::from_raw(pid)?,
+        parent: next()?,
+        group: next()?,
+    })
 }

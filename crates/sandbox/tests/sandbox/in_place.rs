@@ -15,6 +15,11 @@ pub(crate) const TESTS: &[Test] = &[
     test("in_place_leftovers", &[Way::InPlace], leftovers),
     test("in_place_cancel", &[Way::InPlace], cancel),
     test(
+        "in_place_cancel_many",
+        &[Way::InPlace],
+        crate::process::cancel_many,
+    ),
+    test(
         "in_place_no_network",
         &[Way::InPlace],
         crate::process::no_network,

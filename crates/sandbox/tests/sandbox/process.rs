@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("background_children", NAMESPACES, background_children),
     test("cancel_polite", NAMESPACES, cancel_polite),
     test("cancel_by_force", NAMESPACES, cancel_by_force),
+    test("cancel_many", NAMESPACES, cancel_many),
     test("cancel_before", &[Way::Plain], cancel_before),
     test("no_network", NAMESPACES, no_network),
     test("many_at_once", &[Way::Plain, Way::User], many_at_once),
@@ -229,6 +230,24 @@ fn cancel_by_force(fixture: &Fixture) {
     assert!(outcome.result.unwrap_err().is_cancelled());
     assert!(!is_running(&word));
     assert_eq!(crate::fixture::tree(&fixture.root), before);
+}
+
+/// Processes that ignore SIGTERM and are born faster than they can be counted, some in sessions of their own.
+// conformance: D8
+pub(crate) fn cancel_many(fixture: &Fixture) {
+    let word = unique_seconds();
+    let cancel = Cancel::with_grace(Duration::from_millis(50));
+    let spec = fixture.sh(&format!(
+        "trap '' TERM; i=0; while :; do sleep {word} & setsid sleep {word} & (sleep {word} &) ; i=$((i+1)); \
+         [ $i != 60 ] || echo ready; done"
+    ));
+    let outcome = execute_with(&spec, &cancel, &mut |_, line| {
+        if line == "ready\n" {
+            cancel.cancel();
+        }
+    });
+    assert!(outcome.result.unwrap_err().is_cancelled());
+    assert!(!is_running(&word));
 }
 
 // conformance: D8
