@@ -29,6 +29,12 @@ fn main() -> ExitCode {
     if let Err(error) = start_logging(&options.log, &|name| std::env::var_os(name)) {
         return report_failure(format, &error, None, None, 1);
     }
+    if action.is_none()
+        && let Some(context) = options.context_dir()
+        && let Err(error) = kiln_build::put_context_back(&context)
+    {
+        return failed(format, &error);
+    }
     match action {
         None if options.build.check => check(&options),
         None if options.build.dryrun => dry_run(&options),

@@ -5,10 +5,12 @@ mod chain;
 mod finish;
 mod foresee;
 mod lookup;
+mod room;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::try_join;
@@ -23,13 +25,16 @@ use crate::cache::Distrusted;
 use crate::error::BuildError;
 use crate::event::{Event, EventSink};
 use crate::explain::Explanation;
+use crate::held::Held;
 use crate::interrupt::Interrupt;
 use crate::lint::{Known, check_of};
 use crate::plan::{Plan, Source};
 use crate::report::BuildReport;
+use crate::roots::{Aside, Restored, restore};
 use crate::scope::{BuildArgs, unused_build_args};
 use crate::settings::BuildSettings;
-use crate::shop::Images;
+use crate::shop::{Images, Shop};
+use crate::step::StepError;
 use crate::text::Text;
 use crate::work::WorkFolder;
 use crate::workers::Workers;
@@ -55,6 +60,7 @@ impl Entered {
 /// To be called before the program starts threads, since a process with threads cannot enter a user
 /// namespace.
 pub fn enter(settings: &BuildSettings) -> Result<Entered, BuildError> {
+    put_context_back(&settings.context_dir)?;
     let work = WorkFolder::create(&settings.work_dir)?;
     let asked = match settings.isolation {
         crate::settings::Isolation::Auto => kiln_sandbox::Isolation::Auto,
@@ -67,6 +73,27 @@ pub fn enter(settings: &BuildSettings) -> Result<Entered, BuildError> {
         reason: entered.reason,
         work,
     })
+}
+
+/// Puts the files of a context back, if a build in place that was killed had moved them aside. [`enter`] does it as well;
+/// a program that looks into the context before, for the Dockerfile, does this first.
+///
+/// An error if that left more than can be taken for the context's, or if that build is alive.
+pub fn put_context_back(context: &Path) -> Result<(), BuildError> {
+    let context = context.to_owned();
+    let restored = restore(&context);
+    match restored.map_err(|error| BuildError::Finish(Box::new(StepError::Root(error))))? {
+        Restored::Nothing => Ok(()),
+        Restored::Files => {
+            let dir = context.display();
+            tracing::warn!(
+                "the files of the context `{dir}`, which a killed build had moved aside, are back"
+            );
+            Ok(())
+        }
+        Restored::FilesAndMore(left) => Err(BuildError::ContextRestored { context, left }),
+        Restored::InUse => Err(BuildError::ContextInUse { context }),
+    }
 }
 
 /// Builds an image and hands it out as the settings say.
@@ -147,6 +174,8 @@ struct Prepared {
     starts: BTreeMap<usize, Start>,
     images: Arc<Images>,
     mode: Mode,
+    aside: Arc<Aside>,
+    held: Arc<Held>,
 }
 
 impl<'a> Build<'a> {
@@ -282,6 +311,7 @@ impl<'a> Build<'a> {
 
     async fn prepare(&self, mode: Mode) -> Result<Prepared, BuildError> {
         let settings = self.settings;
+        let held = Arc::new(Held::now(settings));
         let download =
             fetch::client(&settings.registry.user_agent).map_err(BuildError::Downloads)?;
         let reading = self.read_dockerfile(&download);
@@ -308,6 +338,8 @@ impl<'a> Build<'a> {
             text,
             plan: Arc::new(plan),
             build_args,
+            aside: Arc::new(self.aside(&context, &images)),
+            held,
             context: Arc::new(context),
             client,
             download,
@@ -323,30 +355,46 @@ impl<'a> Build<'a> {
         prepared: &Prepared,
         attempt: &Attempt,
     ) -> Result<BuildReport, BuildError> {
-        let settings = self.settings;
         let shop = self.shop(prepared, attempt)?;
-        let looking = self.foresee(prepared, &shop);
+        let outcome = Box::pin(self.make_in(prepared, &shop)).await;
+        if let Err(error) = &outcome {
+            self.clean_up_after(&shop, error).await;
+        }
+        outcome
+    }
+
+    async fn make_in(
+        &self,
+        prepared: &Prepared,
+        shop: &Arc<Shop>,
+    ) -> Result<BuildReport, BuildError> {
+        let settings = self.settings;
+        let looking = self.foresee(prepared, shop);
         let (foreseen, starts) = self.heed("looking at the cache", looking).await?;
         let foreseen = Arc::new(foreseen);
-        let finished = self
-            .execute(&prepared.text, &shop, &foreseen, starts)
+        self.make_room(&prepared.text, shop, &foreseen, &starts)
             .await?;
-        let image = self.finish(&shop, Arc::clone(&finished)).await?;
-        self.keep_bases(&shop);
+        let executed = self.execute(&prepared.text, shop, &foreseen, starts).await;
+        let finished = executed?;
+        shop.roots.tell_what_gave_way();
+        let image = self.finish(shop, Arc::clone(&finished)).await?;
+        // Outputs may be written into the context.
+        self.put_back(shop).await?;
+        self.keep_bases(shop);
         shop.roots.clear(&self.workers);
         if let Some(cache) = &shop.cache {
             // What went into a repository of the same registry can be mounted from there.
             self.heed_all("storing steps in the cache", cache.stored())
                 .await?;
         }
-        let handing_out = Box::pin(self.hand_out(prepared, &shop, &image));
+        let handing_out = Box::pin(self.hand_out(prepared, shop, &image));
         self.heed("handing out the image", handing_out).await?;
         if let Some(cache) = &shop.cache {
-            let trail = foreseen.trail(&shop);
+            let trail = foreseen.trail(shop);
             let keeping = Box::pin(cache.finish(&trail));
             self.heed_all("storing steps in the cache", keeping).await?;
         }
-        self.leave_place(&shop, finished).await?;
+        self.leave_place(shop, finished).await?;
         Ok(BuildReport {
             digest: image.digest,
             size: image.layers.iter().map(|layer| layer.descriptor.size).sum(),

@@ -187,6 +187,26 @@ pub enum BuildError {
         /// What the build was doing.
         during: &'static str,
     },
+    /// A killed build had moved the files of the context aside, and others were in their place.
+    #[error(
+        "an earlier build was killed while the files of the context `{context}` were aside; they are back now, and what lay \
+         in their place is in `{left}`: look at it, remove it, and build again"
+    )]
+    ContextRestored {
+        /// The context.
+        context: PathBuf,
+        /// Where what lay there is.
+        left: PathBuf,
+    },
+    /// A build in place has moved the files of the context aside.
+    #[error(
+        "another build in place uses the directory of the context `{context}` for its image, and has the files of the context \
+         aside: wait for its end, or give each build a context of its own"
+    )]
+    ContextInUse {
+        /// The context.
+        context: PathBuf,
+    },
     /// The image could not be put together after the last step.
     #[error("cannot finish the image")]
     Finish(#[source] Box<StepError>),
@@ -227,6 +247,15 @@ impl BuildError {
                 ..
             } => Some(stage_list(stages)),
             BuildError::Isolation(source) => source.hint(),
+            BuildError::NoWorkFolder { source, .. }
+                if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
+            {
+                Some(
+                    "the root filesystem is read-only: mount a volume, such as an emptyDir at `/work`, and name it with \
+                     `--kaniko-dir=/work`; RUN then needs user namespaces, since in place it writes to `/`"
+                        .to_owned(),
+                )
+            }
             BuildError::NoWorkFolder { .. } => Some(
                 "name a folder that can be written to with `--kaniko-dir`, or, for temporary files, with `TMPDIR`"
                     .to_owned(),

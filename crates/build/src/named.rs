@@ -1,5 +1,6 @@
 //! Files that the caller gave a name: `--build-context NAME=DIRECTORY`, a repository, or an archive.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use kiln_context::{Context, DirectoryView, FileView, open_tar};
@@ -37,7 +38,7 @@ impl Shop {
             return Ok(Arc::clone(view));
         }
         let view: Arc<dyn FileView> = match &context.source {
-            BuildContextSource::Directory(dir) => Arc::new(Context::open(dir, None, None)?.view()?),
+            BuildContextSource::Directory(dir) => Arc::new(self.directory(dir)?),
             BuildContextSource::Remote(url) if kiln_git::is_git(url) => {
                 self.git_tree(url, None, None)?
             }
@@ -48,6 +49,30 @@ impl Shop {
             }
         };
         Ok(Arc::clone(slot.get_or_init(|| view)))
+    }
+
+    /// A directory of this machine; in place a copy of it, since commands could reach it.
+    fn directory(&self, dir: &Path) -> Result<DirectoryView, StepError> {
+        let context = Context::open(dir, None, None)?;
+        if !self.roots.one_at_a_time() {
+            return Ok(context.view()?);
+        }
+        let copy = self.roots.copy_of(context.dir(), &self.work)?;
+        Ok(context.view_in(&copy)?)
+    }
+
+    /// Looks the named directories up that a command in place could reach before they are used. Blocks; not for async
+    /// code.
+    pub(crate) fn hold_named(&self) -> Result<(), StepError> {
+        if !self.roots.one_at_a_time() {
+            return Ok(());
+        }
+        for (number, context) in self.plan.contexts.iter().enumerate() {
+            if let BuildContextSource::Directory(_) = &context.source {
+                self.named_view(number)?;
+            }
+        }
+        Ok(())
     }
 
     /// Fetches an archive and unpacks it into the work folder.

@@ -4,12 +4,14 @@
 //! directory is the difference; a plain directory, compared by a scan; the container's own `/`, also by
 //! a scan, which stages use one after the other.
 
+mod aside;
 mod in_place;
 mod overlay;
 mod placed;
 mod plain;
+mod twin;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,6 +36,7 @@ use crate::stage::Finished;
 use crate::unless_cancelled::UnlessCancelled;
 use crate::workers::Workers;
 
+pub(crate) use aside::{Aside, Restored, restore};
 pub(crate) use in_place::InPlaceRoot;
 pub(crate) use overlay::OverlayRoot;
 pub(crate) use placed::Placed;
@@ -84,6 +87,22 @@ pub enum RootError {
         /// The path that has to stay.
         kept: ImagePath,
     },
+    /// In place, the image needs the directory that the context is in.
+    #[error(
+        "in place, the image needs `{context}`, where the context is, and the context cannot be moved out of its way: {why}"
+    )]
+    ContextInTheWay {
+        /// The context.
+        context: PathBuf,
+        /// Why it has to stay.
+        why: String,
+    },
+    /// In place, and nothing can be written.
+    #[error("the root filesystem of this container is read-only, and RUN in place writes to it")]
+    ReadOnly,
+    /// The build was cancelled.
+    #[error("the build was interrupted")]
+    Interrupted,
     /// The work folder refuses.
     #[error("cannot {operation} `{path}`")]
     Io {
@@ -102,6 +121,16 @@ pub enum RootError {
         reason: String,
     },
 }
+
+/// What a command gets from the builder, whatever the image has there.
+const SUPPLIED: &[&str] = &[
+    "dev",
+    "proc",
+    "sys",
+    "etc/hosts",
+    "etc/hostname",
+    "etc/resolv.conf",
+];
 
 /// The root filesystem of one stage.
 #[derive(Debug)]
@@ -128,6 +157,11 @@ pub(crate) struct Roots {
     counter: AtomicUsize,
     bases: Mutex<HashMap<Vec<DiffId>, BaseSlot>>,
     in_place: Arc<in_place::Floor>,
+    aside: Arc<Aside>,
+    /// Paths of images that gave way to what the container has there.
+    gave_way: Mutex<BTreeSet<ImagePath>>,
+    /// Paths of links that commands do not miss.
+    twin_links: Mutex<BTreeSet<ImagePath>>,
 }
 
 impl std::fmt::Debug for Roots {
@@ -152,6 +186,8 @@ pub(crate) struct RootRules {
     pub(crate) used: bool,
     /// Ends unpacking.
     pub(crate) stop: Cancel,
+    /// The context, which in place may have to make room.
+    pub(crate) aside: Arc<Aside>,
 }
 
 impl Roots {
@@ -174,6 +210,9 @@ impl Roots {
             counter: AtomicUsize::new(0),
             bases: Mutex::default(),
             in_place: Arc::new(in_place::Floor::new(rules.used)),
+            aside: rules.aside,
+            gave_way: Mutex::default(),
+            twin_links: Mutex::default(),
         }
     }
 
@@ -296,10 +335,47 @@ impl Roots {
             _ => self.unpack_blob(layer, root, options)?,
         };
         for skipped in &skipped {
-            let text = format!("layer {name}: {}", skip_text(skipped));
-            self.events.event(Event::Warning(text));
+            match skip_text(skipped) {
+                Some(text) => {
+                    let text = format!("layer {name}: {text}");
+                    self.events.event(Event::Warning(text));
+                }
+                None => self.gave_way().extend([skipped.path.clone()]),
+            }
         }
         Ok(())
+    }
+
+    fn gave_way(&self) -> std::sync::MutexGuard<'_, BTreeSet<ImagePath>> {
+        self.gave_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says, in one line, which paths of the image no command saw: in place, what the container has there stays (G38).
+    /// Those that a command gets from the builder in a namespace as well (D17) are not worth a word.
+    pub(crate) fn tell_what_gave_way(&self) {
+        let supplied = |path: &ImagePath| {
+            let below = |dir: &str| path.starts_with(&ImagePath::from(dir));
+            SUPPLIED.iter().any(|dir| below(dir))
+        };
+        let links = self.twin_links.lock();
+        let links = links.unwrap_or_else(PoisonError::into_inner);
+        let told = |path: &&ImagePath| !supplied(path) && !links.contains(*path);
+        let gave_way = std::mem::take(&mut *self.gave_way());
+        let paths: Vec<String> = gave_way
+            .iter()
+            .filter(told)
+            .map(|path| format!("`/{path}`"))
+            .collect();
+        if let Some((first, others)) = paths.split_first() {
+            let others = match others.len() {
+                0 => String::new(),
+                count => format!(" and {count} more paths"),
+            };
+            let text = format!(
+                "{first}{others} of the image gave way to what the container has there; no command saw them"
+            );
+            self.events.event(Event::Warning(text));
+        }
     }
 
     fn unpack_blob(
@@ -464,18 +540,17 @@ fn place_items(
     Ok(extraction.finish()?.0)
 }
 
-/// What is missing from a root, and why (conformance G34, G38, G40).
-fn skip_text(skipped: &Skipped) -> String {
+/// What is missing from a root, and why (conformance G34, G40); `None` for what gave way to a mount (G38).
+fn skip_text(skipped: &Skipped) -> Option<String> {
     let path = &skipped.path;
     match &skipped.reason {
-        SkipReason::Protected => format!("`/{path}` is kept as it is"),
-        SkipReason::Mounted => format!("`/{path}` is a mount and stays as it is"),
-        SkipReason::Device => {
-            format!("device `/{path}` cannot be made here and is left out of the root")
-        }
-        SkipReason::Xattr { name, error } => {
-            format!("attribute `{name}` of `/{path}` and maybe others cannot be set here: {error}")
-        }
+        SkipReason::Protected | SkipReason::Mounted => None,
+        SkipReason::Device => Some(format!(
+            "device `/{path}` cannot be made here and is left out of the root"
+        )),
+        SkipReason::Xattr { name, error } => Some(format!(
+            "attribute `{name}` of `/{path}` and maybe others cannot be set here: {error}"
+        )),
     }
 }
 

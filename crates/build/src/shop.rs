@@ -23,14 +23,14 @@ use crate::copy::{CopyRequest, CopySource, Items, plan};
 use crate::event::EventSink;
 use crate::fetch::{FetchedFile, fetch};
 use crate::git::Repositories;
+use crate::held::Held;
 use crate::interrupt::Interrupt;
 use crate::named::NamedFiles;
 use crate::pack::{Packer, write_items};
 use crate::plan::{ImageSource, Plan, Source};
 use crate::promise::Promise;
-use crate::roots::Roots;
+use crate::roots::{Aside, Roots};
 use crate::scope::BuildArgs;
-use crate::settings::{SecretSource, SecretSpec, SshSpec};
 use crate::spool::Spool;
 use crate::stage::{Finished, State};
 use crate::step::StepError;
@@ -64,8 +64,10 @@ pub(crate) struct Shop {
     pub(crate) spool: Spool,
     /// Folder for pieces of the build that have no other place.
     pub(crate) work: PathBuf,
-    pub(crate) secrets: Vec<SecretSpec>,
-    pub(crate) ssh: Vec<SshSpec>,
+    /// Files that the caller named, as they were at the start.
+    pub(crate) held: Arc<Held>,
+    /// The context's directory, which in place may have to make room for the image.
+    pub(crate) aside: Arc<Aside>,
     /// Shown to commands as `/etc/hosts` (D17).
     pub(crate) hosts_file: PathBuf,
     /// Shown to commands as `/etc/resolv.conf` (D17).
@@ -135,14 +137,13 @@ impl Shop {
         if let Some(view) = self.context_view.get() {
             return Ok(Arc::clone(view));
         }
-        let view = self.context.view()?;
-        // A command in place could reach the context while it is packed.
-        let view = if self.roots.one_at_a_time() {
-            view.unstable()
-        } else {
-            view
-        };
-        Ok(Arc::clone(self.context_view.get_or_init(|| Arc::new(view))))
+        let in_place = self.roots.one_at_a_time();
+        let view = self.aside.view(|dir| {
+            let view = self.context.view_in(dir)?;
+            // A command in place could reach the context while it is packed.
+            Ok::<_, StepError>(if in_place { view.unstable() } else { view })
+        })?;
+        Ok(Arc::clone(self.context_view.get_or_init(|| view)))
     }
 
     /// Waits for a stage, or looks an image up. Blocks; not for async code.
@@ -281,22 +282,14 @@ impl Shop {
 
     /// The value of a secret; `None` when the caller gave none of this id (D35).
     pub(crate) fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, StepError> {
-        let Some(spec) = self.secrets.iter().find(|spec| spec.id == id) else {
-            return Ok(None);
-        };
-        match &spec.source {
-            SecretSource::Env(name) => {
-                Ok(std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec))
-            }
-            SecretSource::File(path) => {
-                fs::read(path)
-                    .map(Some)
-                    .map_err(|source| StepError::SecretUnreadable {
-                        id: id.to_owned(),
-                        path: path.clone(),
-                        source,
-                    })
-            }
+        match self.held.secret(id) {
+            None => Ok(None),
+            Some(Ok(value)) => Ok(value),
+            Some(Err((path, source))) => Err(StepError::SecretUnreadable {
+                id: id.to_owned(),
+                path,
+                source,
+            }),
         }
     }
 

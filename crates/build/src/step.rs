@@ -218,7 +218,9 @@ impl StepError {
     /// Whether another error is the cause that the user should see.
     pub(crate) fn is_aftermath(&self) -> bool {
         match self {
-            StepError::Dependency | StepError::Cancelled => true,
+            StepError::Dependency
+            | StepError::Cancelled
+            | StepError::Root(RootError::Interrupted) => true,
             StepError::Sandbox { source, .. } => source.is_cancelled(),
             // A layer that nobody wants any more, because something else failed.
             StepError::Pack(source) => matches!(**source, crate::pack::PackError::Cancelled),
@@ -234,6 +236,16 @@ impl StepError {
             }
             StepError::Root(RootError::NoIsolation { .. }) => Some(
                 "builds without RUN work here; for RUN, run as root in the executor's own image, or allow user namespaces"
+                    .to_owned(),
+            ),
+            StepError::Root(RootError::ContextInTheWay { .. }) => Some(
+                "give the context a place that the image does not use (`--context`; in a pod, the volume's mountPath), \
+                 mounted so that it can be written to, or build where user namespaces are allowed"
+                    .to_owned(),
+            ),
+            StepError::Root(RootError::ReadOnly) => Some(
+                "leave out `readOnlyRootFilesystem` (docker: `--read-only`), or allow user namespaces: then a volume for \
+                 the work folder is enough, such as an emptyDir at `/work` with `--kaniko-dir=/work`"
                     .to_owned(),
             ),
             StepError::Exit { code: 137, .. } | StepError::Killed { signal: 9, .. } => {

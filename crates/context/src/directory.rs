@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use kiln_dockerfile::PatternSet;
 use kiln_layer::{Entry, EntryKind, FileType, ImagePath, LayerError, Root, Stat};
@@ -12,7 +13,7 @@ use crate::view::{FileView, LinkId, Stamp, ViewEntry};
 /// A directory of the host, read through [`Root`] so that no symlink leads out of it (conformance E5).
 #[derive(Debug)]
 pub struct DirectoryView {
-    root: Root,
+    root: RwLock<Root>,
     ignore: PatternSet,
     stable: bool,
 }
@@ -21,10 +22,20 @@ impl DirectoryView {
     /// Shows `root` without the paths that `ignore` excludes.
     pub fn new(root: Root, ignore: PatternSet) -> DirectoryView {
         DirectoryView {
-            root,
+            root: RwLock::new(root),
             ignore,
             stable: true,
         }
+    }
+
+    /// Says that the same files are in another directory from now on.
+    pub fn moved_to(&self, root: Root) {
+        *self.root.write().unwrap_or_else(PoisonError::into_inner) = root;
+    }
+
+    fn root(&self) -> Root {
+        let root = self.root.read().unwrap_or_else(PoisonError::into_inner);
+        root.clone()
     }
 
     /// Says that the files may change while the build goes on, so that a copy must not wait.
@@ -46,7 +57,7 @@ impl DirectoryView {
     /// Whether anything below an excluded directory is included again: an exception that names no
     /// existing file must not bring the directory back.
     fn shows_below(&self, dir: &ImagePath) -> bool {
-        let Ok(children) = self.root.read_dir(dir) else {
+        let Ok(children) = self.root().read_dir(dir) else {
             return false;
         };
         children.into_iter().any(|child| {
@@ -65,7 +76,7 @@ impl DirectoryView {
             FileType::Directory => EntryKind::Directory,
             FileType::Symlink => EntryKind::Symlink {
                 target: self
-                    .root
+                    .root()
                     .read_link(path)
                     .map_err(|source| layer_error("read", path, source))?,
             },
@@ -92,7 +103,7 @@ impl DirectoryView {
 
     fn look(&self, path: &ImagePath) -> Result<Option<ViewEntry>, ViewError> {
         let stat = self
-            .root
+            .root()
             .stat(path)
             .map_err(|source| layer_error("read", path, source))?;
         match stat {
@@ -111,7 +122,7 @@ impl FileView for DirectoryView {
 
     fn read_dir(&self, path: &ImagePath) -> Result<Vec<ViewEntry>, ViewError> {
         let children = self
-            .root
+            .root()
             .stat_dir(path)
             .map_err(|source| layer_error("list", path, source))?;
         let mut shown = Vec::with_capacity(children.len());
@@ -126,14 +137,14 @@ impl FileView for DirectoryView {
 
     fn open(&self, path: &ImagePath) -> Result<Box<dyn Read + Send + '_>, ViewError> {
         let file = self
-            .root
+            .root()
             .open_file(path, false)
             .map_err(|source| layer_error("open", path, source))?;
         Ok(Box::new(file))
     }
 
     fn stamp(&self, path: &ImagePath) -> Option<Stamp> {
-        let stat = self.root.stat(path).ok().flatten()?;
+        let stat = self.root().stat(path).ok().flatten()?;
         Some(Stamp {
             dev: stat.dev,
             ino: stat.ino,
@@ -205,8 +216,13 @@ impl Context {
 
     /// The context as COPY and ADD see it.
     pub fn view(&self) -> Result<DirectoryView, ContextError> {
-        let root = Root::open(&self.dir)
-            .map_err(|source| layer_error("open", &ImagePath::root(), source))?;
+        self.view_in(&self.dir)
+    }
+
+    /// The same while the files are in another directory.
+    pub fn view_in(&self, dir: &Path) -> Result<DirectoryView, ContextError> {
+        let root =
+            Root::open(dir).map_err(|source| layer_error("open", &ImagePath::root(), source))?;
         Ok(DirectoryView::new(root, self.ignore.clone()))
     }
 

@@ -54,6 +54,11 @@ pub struct Resolved<T> {
 }
 
 impl ExecutorOptions {
+    /// The folder of the context, if it is one.
+    pub fn context_dir(&self) -> Option<PathBuf> {
+        self.context.resolve(&mut Vec::new()).ok()
+    }
+
     /// Checks everything that can be checked before work begins: names, combinations, files that must exist.
     pub fn resolve(&self, env: &Env<'_>) -> Result<Resolved<BuildSettings>, OptionError> {
         let mut notices = Vec::new();

@@ -17,6 +17,10 @@ pub struct Filter {
     pub ignore: Vec<ImagePath>,
     /// Look into what is mounted below the root too; otherwise a mount point counts as ignored.
     pub cross_mounts: bool,
+    /// Mount points that belong to the root all the same.
+    pub entered: Vec<ImagePath>,
+    /// Names that are nowhere seen: not as new, not as gone, not as a reason to keep the directory around them.
+    pub unseen: Vec<Vec<u8>>,
 }
 
 impl Filter {
@@ -24,7 +28,7 @@ impl Filter {
     pub fn new(ignore: impl IntoIterator<Item = ImagePath>) -> Self {
         Self {
             ignore: ignore.into_iter().collect(),
-            cross_mounts: false,
+            ..Self::default()
         }
     }
 
@@ -41,6 +45,8 @@ pub(crate) struct Ignored {
     ancestors: BTreeSet<Vec<u8>>,
     pub(crate) everything: bool,
     pub(crate) mounts: bool,
+    pub(crate) entered: BTreeSet<Vec<u8>>,
+    pub(crate) unseen: BTreeSet<Vec<u8>>,
 }
 
 impl Ignored {

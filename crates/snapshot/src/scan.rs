@@ -155,7 +155,11 @@ impl Scan {
                 paths.extend(resolved(&root, path));
             }
         }
-        Ok(Ignored::new(&paths, !self.filter.cross_mounts))
+        let entered = self.filter.entered.iter();
+        let mut ignored = Ignored::new(&paths, !self.filter.cross_mounts);
+        ignored.entered = entered.map(|path| path.as_bytes().to_vec()).collect();
+        ignored.unseen = self.filter.unseen.iter().cloned().collect();
+        Ok(ignored)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -239,13 +240,35 @@ impl<'a> Build<'a> {
         if chosen || !all_in_place() {
             return None;
         }
-        let root = Throwaway::anew(self.case);
-        let moved = self
+        let context = Path::new(&self.context);
+        let is_context = context.is_absolute()
+            && (self.dockerfile.is_some() || context.join("Dockerfile").exists());
+        // As in a pod: the default context, on a volume.
+        let mounted = (self.pushed.is_none() && is_context).then_some(context);
+        let root = Throwaway::anew(self.case, mounted);
+        let mut moved = self
             .clone()
             .under(root.wrapper())
             .program("/kaniko/executor");
-        let moved = moved.isolation(Some("in-place")).arg("--force");
-        Some(moved.env("KANIKO_DIR", "/kaniko"))
+        if mounted.is_some() {
+            moved = moved.context("/workspace");
+        }
+        // Not last: some tests end with half a flag.
+        moved.arguments.insert(0, "--force".into());
+        // Tests that make the disk for temporary files small mean the work folder.
+        let small = is_mount_point(&self.case.path("tmp"));
+        let work = if small {
+            self.case.path("tmp")
+        } else {
+            "/kaniko".into()
+        };
+        let given = self.env.iter().any(|(name, _)| name == "KANIKO_DIR");
+        let moved = moved.isolation(Some("in-place"));
+        Some(if given {
+            moved
+        } else {
+            moved.env("KANIKO_DIR", work)
+        })
     }
 
     /// The command line.
@@ -365,7 +388,8 @@ impl<'a> Build<'a> {
 
     fn start_with_input(&self, input: Option<&[u8]>) -> Running {
         let (reader, writer) = std::io::pipe().expect("a pipe");
-        let mut command = self.moved_in_place().as_ref().unwrap_or(self).command();
+        let moved = self.moved_in_place();
+        let mut command = moved.as_ref().unwrap_or(self).command();
         command.stdin(if input.is_some() {
             Stdio::piped()
         } else {
@@ -400,6 +424,7 @@ impl<'a> Build<'a> {
         });
         let destination = self.first_destination();
         Running {
+            wrapped: moved.is_some(),
             child,
             lines,
             log: String::new(),
@@ -409,9 +434,16 @@ impl<'a> Build<'a> {
     }
 }
 
+fn is_mount_point(dir: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    dir.parent().map(device) != Some(device(dir))
+}
+
 /// A build under way.
 #[derive(Debug)]
 pub struct Running {
+    /// Another program runs the builder as its child.
+    wrapped: bool,
     child: Child,
     lines: mpsc::Receiver<String>,
     log: String,
@@ -451,8 +483,13 @@ impl Running {
         nix::sys::signal::kill(child, signal).expect("a running child can be signalled");
     }
 
-    /// Sends a signal to what was started.
+    /// Sends a signal to the builder; under a wrapper of the test's own, to that.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let own = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+        if self.wrapped && children.is_ok_and(|children| !children.trim().is_empty()) {
+            return self.signal_child(signal);
+        }
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
         nix::sys::signal::kill(pid, signal).expect("a running child can be signalled");
     }

@@ -61,7 +61,7 @@ pub use image::{Image, Layer};
 pub use layout::{ImageSpec, LayerSpec, Packing, TarTree};
 pub use leaks::Leaks;
 pub use memory::{PeakMemory, roomy_tempdir};
-pub use privilege::{Throwaway, User, all_in_place, is_root, userns_works};
+pub use privilege::{Access, Throwaway, User, all_in_place, is_root, userns_works};
 pub use proxy::{Fault, Proxy};
 pub use registry::Registry;
 pub use ssh_agent::SshAgent;

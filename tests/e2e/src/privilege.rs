@@ -105,12 +105,31 @@ fn place(program: &Path, dir: &Path) -> PathBuf {
 
 /// A root of its own that may be overwritten: for `--isolation in-place` without Docker.
 ///
-/// The builder runs in it under `unshare --mount --pid --root`; what it does to `/` it does to this folder.
+/// The builder runs in it under `unshare --mount --pid --root`; what it does to `/` it does to this folder. It looks like
+/// the container of a pod: besides /proc and the devices there is a service account below `/var/run/secrets`, and the
+/// files that a kubelet mounts in `/etc` and `/dev`.
 #[derive(Debug)]
 pub struct Throwaway {
     root: PathBuf,
+    /// Files that are mounted into the root.
+    pod: PathBuf,
     /// A folder that is in the root too, under the same name.
     shared: Option<PathBuf>,
+    /// What is mounted at `/workspace`, and how.
+    context: Option<(PathBuf, Access)>,
+    /// Where the builder starts.
+    start: Option<&'static str>,
+    /// Nothing can be written but at `/work`.
+    sealed: bool,
+}
+
+/// How a context is mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// As a volume is.
+    ReadWrite,
+    /// As with `:ro`.
+    ReadOnly,
 }
 
 impl Throwaway {
@@ -122,37 +141,82 @@ impl Throwaway {
     /// As [`Throwaway::new`], with another program in `/kaniko`.
     pub fn new_with(case: &Case, context: &Path, program: &Path) -> Self {
         let root = case.path("throwaway");
-        for dir in ["kaniko/.docker", "proc", "dev", "etc", "tmp", "workspace"] {
-            fs::create_dir_all(root.join(dir)).expect("a folder");
-        }
-        open_up(&root);
-        place(program, &root.join("kaniko"));
+        fs::create_dir_all(root.join("workspace")).expect("a folder");
+        let made = Self::furnish(case, root, program);
         let copied = Command::new("cp")
             .arg("-a")
             .arg(context.join("."))
-            .arg(root.join("workspace"))
+            .arg(made.root.join("workspace"))
             .status();
         assert!(
             copied.is_ok_and(|status| status.success()),
             "the context can be copied"
         );
-        Self { root, shared: None }
+        made
+    }
+
+    /// A root with kaniko's layout in the case's folder, with `context` mounted at `/workspace`.
+    pub fn mounted(case: &Case, context: &Path, access: Access) -> Self {
+        let made = Self::furnish(case, case.path("throwaway"), &tool::executor());
+        Self {
+            context: Some((context.to_owned(), access)),
+            ..made
+        }
     }
 
     /// A root for one build that sees the case's folder under its own name, so that any build of the case can be done
-    /// in place.
-    pub(crate) fn anew(case: &Case) -> Self {
+    /// in place. A `context` is at `/workspace` as well, as a volume is.
+    pub(crate) fn anew(case: &Case, context: Option<&Path>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let root = case.path(&format!("in-place-{number}"));
-        for dir in ["kaniko", "proc", "dev", "etc", "tmp"] {
+        let made = Self::furnish(case, root, &tool::executor());
+        Self {
+            shared: Some(case.path("")),
+            context: context.map(|context| (context.to_owned(), Access::ReadWrite)),
+            ..made
+        }
+    }
+
+    fn furnish(case: &Case, root: PathBuf, program: &Path) -> Self {
+        for dir in ["kaniko/.docker", "proc", "dev", "etc", "tmp"] {
             fs::create_dir_all(root.join(dir)).expect("a folder");
         }
         open_up(&root);
-        place(&tool::executor(), &root.join("kaniko"));
+        place(program, &root.join("kaniko"));
+        let pod = case.path("pod");
+        fs::create_dir_all(&pod).expect("a folder");
+        for name in ["hosts", "hostname", "resolv.conf", "termination-log"] {
+            let machine = fs::read(Path::new("/etc").join(name)).unwrap_or_default();
+            fs::write(pod.join(name), machine).expect("a file of the pod");
+        }
         Self {
             root,
-            shared: Some(case.path("")),
+            pod,
+            shared: None,
+            context: None,
+            start: None,
+            sealed: false,
+        }
+    }
+
+    /// As with a container whose image has this WORKDIR.
+    #[must_use]
+    pub fn starting_in(self, dir: &'static str) -> Self {
+        fs::create_dir_all(self.root.join(&dir[1..])).expect("a folder");
+        Self {
+            start: Some(dir),
+            ..self
+        }
+    }
+
+    /// As with `readOnlyRootFilesystem`, and a volume at `/work`.
+    #[must_use]
+    pub fn sealed(self) -> Self {
+        fs::create_dir_all(self.root.join("work")).expect("a folder");
+        Self {
+            sealed: true,
+            ..self
         }
     }
 
@@ -163,14 +227,31 @@ impl Throwaway {
 
     /// Words that run a command in the root, in mount and pid namespaces of its own.
     pub fn wrapper(&self) -> Vec<OsString> {
-        // Private first: nothing mounted in there may come back here. Then /proc and the few devices that RUN needs.
+        // Private first: nothing mounted in there may come back here. Then /proc and the few devices that RUN needs, and
+        // what a pod has.
         let script = r#"set -e
-            mount --bind "$1" "$1"
-            mount -t proc proc "$1/proc"
-            for node in null zero full random urandom; do : >"$1/dev/$node"; mount --bind "/dev/$node" "$1/dev/$node"; done
-            if [ -n "$2" ]; then mkdir -p "$1$2"; mount --bind "$2" "$1$2"; fi
-            root=$1 dir=${2:-/}; shift 2
-            exec unshare --root="$root" --wd="$dir" "$@""#;
+            root=$1 pod=$2 shared=$3 context=$4 access=$5 start=$6 sealed=$7; shift 7
+            mount --bind "$root" "$root"
+            mount -t proc proc "$root/proc"
+            for node in null zero full random urandom; do
+                : >"$root/dev/$node"; mount --bind "/dev/$node" "$root/dev/$node"
+            done
+            account=$root/var/run/secrets/kubernetes.io/serviceaccount
+            mkdir -p "$account"; mount -t tmpfs -o mode=1777 account "$account"
+            for name in token namespace ca.crt; do echo "$name" >"$account/$name"; done
+            mount -o remount,ro "$account"
+            for name in etc/hosts etc/hostname etc/resolv.conf dev/termination-log; do
+                : >"$root/$name"; mount --bind "$pod/${name##*/}" "$root/$name"
+            done
+            if [ -n "$shared" ]; then mkdir -p "$root$shared"; mount --rbind "$shared" "$root$shared"; fi
+            if [ -n "$context" ]; then
+                mkdir -p "$root/workspace"; mount --bind "$context" "$root/workspace"
+                if [ "$access" = ReadOnly ]; then mount -o remount,bind,ro "$root/workspace"; fi
+            fi
+            if [ "$sealed" = true ]; then
+                mount -t tmpfs work "$root/work"; mount -o remount,bind,ro "$root"
+            fi
+            exec unshare --root="$root" --wd="${start:-${shared:-/}}" "$@""#;
         let mut words: Vec<OsString> = vec![tool("unshare").into()];
         words.extend(
             [
@@ -184,7 +265,16 @@ impl Throwaway {
         );
         words.extend(["/bin/sh", "-c", script, "throwaway"].map(OsString::from));
         words.push(self.root.clone().into());
+        words.push(self.pod.clone().into());
         words.push(self.shared.clone().unwrap_or_default().into());
+        let (context, access) = match &self.context {
+            Some((context, access)) => (context.clone(), format!("{access:?}")),
+            None => (PathBuf::new(), String::new()),
+        };
+        words.push(context.into());
+        words.push(access.into());
+        words.push(self.start.unwrap_or_default().into());
+        words.push(self.sealed.to_string().into());
         words
     }
 }

@@ -166,6 +166,59 @@ fn own_image_with_dockers_defaults_has_mounts() {
     own_image_with(&flags, &["--secret=id=token,env=SECRET"], lines, &chosen);
 }
 
+/// As most pipelines run it: the context on a volume at `/workspace`, where the image works, and a service account.
+// finding 16, finding 17, finding 20
+#[test]
+fn own_image_works_where_the_context_is() {
+    kiln_only!();
+    needs_root!();
+    if !ExecutorImage::is_static() {
+        skipped(
+            "the executor under test is not static: build with crt-static, as `make test` does",
+        );
+        return;
+    }
+    ExecutorImage::load("executor", ExecutorImage::NAME);
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let lines = "FROM BASE AS b\nWORKDIR /workspace\nCOPY . .\nRUN echo v2 > file && mkdir /var/run/sshd && chown -R app .\n\
+                 FROM BASE\nCOPY file /v1\nCOPY --from=b /workspace /w\nCOPY --from=b /run /run\nRUN ls /run/sshd\n";
+    let context = case
+        .context()
+        .dockerfile(lines.replace("BASE", &base))
+        .file("file", "v1\n");
+    let before = context.tree();
+    let account = case.context_named("account").file("token", "token\n");
+    let at = |dir: &std::path::Path, to: &str| format!("--volume={}:{to}", dir.display());
+    let account = at(
+        account.path(),
+        "/var/run/secrets/kubernetes.io/serviceaccount:ro",
+    );
+    let volume = at(context.path(), "/workspace");
+    let destination = case.destination("image");
+    let flags = [volume.as_str(), account.as_str()];
+    let outcome = ExecutorImage::run(
+        ExecutorImage::NAME,
+        &flags,
+        &["--destination", &destination],
+    );
+    let namespace = case.build(&context).run().image().tree();
+    let tree = outcome.image().tree();
+    let differences = kiln_e2e::compare_trees(&tree, &namespace, |_| false);
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert_eq!(tree.text("w/file"), "v2\n");
+    assert!(tree.has("run/sshd") && outcome.warnings().is_empty());
+    assert_eq!(context.tree(), before);
+
+    let lines = format!("FROM {base}\nRUN mkdir /workspace\n");
+    let context = case.context_named("elsewhere").dockerfile(lines);
+    let volume = at(context.path(), "/elsewhere:ro");
+    let destination = case.destination("elsewhere");
+    let words = ["--context", "/elsewhere", "--destination", &destination];
+    let outcome = ExecutorImage::run(ExecutorImage::NAME, &[&volume], &words);
+    assert!(outcome.image().tree().has("workspace"));
+}
+
 /// An image from scratch has no git, no certificates and no /tmp.
 #[test]
 fn own_image_adds_from_git() {

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use kiln_e2e::{
-    Base, Build, Case, Context, Image, Outcome, Throwaway, Tree, kiln_only, needs_root,
+    Access, Base, Build, Case, Context, Image, Outcome, SshAgent, Throwaway, Tree, compare_trees,
+    kiln_only, needs_root,
 };
 use nix::sys::signal::Signal;
 
@@ -19,6 +20,34 @@ struct Site {
 }
 
 impl Site {
+    /// A context with the files of a small project, in a root made of both.
+    fn project(dockerfile: &str, root: impl Fn(&Case, &Path) -> Throwaway) -> Site {
+        let case = Case::new();
+        let context = case
+            .context()
+            .dockerfile(dockerfile.replace("BASE", &case.base(Base::Busybox)))
+            .file("go.mod", "module m\n")
+            .file("src.c", "v1\n")
+            .file_with_mode("tool", 0o700, "mine\n")
+            .file("sub/deep", "deep\n")
+            .symlink("link", "src.c")
+            .hardlink("twin", "sub/deep")
+            .file(".hidden", "hidden\n");
+        let root = root(&case, context.path());
+        Site {
+            case,
+            context,
+            root,
+        }
+    }
+
+    /// What the same build gives in a namespace.
+    fn in_namespace(&self) -> Tree {
+        let destination = self.case.destination("namespace");
+        let build = self.case.build(&self.context).destination(destination);
+        build.run().image().tree()
+    }
+
     /// `BASE` in the Dockerfile is the base image; the root is prepared further.
     fn new(dockerfile: &str, prepare: impl Fn(&Path)) -> Site {
         let case = Case::new();
@@ -126,7 +155,7 @@ fn scan_layers_equal_overlay_layers() {
         image.layers.iter().map(own).collect()
     };
     assert_eq!(names(&image), names(&overlay));
-    let differences = kiln_e2e::compare_trees(&image.tree(), &overlay.tree(), |_| false);
+    let differences = compare_trees(&image.tree(), &overlay.tree(), |_| false);
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
@@ -161,11 +190,12 @@ fn files_are_left_in_place_when_asked_for() {
         assert_eq!(hits, cached, "{}", built.outcome.log);
         let left = Tree::of_dir(built.root.path()).unwrap();
         let apart = |path: &str| {
-            ["dev", "proc", "sys", "kaniko", "workspace"]
-                .iter()
-                .any(|kept| path == *kept || path.starts_with(&format!("{kept}/")))
+            let kept = ["dev", "proc", "sys", "kaniko", "workspace", "var/run"];
+            let files = ["etc/hosts", "etc/hostname", "etc/resolv.conf"];
+            let mut all = kept.iter().chain(&files);
+            all.any(|kept| path == *kept || path.starts_with(&format!("{kept}/")))
         };
-        let differences = kiln_e2e::compare_trees(&image.tree(), &left, apart);
+        let differences = compare_trees(&image.tree(), &left, apart);
         assert!(differences.is_empty(), "{}", differences.join("\n"));
     }
 }
@@ -282,7 +312,342 @@ fn it_refuses_to_overwrite_a_root_that_is_no_container() {
         .run();
     outcome.failed(1, &["--force", "container"]);
     let after = Tree::of_dir(root.path()).unwrap();
-    // The wrapper makes empty device files; those are not the executor's.
-    let differences = kiln_e2e::compare_trees(&before, &after, |path| path.starts_with("dev/"));
+    // The wrapper makes empty files for mounts; those are not the executor's.
+    let made = |path: &str| {
+        let kept = ["dev/", "var", "etc/host", "etc/resolv.conf"];
+        kept.iter().any(|kept| path.starts_with(kept))
+    };
+    let differences = compare_trees(&before, &after, made);
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// How a context comes to `/workspace`.
+const WAYS: &[fn(&Case, &Path) -> Throwaway] = &[
+    |case, context| Throwaway::mounted(case, context, Access::ReadWrite),
+    Throwaway::new,
+];
+
+/// The default context is a usual WORKDIR: the image is that of a namespace, and the user's files are untouched.
+// conformance: J12 G39
+// finding 16
+#[test]
+fn an_image_may_work_where_the_context_is() {
+    kiln_only!();
+    needs_root!();
+    let cases = [
+        // The layout of kubebuilder.
+        "FROM BASE AS b\nWORKDIR /workspace\nCOPY go.mod .\nRUN echo x > manager && ls > /seen\n\
+         FROM BASE\nRUN test ! -e /workspace/go.mod\n\
+         COPY --from=b /workspace/manager .\nCOPY --from=b /seen /\nRUN cat /manager > /again\n",
+        // The same names with other content.
+        "FROM BASE AS b\nWORKDIR /workspace\nCOPY . .\nRUN echo v2 > src.c && rm tool && chown -R app . && stat -c '%n %a %u' * > /seen\n\
+         RUN chmod 711 . && touch sub/new\nFROM BASE\nCOPY --from=b /workspace/ /w\nCOPY src.c /v1\nCOPY --from=b /seen /\n",
+        // Everything goes, or is copied.
+        "FROM BASE\nCOPY . /workspace/a\nRUN cp -r /workspace /out && rm -rf /workspace/* && ls /workspace > /seen\nCOPY src.c /\n",
+        // Hard links and attributes of directories.
+        "FROM BASE\nRUN mkdir -p /workspace/x && chmod 700 /workspace && echo 1 > /workspace/x/y && ln /workspace/x/y /workspace/z\n\
+         RUN echo 2 > /workspace/w && ln /workspace/w /workspace/v\nCOPY . /workspace/x\nRUN ls -lA /workspace/x | wc -l > /count\n",
+    ];
+    for lines in cases {
+        for root in WAYS {
+            let site = Site::project(lines, root);
+            let at = site.root.path().join("workspace");
+            let (before, mounted) = (Tree::of_dir(&at).ok(), site.context.tree());
+            let outcome = site.build().arg("--force").run();
+            // An overlay parts the names of a file that a command gives away; nothing else does.
+            let parted = |path: &str| matches!(path, "w/twin" | "w/sub/deep");
+            let (tree, namespace) = (outcome.image().tree(), site.in_namespace());
+            let differences = compare_trees(&tree, &namespace, parted);
+            assert!(
+                differences.is_empty(),
+                "{lines}\n{}",
+                differences.join("\n")
+            );
+            assert_eq!(
+                Tree::of_dir(&at).ok().filter(|_| before.is_some()),
+                before,
+                "{lines}"
+            );
+            assert_eq!(site.context.tree(), mounted, "{lines}");
+            let warnings = outcome.warnings();
+            assert!(warnings.is_empty(), "{warnings:?}");
+        }
+    }
+}
+
+/// Nothing in the Dockerfile names the place, but a base has files there.
+// finding 16
+#[test]
+fn a_base_may_have_files_where_the_context_is() {
+    kiln_only!();
+    needs_root!();
+    for root in WAYS {
+        let lines =
+            "FROM REPLACED\nCOPY src.c /copied\nRUN cd /work*e && ls > /seen && echo more > new\n";
+        let site = Site::project(lines, root);
+        let base = site.case.destination("base");
+        let with_files = site.case.context_named("base").dockerfile(format!(
+            "FROM {}\nCOPY Dockerfile /workspace/of-base\n",
+            site.case.base(Base::Busybox)
+        ));
+        site.case.build(&with_files).destination(&base).run().ok();
+        let lines = lines.replace("REPLACED", &base);
+        for dir in [site.context.path(), &site.root.path().join("workspace")] {
+            fs::create_dir_all(dir).unwrap();
+            fs::write(dir.join("Dockerfile"), &lines).unwrap();
+        }
+        let before = site.context.tree();
+        let tree = site.build().arg("--force").run().image().tree();
+        assert_eq!(tree.text("seen"), "of-base\n");
+        let differences = compare_trees(&tree, &site.in_namespace(), |_| false);
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+        assert_eq!(site.context.tree(), before);
+    }
+}
+
+/// What cannot step aside is an error before anything runs.
+// finding 16
+#[test]
+fn a_read_only_context_cannot_make_room() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE AS b\nRUN touch /first\nWORKDIR /workspace\nRUN touch x\nFROM b\n";
+    let read_only: fn(&Case, &Path) -> Throwaway =
+        |case, context| Throwaway::mounted(case, context, Access::ReadOnly);
+    let site = Site::project(lines, read_only);
+    let outcome = site.build().arg("--force").run();
+    let says = [
+        "Dockerfile:3",
+        "`/workspace`",
+        "mounted read-only",
+        "--context",
+    ];
+    outcome.failed(1, &says);
+    assert!(!outcome.log.contains("[b 1/"), "{}", outcome.log);
+    assert!(!site.root.path().join("first").exists());
+    // An image that works elsewhere does not mind.
+    let site = Site::project(
+        "FROM BASE\nCOPY src.c /w/\nRUN cat /w/src.c > /seen\n",
+        read_only,
+    );
+    let tree = site.build().arg("--force").run().image().tree();
+    assert_eq!(tree.text("seen"), "v1\n");
+}
+
+/// However the build ends, the user's files are there again; after SIGKILL with the next build.
+// finding 16
+#[test]
+fn the_context_comes_back_however_the_build_ends() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE\nWORKDIR /workspace\nCOPY go.mod .\n\
+                 RUN echo other > src.c && chown -R app . && echo $((40+2))ready && END\n";
+    for end in ["exit 3", "TERM", "KILL"] {
+        let sleeps = end.len() == 4;
+        let lines = lines.replace("END", if sleeps { "sleep 600" } else { end });
+        for root in WAYS {
+            let site = Site::project(&lines, root);
+            let at = site.root.path().join("workspace");
+            let (before, mounted) = (Tree::of_dir(&at).ok(), site.context.tree());
+            let mut running = site.build().arg("--force").start();
+            running.wait_for("42ready");
+            match end {
+                "TERM" => running.signal_child(Signal::SIGTERM),
+                "KILL" => running.signal_child(Signal::SIGKILL),
+                _ => {}
+            }
+            let outcome = running.wait();
+            if end == "KILL" {
+                let again = site.build().arg("--force").start().wait();
+                let left = ["an earlier build was killed", "are back now", ".kiln-left-"];
+                again.failed(1, &left);
+                let place = if mounted == site.context.tree() {
+                    &at
+                } else {
+                    site.context.path()
+                };
+                let left = fs::read_dir(place).unwrap().flatten();
+                let left =
+                    left.filter(|file| file.file_name().to_string_lossy().starts_with(".kiln-"));
+                left.for_each(|file| fs::remove_dir_all(file.path()).unwrap());
+            } else {
+                assert_ne!(outcome.code, Some(0), "{}", outcome.log);
+            }
+            // A command may have given hidden files away before it was killed.
+            let owners = |_: &str| end == "KILL";
+            let mounted = Some(mounted);
+            for (dir, before) in [(at.as_path(), &before), (site.context.path(), &mounted)] {
+                let Some(before) = before else { continue };
+                let now = Tree::of_dir(dir).unwrap();
+                let differences = compare_trees(&now, before, owners);
+                assert!(differences.is_empty(), "{end}\n{}", differences.join("\n"));
+                assert_eq!(now.paths(), before.paths(), "{end}");
+            }
+        }
+    }
+}
+
+/// Every pod has a mount below `/var/run`, which most images have as a link.
+// finding 17
+#[test]
+fn a_link_on_the_way_to_a_mount_stays_a_link() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE AS one\nRUN mkdir -p /var/run/sshd && test -d /run/sshd && echo 1 > /run/one && cat /var/run/one\n\
+                 RUN rm /var/run/one && ls /run | grep -v secrets > /seen && chmod 700 /run\nCOPY src.c /var/run/copied\n\
+                 RUN cat /var/run/copied >> /seen\nFROM BASE\nRUN ls /var/run/ | grep -v secrets > /seen; echo 2 > /var/run/two\n\
+                 COPY --from=one /seen /other\nCOPY --from=one /run /run\n";
+    for root in WAYS {
+        let site = Site::project(lines, root);
+        let outcome = site.build().arg("--force").run();
+        let tree = outcome.image().tree();
+        let differences = compare_trees(&tree, &site.in_namespace(), |_| false);
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+        assert!(tree.has("run/sshd") && tree.node("var/run").to_string().contains("symlink"));
+        assert_eq!(tree.text("other"), "sshd\nv1\n");
+    }
+}
+
+// finding 18
+#[test]
+fn the_place_is_emptied_after_a_failure_too() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE\nRUN echo > /seen\nRUN exit 9\n";
+    let built = build(lines, &["--force", "--cleanup"]);
+    built.outcome.failed(9, &["Dockerfile:3"]);
+    for path in ["seen", "etc/passwd", "bin/sh"] {
+        assert!(!built.root.path().join(path).exists(), "{path}");
+    }
+    assert!(built.root.path().join("workspace/file").exists());
+    assert!(built.root.path().join("kaniko/executor").exists());
+}
+
+/// What the caller names is held from the start: commands can remove it.
+// finding 19
+#[test]
+fn what_the_caller_names_outlives_a_command() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE AS first\nRUN rm -rf /tmp/* && ls -A /tmp > /empty\n\
+                 FROM BASE\nCOPY --from=first /empty /\nRUN --mount=type=secret,id=s cat /run/secrets/s > /seen\n\
+                 RUN --mount=type=ssh test -S \"$SSH_AUTH_SOCK\"\nRUN --mount=from=named,target=/m cat /m/file >> /seen\n\
+                 COPY --from=named /file /named\n";
+    let site = Site::project(lines, Throwaway::new);
+    let at = |path: &str| site.root.path().join(path);
+    fs::create_dir_all(at("tmp/named")).unwrap();
+    fs::write(at("tmp/named/file"), "named\n").unwrap();
+    fs::write(at("tmp/secret"), "secret\n").unwrap();
+    let agent = SshAgent::start(&site.case);
+    fs::hard_link(agent.socket(), at("tmp/agent")).unwrap();
+    let flags = [
+        "--force",
+        "--secret=id=s,src=/tmp/secret",
+        "--build-context=named=/tmp/named",
+        "--ssh=default=/tmp/agent",
+    ];
+    let tree = flags
+        .iter()
+        .fold(site.build(), Build::arg)
+        .run()
+        .image()
+        .tree();
+    assert_eq!(tree.text("empty"), "");
+    assert_eq!(tree.text("seen"), "secret\nnamed\n");
+    assert_eq!(tree.text("named"), "named\n");
+}
+
+/// The image's own WORKDIR is nothing that the image to be built knows of.
+// finding 20
+#[test]
+fn the_working_directory_of_the_builder_is_not_in_the_way() {
+    kiln_only!();
+    needs_root!();
+    let root = |case: &Case, context: &Path| {
+        let made = Throwaway::new(case, context).starting_in("/workspace");
+        fs::rename(made.path().join("workspace"), made.path().join("elsewhere")).unwrap();
+        fs::create_dir(made.path().join("workspace")).unwrap();
+        made
+    };
+    let lines = "FROM BASE\nRUN mkdir /workspace && cd /workspace && touch x\nFROM BASE\nRUN mkdir /workspace\n";
+    let site = Site::project(lines, root);
+    let outcome = site.build().context("/elsewhere").arg("--force").run();
+    assert!(outcome.image().tree().has("workspace"));
+}
+
+/// What the container has in any case is not worth a line; the rest is worth one.
+// conformance: G38
+// finding 21
+#[test]
+fn what_gives_way_is_told_in_one_line() {
+    kiln_only!();
+    needs_root!();
+    let mut images = Vec::new();
+    let case = Case::new();
+    let common = [
+        "dev/null",
+        "dev/full",
+        "proc/x",
+        "sys/y",
+        "etc/hosts",
+        "etc/resolv.conf",
+    ];
+    for (name, more) in [
+        ("plain", &[][..]),
+        ("more", &["kaniko/executor", "kaniko/executor.d"]),
+    ] {
+        let mut context = case.context_named(name);
+        for path in common.iter().chain(more) {
+            context = context.file(&format!("root/{path}"), "of the image\n");
+        }
+        let lines = format!("FROM {}\nCOPY root /\n", case.base(Base::Busybox));
+        let destination = case.destination(name);
+        let build = case.build(&context.dockerfile(lines));
+        build.destination(&destination).run().ok();
+        images.push(destination);
+    }
+    for (image, expected) in images.iter().zip([0, 1]) {
+        let lines = format!(
+            "FROM {image} AS a\nRUN true\nFROM {image}\nRUN echo > /x\nCOPY --from=a /etc/motd /y\n"
+        );
+        let outcome = build(&lines, &["--force"]).outcome;
+        outcome.ok();
+        assert_eq!(
+            outcome.warnings().len(),
+            expected,
+            "{:?}",
+            outcome.warnings()
+        );
+        let kept = outcome.warnings().concat();
+        assert_eq!(kept.contains("/kaniko"), expected == 1, "{kept}");
+    }
+}
+
+// finding 22
+#[test]
+fn a_read_only_root_says_what_to_mount() {
+    kiln_only!();
+    needs_root!();
+    let sealed = |case: &Case, context: &Path| Throwaway::new(case, context).sealed();
+    let site = Site::project("FROM BASE\nRUN true\n", sealed);
+    let outcome = site.build().arg("--force").env("TMPDIR", "/tmp").run();
+    outcome.failed(
+        1,
+        &["/kaniko", "read-only", "emptyDir", "--kaniko-dir=/work"],
+    );
+    let outcome = site.build().arg("--force").env("KANIKO_DIR", "/work").run();
+    let says = [
+        "Dockerfile:2",
+        "read-only",
+        "readOnlyRootFilesystem",
+        "user namespaces",
+    ];
+    outcome.failed(1, &says);
+    let without = Site::project("FROM BASE\nCOPY src.c /\n", sealed);
+    let outcome = without
+        .build()
+        .arg("--force")
+        .env("KANIKO_DIR", "/work")
+        .run();
+    assert_eq!(outcome.image().tree().text("src.c"), "v1\n");
 }

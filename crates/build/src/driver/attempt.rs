@@ -20,10 +20,11 @@ use crate::git::Repositories;
 use crate::interrupt::Interrupt;
 use crate::named::NamedFiles;
 use crate::pack::{PackOptions, Packer};
+use crate::plan::ImageSource;
 use crate::promise::Promise;
-use crate::roots::{RootRules, Roots};
-use crate::settings::DockerfileSource;
-use crate::shop::Shop;
+use crate::roots::{Aside, RootRules, Roots};
+use crate::settings::{BuildContextSource, CachePlace, DockerfileSource};
+use crate::shop::{Images, Shop};
 use crate::spool::Spool;
 
 /// One go at the steps. There is a second one when a cached layer turned out to be broken.
@@ -117,6 +118,7 @@ impl Build<'_> {
                 threads,
                 used: attempt.number > 0 || settings.pre_cleanup,
                 stop: attempt.stop.clone(),
+                aside: Arc::clone(&prepared.aside),
             },
         ));
         let hosts_file = attempt.dir.join("hosts");
@@ -141,8 +143,8 @@ impl Build<'_> {
             roots,
             spool: Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?,
             work: dir("tmp")?,
-            secrets: settings.secrets.clone(),
-            ssh: settings.ssh.clone(),
+            held: Arc::clone(&prepared.held),
+            aside: Arc::clone(&prepared.aside),
             hosts_file,
             resolv_conf: resolv_conf.exists().then(|| resolv_conf.to_owned()),
             context: Arc::clone(&prepared.context),
@@ -157,6 +159,36 @@ impl Build<'_> {
             exposed: Mutex::default(),
             plan: Arc::clone(&prepared.plan),
         }))
+    }
+
+    /// The context, which may have to make room for the image.
+    pub(super) fn aside(&self, context: &Context, images: &Images) -> Aside {
+        let mut stay = self.needed();
+        // Their layers are read from there.
+        stay.extend(images.keys().filter_map(|(image, _)| match &**image {
+            ImageSource::Layout { dir, .. } => Some(dir.clone()),
+            ImageSource::Registry(_) => None,
+        }));
+        let real = |path: PathBuf| std::fs::canonicalize(&path).unwrap_or(path);
+        let (dir, work) = (context.dir().to_owned(), self.work.path().to_owned());
+        let stay = stay.into_iter().map(real).collect();
+        Aside::new(dir, work, stay, self.cancel.clone())
+    }
+
+    /// Paths that the build needs where they are, to the end.
+    fn needed(&self) -> Vec<PathBuf> {
+        let settings = self.settings;
+        let mut needed = vec![self.work.path().to_owned()];
+        needed.extend(settings.work_dir.lasting().map(Path::to_owned));
+        needed.extend(std::env::current_exe());
+        needed.extend(settings.cache.dir.clone());
+        let layers = settings.cache.layers.iter();
+        let places = layers.flat_map(|layers| layers.places.iter().chain(&layers.from));
+        needed.extend(places.filter_map(|place| match place {
+            CachePlace::Folder(dir) => Some(dir.clone()),
+            CachePlace::Repository(_) => None,
+        }));
+        needed
     }
 
     fn make_dir(&self, path: PathBuf) -> Result<PathBuf, BuildError> {
@@ -187,10 +219,19 @@ impl Build<'_> {
     /// Paths of this machine that a build in place must leave alone (G39, J12).
     fn kept(&self, context: &Context) -> Vec<PathBuf> {
         let settings = self.settings;
-        let mut kept = vec![self.work.path().to_owned(), context.dir().to_owned()];
-        kept.extend(settings.work_dir.lasting().map(Path::to_owned));
-        kept.extend(std::env::current_exe());
-        kept.extend(settings.cache.dir.clone());
+        let mut kept = self.needed();
+        kept.push(context.dir().to_owned());
+        kept.extend(
+            settings
+                .build_contexts
+                .iter()
+                .filter_map(|named| match &named.source {
+                    BuildContextSource::Directory(dir) | BuildContextSource::Layout { dir, .. } => {
+                        Some(dir.clone())
+                    }
+                    BuildContextSource::Remote(_) | BuildContextSource::Image(_) => None,
+                }),
+        );
         kept.extend(settings.oci_layout_path.clone());
         kept.extend(settings.tar_path.clone());
         if let DockerfileSource::Path(path) = &settings.dockerfile {

@@ -114,6 +114,30 @@ impl Build<'_> {
         left.map_err(|error: RootError| BuildError::Finish(Box::new(error.into())))
     }
 
+    /// After a failure: puts the context back, and leaves `/` empty if that was asked for. Whatever goes wrong here is not
+    /// what the user has to know first.
+    pub(super) async fn clean_up_after(&self, shop: &Arc<Shop>, error: &BuildError) {
+        let mut troubles = Vec::new();
+        troubles.extend(self.put_back(shop).await.err());
+        // Somebody waits for the end of a build that was interrupted.
+        let wanted = self.settings.cleanup && shop.roots.one_at_a_time();
+        if wanted && !self.cancel.is_cancelled() {
+            self.join_workers().await;
+            let roots = Arc::clone(&shop.roots);
+            let cleaning = tokio::task::spawn_blocking(move || roots.clean_up()).await;
+            let cleaned = cleaning.map_err(|_| BuildError::Lost);
+            let cleaned = cleaned.and_then(|cleaned| {
+                cleaned.map_err(|error| BuildError::Finish(Box::new(error.into())))
+            });
+            troubles.extend(cleaned.err());
+        }
+        for trouble in troubles {
+            let why = crate::report::with_causes(&trouble);
+            tracing::debug!(%error, "failed before");
+            self.events.event(Event::Warning(why));
+        }
+    }
+
     /// Keeps on the volume what was pulled, beside what is left to do.
     pub(super) fn keep_bases(&self, shop: &Arc<Shop>) {
         let volume = shop

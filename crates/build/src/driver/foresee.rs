@@ -67,6 +67,13 @@ pub(super) fn instructions<'a>(
 }
 
 impl Foreseen {
+    /// Whether a step will not come from the cache, as far as that is known.
+    pub(super) fn executes(&self, stage: usize, number: usize) -> bool {
+        let step = self.stages.get(&stage).map(|keys| keys.steps.get(number));
+        let key = step.flatten().and_then(|step| step.as_ref()?.key);
+        key.is_none_or(|key| !self.hits.contains_key(&key))
+    }
+
     /// Derives the keys of all stages; reads the context, and what ADD fetches. Blocks; not for async code.
     pub(super) fn derive(
         shop: &Arc<Shop>,

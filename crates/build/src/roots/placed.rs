@@ -19,7 +19,8 @@ use kiln_sandbox::SandboxMount;
 use tempfile::TempDir;
 
 use super::{RootError, io_error};
-use moving::{Time, move_all, move_entry, remove};
+use moving::move_all;
+pub(super) use moving::{Copying, Time, mend_tree, move_entry, remove};
 
 /// The mounts of one command, in place until they are taken back.
 #[derive(Debug)]
@@ -351,7 +352,7 @@ fn aside(work: &Path, path: &Path) -> Result<TempDir, RootError> {
         .map_err(io_error("write to", place))
 }
 
-fn give(path: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<(), RootError> {
+pub(super) fn give(path: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<(), RootError> {
     let found = fs::symlink_metadata(path).map_err(io_error("read", path))?;
     if (found.uid(), found.gid()) != (uid, gid) {
         chown(path, Some(uid), Some(gid)).map_err(io_error("give away", path))?;

@@ -7,6 +7,7 @@ use kiln_layer::{ImagePath, Root};
 use kiln_sandbox::RunRoot;
 use kiln_snapshot::{ChangeSet, Filter, Scan};
 
+use super::twin::Twin;
 use super::{RootError, Roots};
 use crate::image_view::LayerDir;
 use crate::layers::Layer;
@@ -51,19 +52,29 @@ impl Tracked {
         Ok(())
     }
 
-    /// Runs a command between two scans.
+    /// Runs a command between two scans, while `twins` are joined.
     pub(super) fn run<T, E>(
         &mut self,
         root: &std::path::Path,
         filter: &Filter,
         threads: usize,
+        mut twins: Vec<Twin>,
         command: impl FnOnce() -> Result<T, E>,
     ) -> Result<Result<(T, ChangeSet), E>, RootError> {
         let mut scan = match self.scan.take() {
             Some(scan) => scan,
             None => Scan::take(root, filter, threads)?,
         };
-        let value = match command() {
+        let mut joined = twins.iter_mut().try_for_each(Twin::join);
+        let outcome = joined.is_ok().then(command);
+        for twin in &mut twins {
+            joined = joined.and(twin.part());
+        }
+        joined?;
+        let Some(outcome) = outcome else {
+            return Err(RootError::Interrupted);
+        };
+        let value = match outcome {
             Ok(value) => value,
             Err(error) => return Ok(Err(error)),
         };
@@ -110,9 +121,10 @@ impl PlainRoot {
         let roots = Arc::clone(&self.roots);
         let filter = Filter::new(roots.ignore.iter().cloned());
         let path = self.path.clone();
-        self.tracked.run(&path, &filter, roots.threads, || {
-            command(RunRoot::Directory(path.clone()))
-        })
+        self.tracked
+            .run(&path, &filter, roots.threads, Vec::new(), || {
+                command(RunRoot::Directory(path.clone()))
+            })
     }
 
     pub(super) fn settle(&mut self, number: Option<usize>) {

@@ -201,7 +201,7 @@ impl Mounts {
     /// A socket that leads to an agent, if one was given (D37).
     fn ssh(&mut self, step: &mut Stepper<'_>, mount: &Mount) -> Result<(), StepError> {
         let id = mount.id.as_deref().unwrap_or("default");
-        let Some(agent) = step.shop.ssh.iter().find(|agent| agent.id == id) else {
+        let Some(agent) = step.shop.held.agent(id) else {
             if mount.required {
                 return Err(StepError::AgentMissing { id: id.to_owned() });
             }
@@ -211,7 +211,7 @@ impl Mounts {
         let source = self.folder(&step.shop.work)?.join(format!("ssh{number}"));
         let (mode, uid) = (mount.mode.unwrap_or(0o600), mount.uid.unwrap_or(0));
         let owner = (uid, mount.gid.unwrap_or(0));
-        let proxy = AgentProxy::start(&source, agent.socket.clone(), mode, owner);
+        let proxy = AgentProxy::start(&source, agent.path(), mode, owner);
         self.agents.push(proxy.map_err(io("listen at", &source))?);
         let target = match &mount.target {
             Some(_) => target(step, mount),

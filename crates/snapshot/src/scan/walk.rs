@@ -98,6 +98,9 @@ impl<'a> Walk<'a> {
         let mut builder = Builder::default();
         for name in names.iter() {
             let bytes = name.to_bytes();
+            if self.ignored.unseen.contains(bytes) {
+                continue;
+            }
             if ignored.is_some_and(|names| names.contains(bytes)) {
                 builder.push(bytes, &[], What::Ignored, Stat::default());
                 continue;
@@ -117,7 +120,9 @@ impl<'a> Walk<'a> {
                 Err(errno) => return Err(self.tree.error("stat", &join(path, bytes), errno)),
             };
             let what = match stat.file_type() {
-                _ if stat.mount_root && self.ignored.mounts => What::Ignored,
+                _ if stat.mount_root && self.ignored.mounts && !self.enters(path, bytes) => {
+                    What::Ignored
+                }
                 FileType::Socket => continue,
                 FileType::Directory => What::Dir(known(bytes, &stat).unwrap_or_else(|| {
                     let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -134,6 +139,12 @@ impl<'a> Walk<'a> {
             builder.push(bytes, &target, what, stat);
         }
         Ok(Some(builder.finish(xattrs)))
+    }
+
+    /// Whether a mount point is a part of the root.
+    fn enters(&self, dir: &[u8], name: &[u8]) -> bool {
+        let entered = &self.ignored.entered;
+        !entered.is_empty() && entered.contains(&join(dir, name))
     }
 
     pub(super) fn finish(self, state: &mut State) {

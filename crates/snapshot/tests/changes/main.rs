@@ -1,7 +1,6 @@
 //! What an overlay and a scan say about the same steps, and that a layer made of it brings the result back.
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stdout,
     reason = "a test that cannot prepare its case should stop"
 )]
 
