@@ -44,9 +44,9 @@ pub enum Difference {
     },
     /// Files differ.
     Files {
-        /// How many there were.
+        /// How many there were; directories count only where the files are not listed.
         before: u64,
-        /// How many there are.
+        /// How many there are; directories count only where the files are not listed.
         now: u64,
         /// Which of them differ, if both sets list their files.
         files: Option<ChangedFiles>,

@@ -91,9 +91,16 @@ fn shown_text(text: &Text) -> Option<String> {
 
 fn files(before: &FileSet, now: &FileSet) -> Difference {
     let lists = before.files().zip(now.files());
+    let count = |set: &FileSet| {
+        let is_file = |file: &&FileId| file.kind != FileKind::Directory;
+        match (lists, set.files()) {
+            (Some(_), Some(files)) => files.iter().filter(is_file).count() as u64,
+            _ => set.count(),
+        }
+    };
     Difference::Files {
-        before: before.count(),
-        now: now.count(),
+        before: count(before),
+        now: count(now),
         files: lists.map(|(before, now)| merge(before, now)),
     }
 }

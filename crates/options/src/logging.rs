@@ -1,6 +1,7 @@
 //! Writes what is traced to stderr, one line an event.
 
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -23,9 +24,10 @@ use crate::{LogFormat, LogOptions, Verbosity};
 #[error("cannot start logging")]
 pub struct LogError(#[source] tracing_subscriber::util::TryInitError);
 
-/// Sends everything traced from now on to stderr, for the rest of the process. `NO_COLOR` turns colours off.
+/// Sends everything traced from now on to stderr, for the rest of the process. There are colours only on a terminal;
+/// `NO_COLOR` turns them off there, too.
 pub fn start_logging(options: &LogOptions, env: &Env<'_>) -> Result<(), LogError> {
-    let lines = Lines::new(options, env);
+    let lines = Lines::new(options, env, std::io::stderr().is_terminal());
     tracing_subscriber::registry()
         .with(
             tracing_subscriber::fmt::layer()
@@ -63,11 +65,11 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(options: &LogOptions, env: &Env<'_>) -> Self {
+    fn new(options: &LogOptions, env: &Env<'_>, terminal: bool) -> Self {
         let plain = env(env_vars::NO_COLOR).is_some_and(|value| !value.is_empty());
         Self {
             format: options.log_format,
-            colors: options.log_format == LogFormat::Color && !plain,
+            colors: options.log_format == LogFormat::Color && terminal && !plain,
             timestamp: options.log_timestamp,
             start: Instant::now(),
             now: Timestamp::now,
@@ -215,10 +217,14 @@ mod tests {
     }
 
     fn logged(options: &LogOptions, variables: &[&str]) -> String {
+        logged_to(options, variables, true)
+    }
+
+    fn logged_to(options: &LogOptions, variables: &[&str], terminal: bool) -> String {
         let env = |name: &str| variables.contains(&name).then(|| "1".into());
         let lines = Lines {
             now: || Timestamp::UNIX_EPOCH,
-            ..Lines::new(options, &env)
+            ..Lines::new(options, &env, terminal)
         };
         let kept = Kept::default();
         let writer = kept.clone();
@@ -255,6 +261,18 @@ mod tests {
             logged(&form(LogFormat::Json, false), &[]),
         ];
         insta::assert_snapshot!(all.join("\n").replace('\x1b', "<ESC>"));
+    }
+
+    // finding 61
+    #[test]
+    fn colours_are_for_terminals() {
+        let options = LogOptions {
+            log_format: LogFormat::Color,
+            ..LogOptions::default()
+        };
+        assert!(logged_to(&options, &[], true).contains('\x1b'));
+        assert!(!logged_to(&options, &[], false).contains('\x1b'));
+        assert!(!logged_to(&options, &["NO_COLOR"], true).contains('\x1b'));
     }
 
     // conformance: I39

@@ -43,7 +43,7 @@ pub(super) fn line(change: &Change) -> String {
         Difference::Changed { .. } => format!("{subject} changed"),
         Difference::Files { now, files, .. } => {
             let text = match files {
-                None => format!("files changed (too many to list: {now} files)"),
+                None => format!("files changed (too many to list: {now} files and directories)"),
                 Some(files) => files_line(files, *now),
             };
             format!("{}{text}", files_prefix(name))
@@ -121,25 +121,57 @@ fn files_line(files: &ChangedFiles, of: u64) -> String {
     let mut segments = Vec::new();
     if !changed.is_empty() {
         let paths: Vec<&str> = changed.iter().map(|file| file.path.as_str()).collect();
-        let count = changed.len();
         let only = only_attributes(changed);
-        segments.push(format!(
-            "{count} of {of} files changed{only}: {}",
-            named(&paths)
-        ));
+        let counted = match counted(&paths) {
+            (0, directories) => directories_in_words(directories),
+            (files, 0) => format!("{files} of {of} files"),
+            (files, directories) => {
+                format!(
+                    "{files} of {of} files and {}",
+                    directories_in_words(directories)
+                )
+            }
+        };
+        segments.push(format!("{counted} changed{only}: {}", named(&paths)));
     }
     for (paths, verb) in [(added, "added"), (removed, "removed")] {
         if paths.is_empty() {
             continue;
         }
-        let what = match (segments.is_empty(), paths.len()) {
-            (false, _) => "",
-            (true, 1) => " file",
-            (true, _) => " files",
+        let what = match (segments.is_empty(), counted(paths)) {
+            (false, _) => paths.len().to_string(),
+            (true, (0, directories)) => directories_in_words(directories),
+            (true, (files, 0)) => files_in_words(files),
+            (true, (files, directories)) => format!(
+                "{} and {}",
+                files_in_words(files),
+                directories_in_words(directories)
+            ),
         };
-        segments.push(format!("{}{what} {verb}: {}", paths.len(), named(paths)));
+        segments.push(format!("{what} {verb}: {}", named(paths)));
     }
     segments.join("; ")
+}
+
+/// How many of the paths are files, and how many directories.
+fn counted(paths: &[impl AsRef<str>]) -> (usize, usize) {
+    let is_directory = |path: &&_| AsRef::<str>::as_ref(*path).ends_with('/');
+    let directories = paths.iter().filter(is_directory).count();
+    (paths.len() - directories, directories)
+}
+
+fn files_in_words(count: usize) -> String {
+    match count {
+        1 => "1 file".to_owned(),
+        several => format!("{several} files"),
+    }
+}
+
+fn directories_in_words(count: usize) -> String {
+    match count {
+        1 => "1 directory".to_owned(),
+        several => format!("{several} directories"),
+    }
 }
 
 /// A file that has the same content, or is not even a file any more, deserves the exact words.

@@ -227,7 +227,6 @@ fn variables_one_by_one() {
 #[test]
 fn files_by_name() {
     // conformance: H29
-    let ping = || file("bin/ping", "ping");
     let named = |names: &[&str], content: &str| -> Vec<FileId> {
         names.iter().map(|name| file(name, content)).collect()
     };
@@ -252,7 +251,7 @@ fn files_by_name() {
         (
             among(3, []),
             among(3, [FileId::directory("d")]),
-            "1 file added: d/",
+            "1 directory added: d/",
         ),
         (
             among(3, [file("old", "1")]),
@@ -267,34 +266,11 @@ fn files_by_name() {
         (
             among(3, []),
             among(3, [file("a\nb, c", ""), FileId::directory("")]),
-            "2 files added: ./, a%0Ab, c",
+            "1 file and 1 directory added: ./, a%0Ab, c",
         ),
         (Parts::new(), files([file("a", "")]), "1 file added: a"),
         (Parts::new(), files([]), "list of files is new"),
         (one(part::FILES, "a"), files([]), "list of files changed"),
-        // A clone with another umask.
-        (
-            among(1, [ping(), FileId::directory("bin")]),
-            among(
-                1,
-                [
-                    with_mode(ping(), 0o664),
-                    with_mode(FileId::directory("bin"), 0o775),
-                ],
-            ),
-            "2 of 3 files changed in mode: bin/, bin/ping",
-        ),
-        (
-            among(1, [ping(), FileId::directory("bin")]),
-            among(
-                1,
-                [
-                    with_owner(ping(), 1, 1),
-                    with_mode(FileId::directory("bin"), 0o775),
-                ],
-            ),
-            "2 of 3 files changed in mode and owner: bin/, bin/ping",
-        ),
         // A path with two sources.
         (
             files([file("a", "1"), file("a", "2")]),
@@ -305,7 +281,7 @@ fn files_by_name() {
         (
             among(310, [file("a", "1")]).for_storage(100),
             among(310, [file("a", "2")]),
-            "files changed (too many to list: 311 files)",
+            "files changed (too many to list: 311 files and directories)",
         ),
         // Other parts with files.
         (
@@ -316,7 +292,70 @@ fn files_by_name() {
         (
             one("other", FileSet::new(vec![file("a", "1")])).for_storage(0),
             one("other", FileSet::new(vec![file("a", "2")])),
-            "other: files changed (too many to list: 1 files)",
+            "other: files changed (too many to list: 1 files and directories)",
+        ),
+    ];
+    assert_lines(rows);
+}
+
+// finding 61
+#[test]
+fn directories_are_no_files() {
+    // conformance: H29
+    let ping = || file("bin/ping", "ping");
+    let rows: Vec<(Parts, Parts, &str)> = vec![
+        (
+            among(
+                3,
+                [
+                    FileId::directory("d"),
+                    FileId::directory("e"),
+                    file("e/f", "1"),
+                ],
+            ),
+            among(
+                3,
+                [
+                    FileId::directory("d"),
+                    FileId::directory("e"),
+                    file("e/f", "2"),
+                ],
+            ),
+            "1 of 4 files changed: e/f",
+        ),
+        (
+            among(3, [FileId::directory("d"), FileId::directory("e")]),
+            among(
+                3,
+                [
+                    with_mode(FileId::directory("d"), 0o700),
+                    with_mode(FileId::directory("e"), 0o700),
+                ],
+            ),
+            "2 directories changed in mode: d/, e/",
+        ),
+        // A clone with another umask.
+        (
+            among(1, [ping(), FileId::directory("bin")]),
+            among(
+                1,
+                [
+                    with_mode(ping(), 0o664),
+                    with_mode(FileId::directory("bin"), 0o775),
+                ],
+            ),
+            "1 of 2 files and 1 directory changed in mode: bin/, bin/ping",
+        ),
+        (
+            among(1, [ping(), FileId::directory("bin")]),
+            among(
+                1,
+                [
+                    with_owner(ping(), 1, 1),
+                    with_mode(FileId::directory("bin"), 0o775),
+                ],
+            ),
+            "1 of 2 files and 1 directory changed in mode and owner: bin/, bin/ping",
         ),
     ];
     assert_lines(rows);
