@@ -87,12 +87,14 @@ impl EventSink for LogLines {
             }
             Event::Output { stage, line } => self.output(&stage, &line),
             Event::LayerPacked {
+                step,
                 digest,
                 size,
                 uncompressed_size,
             } => {
+                let of = step.map(|step| format!("of [{step}] ")).unwrap_or_default();
                 tracing::info!(
-                    "packed layer {digest}: {} from {}",
+                    "packed layer {of}{digest}: {} from {}",
                     byte_size(size),
                     byte_size(uncompressed_size)
                 );

@@ -16,6 +16,7 @@ use kiln_dockerfile::{Chmod, PatternSet};
 use kiln_layer::{ImagePath, LayerError, TreeError, TreeIndex};
 
 pub(crate) use items::{Content, Item, Items};
+pub(crate) use place::SETGID;
 
 use crate::spool::{Piece, Spool};
 use place::Placer;
@@ -95,12 +96,6 @@ pub enum CopyError {
         /// Where it points to.
         target: String,
     },
-    /// Several sources need a destination that is a directory (conformance E14).
-    #[error("several sources need a destination that is a directory: write `{destination}/`")]
-    NeedsDirectory {
-        /// The destination as written.
-        destination: String,
-    },
     /// A directory meets something else (conformance E16, E17).
     #[error("cannot copy to non-directory: /{path}")]
     NotADirectory {
@@ -148,19 +143,29 @@ pub enum CopyError {
     },
 }
 
-/// Works out the layer of one COPY or ADD on top of `tree`.
-pub(crate) fn plan(request: &CopyRequest<'_>, tree: &TreeIndex) -> Result<Items, CopyError> {
+/// What a COPY or ADD comes to.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// The entries of the layer.
+    pub(crate) items: Items,
+    /// Several sources go to a destination that is neither written as a directory nor is one (conformance E14).
+    pub(crate) cramped: bool,
+}
+
+/// Works out the layer of one COPY or ADD on top of `tree`. Each source is copied on top of those before it.
+pub(crate) fn plan(request: &CopyRequest<'_>, tree: &TreeIndex) -> Result<Planned, CopyError> {
     let mut placer = Placer::new(request, tree);
     let sources = source::find(request)?;
-    let many = sources.len() > 1 || request.sources.len() > 1;
-    let into = placer.destination(&sources, many)?;
-    for (number, found) in sources.iter().enumerate() {
-        placer.place(number, found, &into)?;
+    let several = sources.len() > 1 || request.sources.len() > 1;
+    let cramped = several && !placer.has_room_for_several()?;
+    for found in &sources {
+        let into = placer.destination(found)?;
+        placer.place(found, &into)?;
     }
-    if sources.is_empty() {
-        placer.nothing(&into)?;
-    }
-    Ok(placer.finish())
+    Ok(Planned {
+        items: placer.finish(),
+        cramped,
+    })
 }
 
 /// A path in the image as messages show it.

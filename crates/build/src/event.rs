@@ -61,6 +61,9 @@ pub enum Event {
     },
     /// A layer was packed: its blob exists in the work folder.
     LayerPacked {
+        /// The step that made it: stage, number and how many steps the stage has. `None` for one that was not built
+        /// here.
+        step: Option<String>,
         /// Digest of the blob.
         digest: Digest,
         /// Size of the blob in bytes.

@@ -84,7 +84,7 @@ impl FetchError {
 /// A file that was fetched.
 #[derive(Debug, Clone)]
 pub(crate) struct FetchedFile {
-    /// The last segment of the URL's path as written (E44).
+    /// The last component of the URL's path, decoded (E44).
     pub(crate) name: Vec<u8>,
     pub(crate) content: Piece,
     /// Length of the content in bytes.
@@ -182,12 +182,32 @@ async fn fetch_once(
     Ok((Digest::from_bytes(hash.finalize().into()), fetched))
 }
 
-/// The last segment of the URL's path as written (E44).
+/// The last component of the URL's path, decoded (E44); what can be no file's name is `__unnamed__`.
 fn file_name(url: &url::Url) -> Vec<u8> {
-    match url.path_segments().and_then(|mut parts| parts.next_back()) {
-        Some(last) if !last.is_empty() => last.as_bytes().to_vec(),
-        _ => b"__unnamed__".to_vec(),
+    let path = percent_decoded(url.path().as_bytes());
+    let name = path.split(|b| *b == b'/').rfind(|name| !name.is_empty());
+    match name {
+        None | Some(b"." | b"..") => b"__unnamed__".to_vec(),
+        Some(name) if name.contains(&0) => b"__unnamed__".to_vec(),
+        Some(name) => name.to_vec(),
     }
+}
+
+/// `%2B` is `+`; a `%` that two digits do not follow is itself.
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let byte = match tail {
+            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        // Two digits fit into a byte.
+        decoded.push(byte.map_or(*first, |(high, low)| (high << 4 | low) as u8));
+        rest = if byte.is_some() { &tail[2..] } else { tail };
+    }
+    decoded
 }
 
 /// A client for downloads: no total limit, but none may stand still.
@@ -245,6 +265,30 @@ mod tests {
     fn messages_hold_no_signature() {
         let shown = without_query("https://user:pass@host/a/b?X-Signature=secret#f");
         assert_eq!(shown, "https://host/a/b");
+    }
+
+    // finding 32
+    // conformance: E44
+    #[test]
+    fn names_are_decoded_and_stay_names() {
+        let table: [(&str, &[u8]); 12] = [
+            ("a.tgz", b"a.tgz"),
+            ("dir/a%2Bb.tgz", b"a+b.tgz"),
+            ("a+b", b"a+b"),
+            ("x%2Fy.txt", b"y.txt"),
+            ("with%20blank", b"with blank"),
+            ("%C3%BC%ff", b"\xc3\xbc\xff"),
+            ("dir/", b"dir"),
+            ("", b"__unnamed__"),
+            ("a%2F..", b"__unnamed__"),
+            ("a/%2F", b"a"),
+            ("a%00b", b"__unnamed__"),
+            ("f.txt?x=1#y", b"f.txt"),
+        ];
+        for (path, name) in table {
+            let url = url::Url::parse(&format!("https://host/{path}")).unwrap();
+            assert_eq!(file_name(&url), name, "{path}");
+        }
     }
 
     /// What a download that meets `fault` this often ends as, and how many requests that took.

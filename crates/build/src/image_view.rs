@@ -8,9 +8,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_context::{FileView, LinkId, ViewEntry, ViewError};
-use kiln_layer::{ImagePath, Node, NodeKind, Root, TreeIndex};
+use kiln_layer::{Entry, ImagePath, Node, NodeKind, Root, TreeIndex};
 
 use crate::blobs::Blobs;
+use crate::copy::{Content, Item, Items};
 use crate::layers::Layer;
 use crate::node::entry_of;
 use crate::spool::{Piece, Spool};
@@ -71,6 +72,40 @@ impl ImageView {
                 source,
             })?;
         Ok(Some(content))
+    }
+
+    /// A layer of our own in this image that has exactly these entries with the same content, if there is one: what
+    /// COPY --from brings is often all that one step made, and need not be packed again.
+    pub(crate) fn layer_with(&self, items: &Items) -> Option<Layer> {
+        let first = items.values().find_map(|item| self.node_behind(item))?;
+        let layer = self.layers.get(first.layer as usize)?;
+        let content = layer.content()?;
+        if content.len() != items.len() {
+            return None;
+        }
+        let same = |(item, entry): (&Item, &Entry)| {
+            let data = match (&item.content, self.node_behind(item)) {
+                (Content::None, _) => true,
+                (_, Some(node)) => node.layer == first.layer && node.source == entry.path,
+                (_, None) => false,
+            };
+            data && item.entry == *entry
+        };
+        items
+            .values()
+            .zip(content.entries())
+            .all(same)
+            .then(|| layer.clone())
+    }
+
+    /// Where the content of an entry is in this image.
+    fn node_behind(&self, item: &Item) -> Option<&Node> {
+        match &item.content {
+            Content::View(view, path) if std::ptr::addr_eq(Arc::as_ptr(view), self) => {
+                self.tree.get(path)
+            }
+            _ => None,
+        }
     }
 
     fn dir_of(&self, layer: usize) -> Option<&LayerDir> {
@@ -172,15 +207,18 @@ impl FileView for ImageView {
             return Err(Self::missing(path));
         }
         if let Some(dir) = self.dir_of(node.layer as usize) {
-            let file = dir
-                .root
-                .open_file(path, false)
-                .map_err(|source| ViewError::Read {
-                    operation: "open",
-                    path: path.to_string(),
-                    source: Box::new(source),
-                })?;
-            return Ok(Box::new(file));
+            match dir.root.open_file(path, false) {
+                Ok(file) => return Ok(Box::new(file)),
+                // A name of a file that the directory has under another one: the blob knows both.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => {
+                    return Err(ViewError::Read {
+                        operation: "open",
+                        path: path.to_string(),
+                        source: Box::new(error),
+                    });
+                }
+            }
         }
         if self.piece(path).is_none() {
             self.unpack(&[path])?;

@@ -46,6 +46,24 @@ pub(crate) enum Made {
     Changes(ChangeSet),
 }
 
+impl Made {
+    /// How many entries the layer has.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Made::Items(items) => items.len(),
+            Made::Changes(changes) => changes.entries().len(),
+        }
+    }
+
+    /// The entries in the order of the layer.
+    pub(crate) fn entries(&self) -> Box<dyn Iterator<Item = &Entry> + '_> {
+        match self {
+            Made::Items(items) => Box::new(items.values().map(|item| &item.entry)),
+            Made::Changes(changes) => Box::new(changes.entries().iter()),
+        }
+    }
+}
+
 /// A layer whose blob is in the work folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {

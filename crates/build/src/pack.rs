@@ -151,15 +151,22 @@ impl Packer {
         }
     }
 
-    /// Begins to pack; the layer is usable at once, its blob when somebody waits for it.
-    pub(crate) fn start(&self, mut content: Made) -> Layer {
+    /// Gives entries the times that they will have in the layer.
+    pub(crate) fn settle_times(&self, items: &mut Items) {
+        items.set_times(|mtime| self.options.time_in_layer(mtime));
+    }
+
+    /// Begins to pack; the layer is usable at once, its blob when somebody waits for it. `step` is what the log says
+    /// made it.
+    pub(crate) fn start(&self, mut content: Made, step: String) -> Layer {
         if let Made::Items(items) = &mut content {
             // Before anybody sees them: a command finds the times that the layer has.
-            items.set_times(|mtime| self.options.time_in_layer(mtime));
+            self.settle_times(items);
         }
         let (layer, promise) = Layer::made(content);
         let job = Job {
             layer: layer.clone(),
+            step,
             dir: self.dir.clone(),
             options: self.options.clone(),
             events: Arc::clone(&self.events),
@@ -196,8 +203,8 @@ impl Packer {
     }
 
     /// Packs on the calling thread: for content that must not change under a packer in the background.
-    pub(crate) fn now(&self, content: Made) -> Result<Layer, Arc<PackError>> {
-        let layer = self.start(content);
+    pub(crate) fn now(&self, content: Made, step: String) -> Result<Layer, Arc<PackError>> {
+        let layer = self.start(content, step);
         layer.describe()?;
         Ok(layer)
     }
@@ -216,6 +223,8 @@ impl Drop for KeepOnDrop {
 
 struct Job {
     layer: Layer,
+    /// What the log says made it.
+    step: String,
     dir: PathBuf,
     options: PackOptions,
     events: Arc<dyn EventSink>,
@@ -287,6 +296,7 @@ impl Job {
             source: error.error,
         })?;
         self.events.event(Event::LayerPacked {
+            step: Some(self.step.clone()),
             digest: info.digest,
             size: info.size,
             uncompressed_size: info.uncompressed_size,

@@ -277,7 +277,7 @@ impl Shop {
             now: self.clock.seconds(),
             spool: &self.spool,
         };
-        Ok(plan(&request, &TreeIndex::default())?)
+        Ok(plan(&request, &TreeIndex::default())?.items)
     }
 
     /// The value of a secret; `None` when the caller gave none of this id (D35).

@@ -25,7 +25,9 @@ pub(crate) fn into_one(shop: &Arc<Shop>, stage: &Finished) -> Result<Arc<Finishe
         layer.visit_entries(&shop.blobs, &mut |entry| changed.add(entry))?;
     }
     let items = changed.items(&view)?;
-    let layer = shop.packer.start(Made::Items(items));
+    let layer = shop
+        .packer
+        .start(Made::Items(items), "all steps".to_owned());
     let mut state = stage.continued();
     state
         .config

@@ -9,6 +9,7 @@ use kiln_layer::TreeIndex;
 use kiln_oci::{Family, History, ImageConfig, Platform};
 
 use crate::blobs::{BlobError, Blobs};
+use crate::copy::Items;
 use crate::history;
 use crate::image_view::{ImageView, LayerDir};
 use crate::layers::Layer;
@@ -252,6 +253,11 @@ impl Finished {
         ));
         // Of two that were made at once, either will do.
         Ok(Arc::clone(self.view.get_or_init(|| view)) as Arc<dyn FileView>)
+    }
+
+    /// A layer of the stage that has exactly these entries of its view.
+    pub(crate) fn layer_with(&self, items: &Items) -> Option<Layer> {
+        self.view.get()?.layer_with(items)
     }
 
     pub(crate) fn content_key(&self) -> Option<CacheKey> {

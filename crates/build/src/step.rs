@@ -281,6 +281,10 @@ pub(crate) struct Stepper<'a> {
     pub(crate) cmd_set: bool,
     /// The instruction being executed, for errors of its words.
     pub(crate) span: kiln_dockerfile::Span,
+    /// The step as the log names it: stage, number and how many there are.
+    pub(crate) name: String,
+    /// What the user should know of the step, which does not stop the build.
+    pub(crate) remarks: Vec<String>,
 }
 
 impl std::fmt::Debug for Stepper<'_> {
@@ -299,6 +303,8 @@ impl<'a> Stepper<'a> {
             state,
             cmd_set: false,
             span: shop.plan.dockerfile.stages[stage].from.span,
+            name: shop.plan.stage_name(stage),
+            remarks: Vec::new(),
         }
     }
 

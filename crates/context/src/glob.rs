@@ -4,7 +4,7 @@ use kiln_dockerfile::Glob;
 use kiln_layer::ImagePath;
 
 use crate::error::ViewError;
-use crate::view::{self, FileView};
+use crate::view::{self, FileView, ViewEntry};
 
 /// Whether `path` holds a wildcard, so that no match is not an error (E7).
 pub fn has_wildcard(path: &[u8]) -> bool {
@@ -49,13 +49,10 @@ fn step(
     })?;
     let mut found = Vec::new();
     for dir in below {
-        // A symlink to a directory on the way is followed, as for fixed components.
-        let Some(dir) = view::resolve(view, dir.as_bytes(), true)? else {
+        // From the first wildcard on, a symlink to a directory is no way to go.
+        let Some(dir) = view.lstat(dir)?.filter(ViewEntry::is_dir) else {
             continue;
         };
-        if !dir.is_dir() {
-            continue;
-        }
         for child in view.read_dir(&dir.entry.path)? {
             let name = child.entry.path.file_name().unwrap_or_default();
             if glob.matches(name) {

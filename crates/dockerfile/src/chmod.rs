@@ -43,7 +43,10 @@ enum Permissions {
 
 const USER: u32 = 0o4700;
 const GROUP: u32 = 0o2070;
-const OTHER: u32 = 0o1007;
+const OTHER: u32 = 0o0007;
+const STICKY: u32 = 0o1000;
+/// What `g=u` and the like copy and replace.
+const CLASSES: u32 = 0o777;
 
 impl Chmod {
     /// Reads an expanded value.
@@ -93,10 +96,14 @@ impl ModeChange {
             }
             Permissions::CopyOf { shift } => ((mode >> shift) & 0o7) * 0o111,
         } & self.who;
+        let replaced = match self.permissions {
+            Permissions::Listed { .. } => self.who,
+            Permissions::CopyOf { .. } => self.who & CLASSES,
+        };
         match self.operator {
             Operator::Add => mode | bits,
             Operator::Remove => mode & !bits,
-            Operator::Set => (mode & !self.who) | bits,
+            Operator::Set => (mode & !replaced) | bits,
         }
     }
 }
@@ -128,8 +135,13 @@ fn parse_clause(clause: &str, changes: &mut Vec<ModeChange>) -> Option<()> {
             _ => return None,
         };
         let (permissions, tail) = parse_permissions(tail)?;
+        // The sticky bit belongs to no class: only a `t` touches it, and not for others alone.
+        let sticky = match permissions {
+            Permissions::Listed { bits, .. } if who != OTHER => bits & STICKY,
+            _ => 0,
+        };
         changes.push(ModeChange {
-            who,
+            who: who | sticky,
             operator,
             permissions,
         });
@@ -197,6 +209,18 @@ mod tests {
             ("u=", 0o755, false, 0o055),
             ("u=rw,g+r-x,o=", 0o711, false, 0o650 & !0o010),
             ("a=r", 0o100_755, false, 0o444),
+            // finding 34
+            ("go=rX", 0o1777, true, 0o1755),
+            ("a=rx", 0o7777, true, 0o1555),
+            ("=r", 0o7777, false, 0o1444),
+            ("g=u", 0o2640, false, 0o2660),
+            ("u=g", 0o4640, false, 0o4440),
+            ("o=g", 0o1640, true, 0o1644),
+            ("g=", 0o2775, true, 0o0705),
+            ("o+t", 0o755, true, 0o755),
+            ("o-s", 0o6755, true, 0o6755),
+            ("a-t", 0o1755, true, 0o755),
+            ("u=t", 0o755, true, 0o1055),
         ];
         assert!(!rows.is_empty());
         for (text, mode, is_dir, expected) in rows {

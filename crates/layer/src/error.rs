@@ -150,6 +150,14 @@ pub enum LayerError {
 }
 
 impl LayerError {
+    /// Whether there simply is no such file.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(
         operation: &'static str,
         path: impl Into<PathBuf>,

@@ -132,6 +132,55 @@ fn nothing_of_an_archive_gets_above_the_destination() {
     }
 }
 
+/// `--chmod` is for files, and the directories that an archive only implies are nobody's.
+// finding 31
+// conformance: E39 E40
+#[test]
+fn modes_and_owners_of_directories_around_an_archive() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let archive = TarTree::new()
+        .owner(12, 34)
+        .dir("said/", 0o711)
+        .file("implied/by/file", 0o640, "content")
+        .owner(56, 78)
+        .hardlink("implied/twin", 0o4711, "implied/by/file")
+        .finish();
+    let context = case
+        .context()
+        .dockerfile(format!(
+            "FROM {base}\nADD --chmod=600 a.tar /mode/of/place\nADD --chown=7:8 a.tar /owner/of/place/\n\
+             ADD --chmod=600 --chown=7:8 a.tar plain /both/\nADD --chmod=600 --unpack=false a.tar /packed/a\n"
+        ))
+        .file("a.tar", archive)
+        .file("plain", "no archive");
+    let tree = case.build(&context).run().image().tree();
+    let table = [
+        ("mode", "0755 0:0"),
+        ("mode/of/place", "0755 0:0"),
+        ("mode/of/place/said", "0711 12:34"),
+        ("mode/of/place/implied", "0755 0:0"),
+        // The last of its names says what a file is like.
+        ("mode/of/place/implied/by/file", "4711 56:78"),
+        ("mode/of/place/implied/twin", "4711 56:78"),
+        ("owner", "0755 7:8"),
+        ("owner/of/place", "0755 7:8"),
+        ("owner/of/place/said", "0711 7:8"),
+        ("owner/of/place/implied", "0755 0:0"),
+        ("owner/of/place/implied/by", "0755 0:0"),
+        ("owner/of/place/implied/by/file", "4711 7:8"),
+        ("both", "0755 7:8"),
+        ("both/plain", "0600 7:8"),
+        ("packed", "0600 0:0"),
+    ];
+    for (path, owner) in table {
+        assert_eq!(tree.owner(path), owner, "{path}");
+    }
+    let twin = tree.node("mode/of/place/implied/twin").to_string();
+    assert!(twin.contains("linked with"), "{twin}");
+}
+
 // conformance: E37
 #[test]
 fn an_archive_stays_packed_when_told_so() {
@@ -180,6 +229,15 @@ fn a_corrupt_archive_is_an_error_and_an_empty_one_a_file() {
     case.build(&context)
         .run()
         .failed(1, &["cut.tar.gz", "Dockerfile:2"]);
+
+    let linked = TarTree::new().dir("d/", 0o755).hardlink("l", 0o755, "d");
+    let context = context
+        .dockerfile(format!("FROM {base}\nADD linked.tar /e/\n"))
+        .file("linked.tar", linked.finish());
+    let said = "a hard link to a directory";
+    case.build(&context)
+        .run()
+        .failed(1, &["linked.tar", "Dockerfile:2", said]);
 }
 
 // conformance: E43 E44 E45 E46
@@ -191,6 +249,7 @@ fn urls_are_downloaded() {
     let server = HttpServer::start(|request| match request.path.as_str() {
         "/dir/file.txt?x=1" => Response::new(200, "text/plain", "downloaded")
             .header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT"),
+        "/dir/a%2Bb.tgz" | "/x%2Fy.txt" | "/last/" => Response::new(200, "text/plain", "named"),
         "/moved" => Response::new(302, "text/plain", "").header("Location", "/dir/file.txt?x=1"),
         "/a.tar.gz" => Response::new(200, "application/gzip", packed("gz", &archive())),
         _ => Response::new(404, "text/plain", "no such page"),
@@ -198,10 +257,13 @@ fn urls_are_downloaded() {
     let sum = hex::encode(Sha256::digest(b"downloaded"));
     let dockerfile = format!(
         "FROM {base}\nADD {0} /d/\nADD --chmod=644 --chown=33 {1} /d/\nADD {2} /d/\nADD --unpack=true {2} /u/\n\
-         ADD --checksum=sha256:{sum} {0} /sum\n",
+         ADD --checksum=sha256:{sum} {0} /sum\nADD {3} /names/\nADD {4} {5} /names/\n",
         server.url("dir/file.txt?x=1"),
         server.url("moved"),
         server.url("a.tar.gz"),
+        server.url("dir/a%2Bb.tgz"),
+        server.url("x%2Fy.txt"),
+        server.url("last/"),
     );
     let tree = case
         .build(&case.context().dockerfile(dockerfile))
@@ -219,6 +281,11 @@ fn urls_are_downloaded() {
     );
     assert_eq!(tree.text("u/top/file"), "content");
     assert_eq!(tree.text("sum"), "downloaded");
+    // finding 32
+    assert_eq!(
+        tree.below("names"),
+        ["names/a+b.tgz", "names/last", "names/y.txt"]
+    );
 
     let missing = server.url("nope");
     let context = case

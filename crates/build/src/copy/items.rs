@@ -80,6 +80,8 @@ pub(crate) struct Items {
     by_path: BTreeMap<ImagePath, Item>,
     /// How many files of archives have several names.
     linked: u64,
+    /// What the last name of such a file said about it.
+    said: HashMap<(usize, LinkId), Entry>,
 }
 
 impl Items {
@@ -98,6 +100,10 @@ impl Items {
         item.link
     }
 
+    pub(crate) fn get_mut(&mut self, path: &ImagePath) -> Option<&mut Item> {
+        self.by_path.get_mut(path)
+    }
+
     pub(crate) fn contains(&self, path: &ImagePath) -> bool {
         self.by_path.contains_key(path)
     }
@@ -108,6 +114,11 @@ impl Items {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.by_path.is_empty()
+    }
+
+    /// All names of a file of an archive have the attributes that the last of them gives, as one inode does.
+    pub(crate) fn say_last(&mut self, link: (usize, LinkId), entry: &Entry) {
+        self.said.insert(link, entry.clone());
     }
 
     /// Adds an entry; one that is there already is replaced, since the last source wins.
@@ -146,6 +157,17 @@ impl Items {
         let mut first: HashMap<(usize, LinkId), Entry> = HashMap::new();
         for item in self.by_path.values_mut() {
             let Some(id) = item.link else { continue };
+            if let Some(said) = self.said.get(&id) {
+                let Entry {
+                    mode,
+                    uid,
+                    gid,
+                    mtime,
+                    ..
+                } = *said;
+                (item.entry.mode, item.entry.uid, item.entry.gid) = (mode, uid, gid);
+                item.entry.mtime = mtime;
+            }
             match first.get(&id) {
                 Some(holder) if same_attributes(holder, &item.entry) => {
                     item.entry.kind = EntryKind::Hardlink {

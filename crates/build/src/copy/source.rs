@@ -1,6 +1,9 @@
 //! What the sources of a COPY or ADD name: wildcards, symlinks and `--parents` (conformance E1-E11, E33).
 
-use kiln_context::{FileView, ViewEntry, ViewError, has_wildcard, matches, resolve};
+use std::collections::BTreeMap;
+
+use kiln_context::{FileView, ViewEntry, ViewError, clean, has_wildcard, matches, resolve};
+use kiln_dockerfile::Glob;
 use kiln_layer::{EntryKind, ImagePath};
 
 use super::{CopyError, CopyRequest, CopySource};
@@ -15,8 +18,22 @@ pub(super) enum Found {
         name: Vec<u8>,
         /// The entry after following symlinks.
         entry: ViewEntry,
-        /// Directories to recreate below the destination: `--parents` (E33).
-        parents: Vec<ImagePath>,
+        /// Which names stay names of one file (E25).
+        group: usize,
+    },
+    /// An entry that comes with the directories above it: `--parents` (E33).
+    Below {
+        /// The directory that its path counts from.
+        root: ViewEntry,
+        /// The entry itself: no symlink is followed.
+        entry: ViewEntry,
+        /// Which names stay names of one file (E25).
+        group: usize,
+    },
+    /// The directory that a `--parents` source counts from, which has nothing that matches (E33).
+    Nothing {
+        /// The directory.
+        root: ViewEntry,
     },
     /// A file with its content at hand.
     Inline { name: Vec<u8>, content: Vec<u8> },
@@ -30,17 +47,26 @@ pub(super) enum Found {
 }
 
 impl Found {
-    pub(super) fn is_dir(&self) -> bool {
-        matches!(self, Found::Entry { entry, .. } if entry.is_dir())
+    /// Whether the destination is a directory because of it.
+    pub(super) fn makes_directory(&self) -> bool {
+        match self {
+            Found::Entry { entry, .. } => entry.is_dir(),
+            Found::Below { .. } | Found::Nothing { .. } => true,
+            Found::Inline { .. } | Found::Fetched { .. } => false,
+        }
     }
 }
 
 /// Looks up every source, in the order they are written; a wildcard gives any number, none included.
 pub(super) fn find(request: &CopyRequest<'_>) -> Result<Vec<Found>, CopyError> {
-    let mut found = Vec::new();
+    let mut finder = Finder {
+        request,
+        found: Vec::new(),
+        groups: 0,
+    };
     for source in request.sources {
         match source {
-            CopySource::Inline { name, content } => found.push(Found::Inline {
+            CopySource::Inline { name, content } => finder.found.push(Found::Inline {
                 name: name.clone(),
                 content: content.clone(),
             }),
@@ -49,61 +75,99 @@ pub(super) fn find(request: &CopyRequest<'_>) -> Result<Vec<Found>, CopyError> {
                 content,
                 size,
                 mtime,
-            } => found.push(Found::Fetched {
+            } => finder.found.push(Found::Fetched {
                 name: name.clone(),
                 content: content.clone(),
                 size: *size,
                 mtime: *mtime,
             }),
-            CopySource::Path(path) => find_path(request, path, &mut found)?,
+            CopySource::Path(path) if request.parents => finder.with_parents(path)?,
+            CopySource::Path(path) => finder.path(path)?,
         }
     }
-    Ok(found)
+    Ok(finder.found)
 }
 
-fn find_path(
-    request: &CopyRequest<'_>,
-    path: &[u8],
-    found: &mut Vec<Found>,
-) -> Result<(), CopyError> {
-    let pivot = Pivot::of(path, request.parents);
-    let view = request.view.as_ref();
-    if !has_wildcard(path) {
-        let entry = entry_at(request, path)?;
-        found.push(Found::Entry {
-            name: last_name(path),
-            parents: pivot.parents_of(request, &ImagePath::from_bytes_cleaned(path)),
-            entry,
-        });
-        return Ok(());
+struct Finder<'a> {
+    request: &'a CopyRequest<'a>,
+    found: Vec<Found>,
+    groups: usize,
+}
+
+impl Finder<'_> {
+    fn next_group(&mut self) -> usize {
+        self.groups += 1;
+        self.groups
     }
-    let expanded = if request.parents {
-        deep_matches(request, path)?
-    } else {
-        matches(view, path).map_err(|error| name_whole(error, path))?
-    };
-    for path in expanded {
-        // A dangling symlink that only a wildcard matched is not worth an error.
-        let Some(entry) = resolve(view, path.as_bytes(), true)? else {
-            continue;
+
+    fn path(&mut self, path: &[u8]) -> Result<(), CopyError> {
+        for path in expanded(self.request, path)? {
+            let entry = entry_at(self.request, &path)?;
+            let group = self.next_group();
+            self.found.push(Found::Entry {
+                name: last_name(&path),
+                entry,
+                group,
+            });
+        }
+        Ok(())
+    }
+
+    /// The directories before a `/./` are found like any source, and symlinks among them are followed. From there on,
+    /// or from the root, symlinks are what they are (E33).
+    fn with_parents(&mut self, path: &[u8]) -> Result<(), CopyError> {
+        let pivot = path.windows(3).position(|window| window == b"/./");
+        let (before, pattern) = match pivot {
+            Some(at) => (&path[..at], clean(&path[at + 3..])),
+            None => (&b""[..], clean(path)),
         };
-        found.push(Found::Entry {
-            name: path.file_name().unwrap_or_default().to_vec(),
-            parents: pivot.parents_of(request, &path),
-            entry,
-        });
+        let required = !has_wildcard(before) && !has_wildcard(&pattern);
+        for root in expanded(self.request, before)? {
+            let root = entry_at(self.request, &root)?;
+            let group = self.next_group();
+            let below = below(self.request.view.as_ref(), &root, &pattern)?;
+            if below.is_empty() && required {
+                return Err(not_found(self.request, &[before, b"/", &pattern].concat())?);
+            }
+            if below.is_empty() {
+                self.found.push(Found::Nothing { root: root.clone() });
+            }
+            self.found
+                .extend(below.into_iter().map(|entry| Found::Below {
+                    root: root.clone(),
+                    entry,
+                    group,
+                }));
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-fn entry_at(request: &CopyRequest<'_>, path: &[u8]) -> Result<ViewEntry, CopyError> {
-    let view = request.view.as_ref();
-    if let Some(found) = resolve(view, path, true)? {
-        return Ok(found);
+/// The paths that a source names: itself, unless it has a wildcard.
+fn expanded(request: &CopyRequest<'_>, path: &[u8]) -> Result<Vec<Vec<u8>>, CopyError> {
+    if !has_wildcard(path) {
+        return Ok(vec![path.to_vec()]);
     }
+    let found = matches(request.view.as_ref(), path).map_err(|error| name_whole(error, path))?;
+    Ok(found
+        .into_iter()
+        .map(|path| path.as_bytes().to_vec())
+        .collect())
+}
+
+/// What is at `path`. A link to nothing is as good as nothing, whether it was named or a wildcard matched it (E8).
+fn entry_at(request: &CopyRequest<'_>, path: &[u8]) -> Result<ViewEntry, CopyError> {
+    match resolve(request.view.as_ref(), path, true)? {
+        Some(found) => Ok(found),
+        None => Err(not_found(request, path)?),
+    }
+}
+
+/// The error that says why there is nothing at `path`.
+fn not_found(request: &CopyRequest<'_>, path: &[u8]) -> Result<CopyError, ViewError> {
     let path = ImagePath::from_bytes_cleaned(path);
     let shown = path.to_string();
-    Err(match dangling(view, &path)? {
+    Ok(match dangling(request.view.as_ref(), &path)? {
         Some((link, target)) => CopyError::Dangling {
             path: shown,
             link,
@@ -138,7 +202,7 @@ fn dangling(view: &dyn FileView, path: &ImagePath) -> Result<Option<(String, Str
 fn name_whole(error: ViewError, path: &[u8]) -> ViewError {
     if error.is_not_found() {
         ViewError::NotFound {
-            path: String::from_utf8_lossy(&kiln_context::clean(path)).into_owned(),
+            path: String::from_utf8_lossy(&clean(path)).into_owned(),
         }
     } else {
         error
@@ -153,81 +217,82 @@ fn last_name(path: &[u8]) -> Vec<u8> {
         .to_vec()
 }
 
-/// `**` in a source works only with `--parents` (E6, E33): a component `**` stands for any number of
-/// directories, none included.
-fn deep_matches(request: &CopyRequest<'_>, path: &[u8]) -> Result<Vec<ImagePath>, CopyError> {
-    let view = request.view.as_ref();
-    let cleaned = kiln_context::clean(path);
-    let parts: Vec<&[u8]> = cleaned.split(|b| *b == b'/').collect();
-    let Some(deep) = parts.iter().position(|part| *part == b"**") else {
-        return Ok(matches(view, path).map_err(|error| name_whole(error, path))?);
-    };
-    let before = parts[..deep].join(&b'/');
-    let after = parts[deep + 1..].join(&b'/');
-    let mut dirs = Vec::new();
-    for start in matches(view, &before).map_err(|error| name_whole(error, path))? {
-        all_directories(request, &start, &mut dirs)?;
-    }
-    let mut found = Vec::new();
-    for dir in dirs {
-        let pattern = [dir.as_bytes(), b"/", &after].concat();
-        match deep_matches(request, &pattern) {
-            Ok(paths) => found.extend(paths),
-            Err(CopyError::Source(error)) if error.is_not_found() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    found.sort();
-    found.dedup();
-    Ok(found)
-}
-
-fn all_directories(
-    request: &CopyRequest<'_>,
-    start: &ImagePath,
-    dirs: &mut Vec<ImagePath>,
-) -> Result<(), CopyError> {
-    let mut pending = vec![start.clone()];
-    while let Some(dir) = pending.pop() {
-        for child in request.view.read_dir(&dir)? {
-            if child.is_dir() {
-                pending.push(child.entry.path);
+/// What of the directory `root` a `--parents` pattern names, in order and each once. A component `**` stands for any
+/// number of directories, none included (E6, E33). Links are names here, never ways.
+fn below(
+    view: &dyn FileView,
+    root: &ViewEntry,
+    pattern: &[u8],
+) -> Result<Vec<ViewEntry>, CopyError> {
+    let parts: Vec<&[u8]> = pattern
+        .split(|b| *b == b'/')
+        .filter(|part| !part.is_empty())
+        .collect();
+    let mut at = BTreeMap::from([(root.entry.path.clone(), root.clone())]);
+    for (number, part) in parts.iter().enumerate() {
+        let mut next = BTreeMap::new();
+        for dir in at.values().filter(|dir| dir.is_dir()) {
+            if *part == b"**" {
+                // At the end it is whatever is in there.
+                let last = number + 1 == parts.len();
+                deep(view, dir, last, &mut next)?;
+            } else {
+                step(view, dir, part, &mut next)?;
             }
         }
-        dirs.push(dir);
+        at = next;
+    }
+    Ok(at.into_values().collect())
+}
+
+type Entries = BTreeMap<ImagePath, ViewEntry>;
+
+/// The children of `dir` that one component of a pattern names.
+fn step(
+    view: &dyn FileView,
+    dir: &ViewEntry,
+    part: &[u8],
+    found: &mut Entries,
+) -> Result<(), CopyError> {
+    if !has_wildcard(part) {
+        let child = view.lstat(&dir.entry.path.join(part))?;
+        found.extend(child.map(|child| (child.entry.path.clone(), child)));
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(part);
+    let glob = Glob::new(&text).map_err(|source| ViewError::Pattern {
+        pattern: text.clone().into_owned(),
+        source,
+    })?;
+    for child in view.read_dir(&dir.entry.path)? {
+        if glob.matches(child.entry.path.file_name().unwrap_or_default()) {
+            found.insert(child.entry.path.clone(), child);
+        }
     }
     Ok(())
 }
 
-/// Where the part of a source begins that `--parents` recreates: after a `/./`, else at the root.
-struct Pivot {
-    on: bool,
-    skip: usize,
-}
-
-impl Pivot {
-    fn of(path: &[u8], parents: bool) -> Pivot {
-        let dot = path
-            .windows(3)
-            .position(|window| window == b"/./")
-            .filter(|_| parents);
-        let skip = dot.map_or(0, |at| {
-            ImagePath::from_bytes_cleaned(&path[..at])
-                .components()
-                .count()
-        });
-        Pivot { on: parents, skip }
-    }
-
-    /// The directories between the pivot and `path`, outermost first.
-    fn parents_of(&self, _request: &CopyRequest<'_>, path: &ImagePath) -> Vec<ImagePath> {
-        if !self.on {
-            return Vec::new();
+/// For a `**` before other components: `top` and all directories below it; at the end, its children.
+fn deep(
+    view: &dyn FileView,
+    top: &ViewEntry,
+    last: bool,
+    found: &mut Entries,
+) -> Result<(), CopyError> {
+    if last {
+        for child in view.read_dir(&top.entry.path)? {
+            found.insert(child.entry.path.clone(), child);
         }
-        let mut chain: Vec<ImagePath> = std::iter::successors(path.parent(), ImagePath::parent)
-            .filter(|dir| !dir.is_root())
-            .collect();
-        chain.reverse();
-        chain.split_off(self.skip.min(chain.len()))
+        return Ok(());
     }
+    let mut pending = vec![top.clone()];
+    while let Some(dir) = pending.pop() {
+        if found.contains_key(&dir.entry.path) {
+            continue;
+        }
+        let children = view.read_dir(&dir.entry.path)?;
+        pending.extend(children.into_iter().filter(ViewEntry::is_dir));
+        found.insert(dir.entry.path.clone(), dir);
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use kiln_layer::{Entry, EntryKind, ImagePath, LayerError, LayerReader, NodeKind,
 
 use super::CopyError;
 use super::items::{Content, Item};
-use super::place::{Destination, Placer, Standing};
+use super::place::{Destination, MadeFor, Placer, Standing};
 
 /// How many symlinks one path may pass.
 const LINK_LIMIT: usize = 40;
@@ -69,8 +69,8 @@ fn content_error(archive: &str, error: std::io::Error) -> CopyError {
 /// The unpack destination is always a directory; an existing one stays as it is (E39).
 fn unpack_root(placer: &mut Placer<'_>, path: &ImagePath) -> Result<(), CopyError> {
     match placer.standing(path) {
-        Standing::Directory => placer.parents(&path.join(b"x")),
-        _ => placer.directory_itself(path, placer.request.now),
+        Standing::Directory => placer.parents(&path.join(b"x"), MadeFor::Archive),
+        _ => placer.directory_itself(path, None, MadeFor::Archive),
     }
 }
 
@@ -79,6 +79,7 @@ enum AddError {
     Place(CopyError),
     Loop(ImagePath),
     MissingLink(ImagePath, ImagePath),
+    DirectoryLink(ImagePath),
 }
 
 impl AddError {
@@ -87,6 +88,10 @@ impl AddError {
             AddError::Place(error) => return error,
             AddError::Loop(path) => LayerError::SymlinkLoop { path },
             AddError::MissingLink(entry, target) => LayerError::MissingLinkTarget { entry, target },
+            AddError::DirectoryLink(entry) => LayerError::UnsafeEntry {
+                entry: entry.to_string(),
+                reason: "a hard link to a directory",
+            },
         };
         CopyError::Archive {
             archive: archive.to_owned(),
@@ -124,7 +129,9 @@ fn add(
         (Standing::Directory, EntryKind::Directory) | (Standing::Nothing, _) => {}
         _ => placer.items.remove_tree(&at),
     }
-    placer.parents(&at).map_err(AddError::Place)?;
+    placer
+        .parents(&at, MadeFor::Member)
+        .map_err(AddError::Place)?;
     entry.path = at;
     let item = match link_target {
         Some(target) => linked(placer, entry, &target)?,
@@ -144,8 +151,15 @@ fn linked(placer: &mut Placer<'_>, entry: Entry, target: &ImagePath) -> Result<I
     let Some(holder) = placer.items.get(target).cloned() else {
         return Err(AddError::MissingLink(entry.path, target.clone()));
     };
+    if matches!(holder.entry.kind, EntryKind::Directory) {
+        return Err(AddError::DirectoryLink(entry.path));
+    }
+    let link = placer.items.link_of(target);
+    if let Some(link) = link {
+        placer.items.say_last(link, &entry);
+    }
     Ok(Item {
-        link: placer.items.link_of(target),
+        link,
         entry: Entry {
             path: entry.path,
             ..holder.entry
@@ -172,7 +186,9 @@ fn follow(placer: &Placer<'_>, below: &ImagePath, dir: &ImagePath) -> Result<Ima
             _ => {}
         }
         let next = at.join(&part);
-        let Some(target) = link_text(placer, &next) else {
+        // Below a file that took a directory's place, the image's links are gone with it.
+        let hidden = placer.standing(&at) == Standing::Other;
+        let Some(target) = link_text(placer, &next).filter(|_| !hidden) else {
             at = next;
             continue;
         };

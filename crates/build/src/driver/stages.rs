@@ -169,6 +169,7 @@ fn steps(
         });
         let begun = Instant::now();
         let layers = stepper.state.layers.len();
+        stepper.name = format!("{name} {}/{total}", number + 1);
         step(&mut stepper, chain.as_mut(), number, instruction).map_err(|error| {
             // Whatever it says, it was stopped.
             located(if shop.cancel.is_cancelled() {
@@ -177,6 +178,11 @@ fn steps(
                 error
             })
         })?;
+        for remark in stepper.remarks.drain(..) {
+            let place = format!("{}:{}", text.name, span.line());
+            shop.events
+                .event(Event::Warning(format!("{place}: {remark}")));
+        }
         made.extend(stepper.state.layers[layers..].iter().map(|layer| Layered {
             layer: layer.clone(),
             location: text.locate(span, &instruction.source),
@@ -261,7 +267,8 @@ fn begin(shop: &Arc<Shop>, stage: usize, start: &Start) -> Result<State, StepErr
             if let Source::Files(number) = &start.base {
                 let items = shop.named_items(*number)?;
                 if !items.is_empty() {
-                    let layer = shop.packer.start(Made::Items(items));
+                    let name = shop.plan.stage_name(stage);
+                    let layer = shop.packer.start(Made::Items(items), name);
                     let from = &shop.plan.dockerfile.stages[stage].from;
                     state.record(shop.clock.rfc3339(), from.source.clone(), Some(layer));
                 }

@@ -183,6 +183,7 @@ fn pack_layer(
         })?;
     let (plain, uncompressed_size) = tar.finish();
     events.event(Event::LayerPacked {
+        step: None,
         digest,
         size,
         uncompressed_size,

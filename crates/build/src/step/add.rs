@@ -18,7 +18,7 @@ impl Stepper<'_> {
             Some(view) => Arc::clone(view),
             None => self.shop.context_view()?,
         };
-        self.transfer(&view, &transfer)
+        self.transfer(&view, &transfer, None)
     }
 
     /// The words of an ADD, expanded; `fetch` says whether the content of URLs is wanted where a checksum already
@@ -40,7 +40,7 @@ impl Stepper<'_> {
         let mut grafted = Grafted::new(self.shop.context_view()?);
         for source in &add.sources {
             match source {
-                Source::Heredoc(heredoc) => self.inline(heredoc, &mut transfer)?,
+                Source::Heredoc(_) => {}
                 Source::Path(path) => {
                     let path = self.expand(path)?;
                     transfer.shown.push(without_login(&path));
@@ -53,6 +53,7 @@ impl Stepper<'_> {
                 }
             }
         }
+        self.heredocs(&add.sources, &mut transfer)?;
         transfer.view = Some(Arc::new(grafted));
         Ok(transfer)
     }

@@ -8,10 +8,11 @@ use kiln_git::is_git;
 use kiln_layer::TreeIndex;
 
 use super::{StepError, Stepper};
-use crate::copy::{CopyRequest, CopySource, plan};
+use crate::copy::{CopyRequest, CopySource, Items, Planned, plan};
 use crate::history;
-use crate::layers::Made;
+use crate::layers::{Layer, Made};
 use crate::plan::Source as Named;
+use crate::stage::Finished;
 
 /// The words of a COPY or ADD, expanded.
 #[derive(Debug, Default)]
@@ -55,7 +56,24 @@ impl Stepper<'_> {
             Some(from) => self.view_of(from)?,
         };
         let transfer = self.copy_words(copy)?;
-        self.transfer(&view, &transfer)
+        let stage = match &copy.from {
+            None => None,
+            Some(from) => self.stage_of(from)?,
+        };
+        self.transfer(&view, &transfer, stage.as_deref())
+    }
+
+    /// The stage that `--from` names, if it names one.
+    fn stage_of(&self, from: &str) -> Result<Option<Arc<Finished>>, StepError> {
+        let source = self
+            .shop
+            .plan
+            .source_of(self.stage, from, self.span)
+            .map_err(|(_, error)| error)?;
+        match source {
+            Named::Stage(_) => self.shop.wait_for(&source).map(Some),
+            Named::Image(..) | Named::Files(_) | Named::Scratch => Ok(None),
+        }
     }
 
     /// The words of a COPY, expanded.
@@ -85,10 +103,26 @@ impl Stepper<'_> {
                     transfer.shown.push(path.clone());
                     transfer.sources.push(CopySource::Path(path.into_bytes()));
                 }
-                Source::Heredoc(heredoc) => self.inline(heredoc, &mut transfer)?,
+                Source::Heredoc(_) => {}
             }
         }
+        self.heredocs(&copy.sources, &mut transfer)?;
         Ok(transfer)
+    }
+
+    /// The heredocs among the sources, which come after all paths wherever they are written (E49).
+    pub(super) fn heredocs(
+        &self,
+        sources: &[Source],
+        transfer: &mut Transfer,
+    ) -> Result<(), StepError> {
+        for source in sources {
+            match source {
+                Source::Heredoc(heredoc) => self.inline(heredoc, transfer)?,
+                Source::Path(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The files that `--from` names.
@@ -110,11 +144,7 @@ impl Stepper<'_> {
     }
 
     /// A heredoc source is a file of the delimiter's name (E49, B15).
-    pub(super) fn inline(
-        &self,
-        heredoc: &Heredoc,
-        transfer: &mut Transfer,
-    ) -> Result<(), StepError> {
+    fn inline(&self, heredoc: &Heredoc, transfer: &mut Transfer) -> Result<(), StepError> {
         let content = if heredoc.expand {
             let expander = &self.shop.plan.expander;
             expander.heredoc(&heredoc.content, &self.state.scope)?
@@ -129,11 +159,12 @@ impl Stepper<'_> {
         Ok(())
     }
 
-    /// Works out the layer, starts to pack it and records the step.
+    /// Works out the layer, starts to pack it and records the step. `stage` is the one that the files come from.
     pub(super) fn transfer(
         &mut self,
         view: &Arc<dyn FileView>,
         transfer: &Transfer,
+        stage: Option<&Finished>,
     ) -> Result<(), StepError> {
         let owner = match &transfer.chown {
             Some(chown) => Some(self.accounts_for(chown)?.owner(chown)?),
@@ -162,17 +193,40 @@ impl Stepper<'_> {
             now: self.shop.clock.seconds(),
             spool: &self.shop.spool,
         };
-        let items = plan(&request, &tree)?;
-        let text = transfer.history();
-        let layer = if items.is_empty() {
-            None
-        } else if view.is_stable() {
-            Some(self.shop.packer.start(Made::Items(items)))
-        } else {
-            Some(self.shop.packer.now(Made::Items(items))?)
-        };
-        self.record(text, layer);
+        let Planned { items, cramped } = plan(&request, &tree)?;
+        if cramped {
+            self.remarks.push(format!(
+                "several sources and a destination that is no directory: files are written to it one after the other, \
+                 and the last one stays; write `{}/` for a directory",
+                transfer.destination
+            ));
+        }
+        let layer = self.packed(items, stage, view.is_stable())?;
+        self.record(transfer.history(), layer);
         Ok(())
+    }
+
+    /// Starts to pack a layer, unless it is one that the stage the files come from has already.
+    fn packed(
+        &self,
+        mut items: Items,
+        stage: Option<&Finished>,
+        stable: bool,
+    ) -> Result<Option<Layer>, StepError> {
+        if items.is_empty() {
+            return Ok(None);
+        }
+        let packer = &self.shop.packer;
+        packer.settle_times(&mut items);
+        if let Some(layer) = stage.and_then(|stage| stage.layer_with(&items)) {
+            return Ok(Some(layer));
+        }
+        let made = Made::Items(items);
+        Ok(Some(if stable {
+            packer.start(made, self.name.clone())
+        } else {
+            packer.now(made, self.name.clone())?
+        }))
     }
 }
 

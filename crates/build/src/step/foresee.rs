@@ -308,7 +308,7 @@ impl Stepper<'_> {
             now: 0,
             spool: &self.shop.spool,
         };
-        let items = plan(&request, &TreeIndex::default())?;
+        let items = plan(&request, &TreeIndex::default())?.items;
         let failed = |error| StepError::Pack(Arc::new(error));
         crate::copy::Content::prefetch(items.values()).map_err(|(path, source)| {
             failed(crate::pack::PackError::Read {

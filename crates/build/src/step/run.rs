@@ -105,7 +105,11 @@ impl Stepper<'_> {
             root.settle(number);
         }
         let in_background = !self.shop.roots.one_at_a_time();
-        let layer = number.map(|_| self.shop.packer.start(Made::Changes(changes)));
+        let layer = number.map(|_| {
+            self.shop
+                .packer
+                .start(Made::Changes(changes), self.name.clone())
+        });
         if let (Some(layer), false) = (&layer, in_background) {
             // The next command changes the files that are being packed. A failure shows at the end.
             drop(layer.describe());

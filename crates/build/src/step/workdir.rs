@@ -3,7 +3,7 @@
 use kiln_layer::{Entry, EntryKind, ImagePath, NodeKind, Xattrs};
 
 use super::{StepError, Stepper};
-use crate::copy::{Content, Item, Items};
+use crate::copy::{Content, Item, Items, SETGID};
 use crate::layers::Made;
 use crate::node::entry_of;
 
@@ -61,27 +61,44 @@ impl Stepper<'_> {
         let now = self.shop.clock.seconds();
         let mut items = Items::default();
         let mut chain = vec![resolved.path.clone()];
-        let above = std::iter::successors(resolved.path.parent(), ImagePath::parent);
-        chain.extend(above.filter(|dir| !dir.is_root()));
-        for dir in chain {
+        chain.extend(std::iter::successors(
+            resolved.path.parent(),
+            ImagePath::parent,
+        ));
+        // One with the set-group-id bit gives those below it the bit, and its group if nobody is their owner.
+        let mut above = (0, 0);
+        for dir in chain.into_iter().rev() {
             let entry = match tree.get(&dir) {
                 Some(node) => entry_of(dir, node),
                 None => Entry {
                     path: dir,
                     kind: EntryKind::Directory,
-                    mode: 0o755,
+                    mode: 0o755 | above.0,
                     uid: identity.uid,
-                    gid: identity.gid,
+                    gid: if user.is_empty() {
+                        above.1
+                    } else {
+                        identity.gid
+                    },
                     mtime: now,
                     xattrs: Xattrs::default(),
                 },
             };
+            let bit = entry.mode & SETGID;
+            above = (bit, if bit == 0 { 0 } else { entry.gid });
+            if entry.path.is_root() {
+                continue;
+            }
             items.put(Item {
                 entry,
                 content: Content::None,
                 link: None,
             });
         }
-        Ok(Some(self.shop.packer.start(Made::Items(items))))
+        Ok(Some(
+            self.shop
+                .packer
+                .start(Made::Items(items), self.name.clone()),
+        ))
     }
 }
