@@ -1,7 +1,7 @@
 //! The set of changes and how it is put together.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kiln_layer::{Entry, EntryKind, ImagePath};
@@ -22,12 +22,31 @@ pub struct ChangeSet {
     pub(crate) details: Vec<Detail>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Detail {
     pub(crate) role: Role,
     /// Set for a file that has other names.
     pub(crate) inode: Option<Inode>,
     pub(crate) size: u64,
+    /// It is in the set because the file has another name that is new or different.
+    joined: bool,
+    /// The tree does not have the file under this name, but under another one.
+    lent: bool,
+    /// That other name, where this one holds the data in the layer.
+    pub(crate) data: Option<ImagePath>,
+}
+
+impl Detail {
+    fn plain(role: Role) -> Self {
+        Self {
+            role,
+            inode: None,
+            size: 0,
+            joined: false,
+            lent: false,
+            data: None,
+        }
+    }
 }
 
 /// Why an entry is in the set.
@@ -100,6 +119,9 @@ impl ChangeSet {
                 role: change.role,
                 inode: change.inode,
                 size,
+                joined: false,
+                lent: false,
+                data: None,
             });
             set.entries.push(change.entry);
         }
@@ -130,6 +152,7 @@ impl ChangeSet {
 
     /// Drops what is equal and the parents nobody needs any more, then decides which name of a file holds the data.
     pub(crate) fn tidy(&mut self) {
+        self.join_names();
         let mut keep = vec![false; self.entries.len()];
         let mut next: Option<&ImagePath> = None;
         for (at, entry) in self.entries.iter().enumerate().rev() {
@@ -149,10 +172,110 @@ impl ChangeSet {
         self.link();
     }
 
+    /// Where one name of a file is new or different, all its names are in the layer: a link to a name in a lower layer
+    /// would be lost with that layer's directory, and a file of its own would be another file (conformance: G7).
+    fn join_names(&mut self) {
+        let changed: HashSet<Inode> = self
+            .details
+            .iter()
+            .filter(|detail| detail.role == Role::Changed)
+            .filter_map(|detail| detail.inode)
+            .collect();
+        for detail in &mut self.details {
+            let with_others = detail.inode.is_some_and(|inode| changed.contains(&inode));
+            if with_others && detail.role != Role::Changed {
+                detail.role = Role::Changed;
+                detail.joined = true;
+            }
+        }
+    }
+
+    /// The names that nothing happened to but that their file has a further one now, or differs under another.
+    pub fn joined(&self) -> impl Iterator<Item = &ImagePath> {
+        let pairs = self.entries.iter().zip(&self.details);
+        pairs
+            .filter(|(_, detail)| detail.joined)
+            .map(|(entry, _)| &entry.path)
+    }
+
+    /// Adds further names of the file `of`, unless something else is recorded at them or on the way to them.
+    ///
+    /// An overlay copies up the one name of a file that was used, and forgets its others (conformance: G7). Whoever
+    /// knows the layers knows those. `directory` gives the entry of a directory above them.
+    pub fn add_names(
+        &mut self,
+        of: &ImagePath,
+        names: &[ImagePath],
+        mut directory: impl FnMut(&ImagePath) -> Option<Entry>,
+    ) {
+        let Some(at) = self.find(of) else { return };
+        let (like, inode, size) = (
+            self.entries[at].clone(),
+            self.details[at].inode,
+            self.details[at].size,
+        );
+        for name in names {
+            if self.find(name).is_some() || self.hides(name) {
+                continue;
+            }
+            let above = std::iter::successors(name.parent(), ImagePath::parent);
+            for dir in above.take_while(|dir| !dir.is_root()) {
+                if self.find(&dir).is_none()
+                    && let Some(entry) = directory(&dir)
+                {
+                    self.insert(entry, Detail::plain(Role::Parent));
+                }
+            }
+            let entry = Entry {
+                path: name.clone(),
+                kind: EntryKind::File { size },
+                ..like.clone()
+            };
+            let detail = Detail {
+                inode,
+                size,
+                lent: true,
+                ..Detail::plain(Role::Changed)
+            };
+            self.insert(entry, detail);
+        }
+        self.link();
+    }
+
+    /// Whether something that is no directory is recorded above `path`.
+    fn hides(&self, path: &ImagePath) -> bool {
+        std::iter::successors(path.parent(), ImagePath::parent)
+            .filter_map(|dir| self.find(&dir))
+            .any(|at| !matches!(self.entries[at].kind, EntryKind::Directory))
+    }
+
+    fn find(&self, path: &ImagePath) -> Option<usize> {
+        self.entries
+            .binary_search_by(|entry| entry.path.cmp(path))
+            .ok()
+    }
+
+    fn insert(&mut self, entry: Entry, detail: Detail) {
+        let at = self
+            .entries
+            .partition_point(|known| known.path < entry.path);
+        self.entries.insert(at, entry);
+        self.details.insert(at, detail);
+    }
+
     fn link(&mut self) {
         let mut first: HashMap<Inode, ImagePath> = HashMap::new();
-        for (entry, detail) in self.entries.iter_mut().zip(&self.details) {
+        let mut data: HashMap<Inode, ImagePath> = HashMap::new();
+        for (entry, detail) in self.entries.iter().zip(&self.details) {
+            if let (Some(inode), false) = (detail.inode, detail.lent) {
+                data.entry(inode).or_insert_with(|| entry.path.clone());
+            }
+        }
+        for (entry, detail) in self.entries.iter_mut().zip(&mut self.details) {
             let Some(inode) = detail.inode else { continue };
+            if detail.lent {
+                detail.data = data.get(&inode).cloned();
+            }
             entry.kind = match first.entry(inode) {
                 Slot::Occupied(first) => EntryKind::Hardlink {
                     target: first.get().clone(),

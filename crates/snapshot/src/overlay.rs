@@ -237,16 +237,18 @@ impl Walk {
         if read.marks.whiteout && stat.size == 0 {
             return self.vanish(path, found, items);
         }
-        if self
+        let equal = self
             .lowers
-            .holds_equal(here.path, &here.below, name, found, stat, &read)?
-        {
+            .holds_equal(here.path, &here.below, name, found, stat, &read)?;
+        let role = if equal { Role::Equal } else { Role::Changed };
+        let Some(mut change) = Change::new(path, stat, read.target, role) else {
+            return Ok(());
+        };
+        if equal && change.inode.is_none() {
             return Ok(());
         }
-        if let Some(mut change) = Change::new(path, stat, read.target, Role::Changed) {
-            change.entry.xattrs = read.xattrs;
-            items.push(Item::Change(change));
-        }
+        change.entry.xattrs = read.xattrs;
+        items.push(Item::Change(change));
         Ok(())
     }
 

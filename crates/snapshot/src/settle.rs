@@ -83,7 +83,7 @@ impl ChangeSet {
     fn same_content(&self, at: usize, earlier: &mut dyn Read) -> Result<bool, SnapshotError> {
         let entry = &self.entries[at];
         let mut left = self.details[at].size;
-        let mut file = Opener::new(&self.tree).open(entry, left)?;
+        let mut file = Opener::new(&self.tree).open(&entry.path, left)?;
         let failed = |source| SnapshotError::Io {
             operation: "compare",
             path: self.tree.host_path(entry.path.as_bytes()),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use kiln_layer::{Entry, EntryKind, LayerError, LayerWriter};
+use kiln_layer::{EntryKind, ImagePath, LayerError, LayerWriter};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
@@ -24,10 +24,11 @@ impl ChangeSet {
         writer: &mut LayerWriter<W>,
     ) -> Result<(), SnapshotError> {
         let mut opener = Opener::new(&self.tree);
-        for entry in &self.entries {
+        for (entry, detail) in self.entries.iter().zip(&self.details) {
             match entry.kind {
                 EntryKind::File { size } if size > 0 => {
-                    let mut file = opener.open(entry, size)?;
+                    let path = detail.data.as_ref().unwrap_or(&entry.path);
+                    let mut file = opener.open(path, size)?;
                     writer.append(entry, Some(&mut file))
                 }
                 EntryKind::File { .. } => writer.append(entry, Some(&mut std::io::empty())),
@@ -80,9 +81,8 @@ impl<'a> Opener<'a> {
         file
     }
 
-    /// Opens the file of an entry and makes sure that it still is one and has `size` bytes.
-    pub(crate) fn open(&mut self, entry: &Entry, size: u64) -> Result<File, SnapshotError> {
-        let path = &entry.path;
+    /// Opens the file at `path` and makes sure that it still is one and has `size` bytes.
+    pub(crate) fn open(&mut self, path: &ImagePath, size: u64) -> Result<File, SnapshotError> {
         let opened = self
             .open_path(path.as_bytes())
             .and_then(|file| Ok((Stat::of(&file, c"")?, file)));

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use kiln_dockerfile::{CommandLine, Run};
-use kiln_layer::{FileType, ImagePath, LayerError, Owners, Root};
+use kiln_layer::{FileType, ImagePath, LayerError, LinkGroup, Node, NodeKind, Owners, Root};
 use kiln_sandbox::{Exit, Network, RunRoot, RunSpec, SandboxMount, Stream, User};
 use kiln_snapshot::ChangeSet;
 
@@ -16,6 +16,7 @@ use super::{StepError, Stepper};
 use crate::event::Event;
 use crate::history;
 use crate::layers::Made;
+use crate::node::entry_of;
 use crate::roots::{Placed, RootError};
 use crate::user::{Accounts, Identity};
 
@@ -69,6 +70,7 @@ impl Stepper<'_> {
         let mut changes = self.execute(&job, &mounts)?;
         drop(mounts);
         self.settle_doubts(&mut changes)?;
+        self.add_names(&mut changes)?;
         self.keep(text, changes);
         Ok(())
     }
@@ -93,6 +95,34 @@ impl Stepper<'_> {
             if let Some(layer) = self.state.layers.get(number) {
                 let (reader, _) = blobs.reader(layer)?;
                 changes.settle(reader, &names).map_err(RootError::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a file has a new name, all its names come along, those too that an overlay forgot (G7).
+    fn add_names(&mut self, changes: &mut ChangeSet) -> Result<(), StepError> {
+        let joined: Vec<ImagePath> = changes.joined().cloned().collect();
+        if joined.is_empty() {
+            return Ok(());
+        }
+        let tree = self.state.tree(&self.shop.blobs)?;
+        let group_of = |node: &Node| match node.kind {
+            NodeKind::File { links, .. } => links,
+            _ => None,
+        };
+        let mut names: BTreeMap<LinkGroup, Vec<ImagePath>> = BTreeMap::new();
+        for (path, node) in tree.walk(&ImagePath::root()) {
+            if let Some(group) = group_of(node) {
+                names.entry(group).or_default().push(path);
+            }
+        }
+        for path in joined {
+            let group = tree.get(&path).and_then(group_of);
+            if let Some(names) = group.and_then(|group| names.get(&group)) {
+                changes.add_names(&path, names, |dir| {
+                    Some(entry_of(dir.clone(), tree.get(dir)?))
+                });
             }
         }
         Ok(())

@@ -252,7 +252,7 @@ fn complete_one(
             }
         }
         // It vanished while the root was walked (conformance: G22).
-        Err(errno) if is_gone(errno) => change.role = Role::Equal,
+        Err(errno) if is_gone(errno) => (change.role, change.inode) = (Role::Equal, None),
         Err(errno) => return Err(tree.error("read", path, errno)),
     }
     Ok(())

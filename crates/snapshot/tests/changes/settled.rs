@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
-use kiln_layer::LayerReader;
+use kiln_layer::{Entry, ImagePath, LayerReader};
 use kiln_snapshot::{ChangeSet, Filter, Scan};
 
-use crate::tree::{LONG_AGO, base, chmod, layer, listed, touch, write};
+use crate::tree::{LONG_AGO, apply, base, chmod, layer, listed, touch, write};
 
 /// A root with the base tree and the layer it could have come from.
 fn unpacked() -> (tempfile::TempDir, Scan, Vec<u8>) {
@@ -59,7 +60,7 @@ fn the_remaining_name_of_a_file_is_no_change() {
 
 // conformance: G7
 #[test]
-fn a_new_name_gets_the_data_when_the_old_one_is_dropped() {
+fn a_new_name_brings_the_old_ones_along() {
     let (root, mut scan, layer) = unpacked();
     fs::hard_link(root.path().join("etc/hosts"), root.path().join("hosts")).unwrap();
     let mut changes = scan.diff(root.path()).unwrap();
@@ -67,8 +68,57 @@ fn a_new_name_gets_the_data_when_the_old_one_is_dropped() {
         listed(&changes),
         ["d etc", "f etc/hosts", "h hosts = etc/hosts"]
     );
-    assert_eq!(settle(&mut changes, &layer), 1);
-    assert_eq!(listed(&changes), ["f hosts"]);
+    assert_eq!(settle(&mut changes, &layer), 0, "nothing is in doubt");
+    assert_eq!(
+        listed(&changes),
+        ["d etc", "f etc/hosts", "h hosts = etc/hosts"]
+    );
+    let joined: Vec<String> = changes.joined().map(ToString::to_string).collect();
+    assert_eq!(joined, ["etc/hosts"]);
+}
+
+/// The names that an overlay forgets come from whoever knows the layers.
+// finding 26
+// conformance: G7
+#[test]
+fn names_can_be_added() {
+    let (root, mut scan, _) = unpacked();
+    write(root.path(), "m/new", "data");
+    fs::hard_link(root.path().join("m/new"), root.path().join("n")).unwrap();
+    fs::remove_file(root.path().join("dir/one")).unwrap();
+    let mut changes = scan.diff(root.path()).unwrap();
+    let names = ["a/first", "dir/one/x", "dir/one", "m/new", "z"].map(ImagePath::from);
+    changes.add_names(&"m/new".into(), &names, |dir| {
+        Some(Entry::directory(dir.clone()))
+    });
+    assert_eq!(
+        listed(&changes),
+        [
+            "d a",
+            "f a/first",
+            "d dir",
+            "x dir/one",
+            "d m",
+            "h m/new = a/first",
+            "h n = a/first",
+            "h z = a/first"
+        ]
+    );
+    assert_eq!(
+        described_after(&changes, root.path()),
+        ["data"; 4],
+        "the first name has the data, which the tree has under another one"
+    );
+}
+
+/// What the names of the added file read after the layer was applied to nothing.
+fn described_after(changes: &ChangeSet, root: &Path) -> Vec<String> {
+    let scratch = tempfile::tempdir_in(root.parent().unwrap()).unwrap();
+    apply(&layer(changes), scratch.path());
+    ["a/first", "m/new", "n", "z"]
+        .iter()
+        .map(|path| fs::read_to_string(scratch.path().join(path)).unwrap())
+        .collect()
 }
 
 #[test]
