@@ -126,6 +126,8 @@ fn an_identical_layer_is_packed_once() {
         .dir("d/sub", 0o750);
     let outcome = case.build(&context).run();
     let image = outcome.image();
+    // finding 61
+    assert!(!outcome.log.contains('\x1b'), "{:?}", outcome.log);
     let packed: Vec<&str> = outcome
         .log
         .lines()
