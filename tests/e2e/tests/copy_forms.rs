@@ -1,6 +1,4 @@
 //! COPY and ADD in their rarer forms: several sources, `--parents`, links that lead nowhere, special bits.
-// Helpers outside of `#[test]` functions fail a test as much as those inside.
-#![allow(clippy::unwrap_used)]
 
 use kiln_e2e::{Base, Case, Tree, kiln_only, needs_root};
 

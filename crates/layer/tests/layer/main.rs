@@ -1,7 +1,6 @@
 //! What layers do to a directory, told by the directory: read back with the standard library, not with the crate.
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stdout,
     reason = "a test that cannot prepare its case should stop"
 )]
 
