@@ -104,6 +104,14 @@ impl StageScope {
         scope
     }
 
+    /// The scope of a stage that starts from one with this scope: its ARGs too (B20). They say nothing of what the
+    /// image itself sets, though: the child sees that as it stands in the configuration.
+    pub(crate) fn inherited(&self, env: &[String]) -> StageScope {
+        let mut scope = self.clone();
+        scope.effective.extend(StageScope::over_env(env).effective);
+        scope
+    }
+
     /// Records an ENV line's pair.
     pub(crate) fn set_env(&mut self, name: &str, value: &str) {
         self.effective.insert(name.to_owned(), value.to_owned());
@@ -139,12 +147,19 @@ impl StageScope {
         Ok(shown)
     }
 
-    /// ARGs in scope that have a value, as history lists them (F19); proxies are left out unless
-    /// an ARG declares them (B26).
+    /// ARGs in scope that have a value, with the one that a command sees; proxies are left out unless an ARG declares
+    /// them (B26).
     pub(crate) fn args_in_effect(&self) -> impl Iterator<Item = (&str, &str)> {
         self.args
             .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
+            .filter_map(|(name, _)| Some((name.as_str(), self.get(name)?)))
+    }
+
+    /// All ARGs in scope, as history lists them (F19): with the value that a command sees, nothing where there is none.
+    pub(crate) fn args_listed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.args
+            .iter()
+            .map(|(name, _)| (name.as_str(), self.get(name).unwrap_or_default()))
     }
 
     /// The environment of a RUN: the image's, then ARGs, each name once, the later line winning
@@ -294,6 +309,30 @@ mod tests {
         stage.set_env("A", "3");
         let env = stage.run_env(&["A=3".to_owned()], &given);
         assert_eq!(env[0].1, "3");
+    }
+
+    // finding 24
+    // conformance: B20
+    #[test]
+    fn a_child_stage_sees_the_env_that_an_arg_hid() {
+        let expander = Expander::new('\\');
+        let mut parent = StageScope::over_env(&["V=env".to_owned()]);
+        let args = [
+            arg("V", Some("arg")),
+            arg("ONLY", Some("x")),
+            arg("NONE", None),
+        ];
+        let global = GlobalScope::default();
+        parent
+            .declare(&args, &BuildArgs::new(), &global, expander)
+            .unwrap();
+        assert_eq!(parent.get("V"), Some("arg"));
+        let child = parent.inherited(&["V=env".to_owned()]);
+        assert_eq!(child.get("V"), Some("env"));
+        assert_eq!(child.get("ONLY"), Some("x"));
+        let listed: Vec<_> = child.args_listed().collect();
+        assert_eq!(listed, [("V", "env"), ("ONLY", "x"), ("NONE", "")]);
+        assert_eq!(child.args_in_effect().count(), 2);
     }
 
     // conformance: B26

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use kiln_cache_key::CacheKey;
 use kiln_context::FileView;
-use kiln_layer::TreeIndex;
+use kiln_layer::{ImagePath, TreeIndex};
 use kiln_oci::{Family, History, ImageConfig, Platform};
 
 use crate::blobs::{BlobError, Blobs};
@@ -69,6 +69,11 @@ impl State {
         if config.config.env_get("PATH").is_none() {
             config.config.env_set("PATH", DEFAULT_PATH);
         }
+        let dir = &mut config.config.working_dir;
+        if !dir.is_empty() && !dir.starts_with('/') {
+            // What a base says is below its root.
+            *dir = format!("/{}", ImagePath::from_bytes_cleaned(dir.as_bytes()));
+        }
         pad_history(&mut config, layers.len());
         let scope = StageScope::over_env(&config.config.env);
         State {
@@ -89,7 +94,7 @@ impl State {
         let mut config = self.config.clone();
         config.config.on_build.clear();
         State {
-            scope: self.scope.clone(),
+            scope: self.scope.inherited(&config.config.env),
             ..State::on_image(config, Vec::new(), self.family)
         }
     }
@@ -220,11 +225,11 @@ impl Finished {
         let mut config = self.state.config.clone();
         config.config.on_build.clear();
         State {
+            scope: self.state.scope.inherited(&config.config.env),
             config,
             layers: self.state.layers.clone(),
             base_layers: self.state.base_layers,
             base_history: self.state.base_history,
-            scope: self.state.scope.clone(),
             family: self.state.family,
             root: self.state.root.as_ref().and_then(StageRoot::fork),
             content_key: self.state.content_key,

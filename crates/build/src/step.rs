@@ -170,6 +170,12 @@ pub enum StepError {
         #[source]
         source: kiln_layer::TreeError,
     },
+    /// A word of VOLUME is empty after expansion: the configuration would hold a volume without a path.
+    #[error("VOLUME specified can not be an empty string: `{written}` has no value")]
+    EmptyVolume {
+        /// The word as written.
+        written: String,
+    },
     /// EXPOSE names no port (conformance F2).
     #[error(transparent)]
     Expose(#[from] kiln_dockerfile::ExposeError),
@@ -356,8 +362,10 @@ impl<'a> Stepper<'a> {
         Ok(expanded.text)
     }
 
+    /// The value of a flag; one that is empty after expansion is as good as none.
     fn expand_option(&self, word: Option<&String>) -> Result<Option<String>, StepError> {
-        word.map(|word| self.expand(word)).transpose()
+        let value = word.map(|word| self.expand(word)).transpose()?;
+        Ok(value.filter(|value| !value.is_empty()))
     }
 
     fn build_args(&self) -> &BuildArgs {

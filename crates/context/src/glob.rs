@@ -6,9 +6,18 @@ use kiln_layer::ImagePath;
 use crate::error::ViewError;
 use crate::view::{self, FileView, ViewEntry};
 
-/// Whether `path` holds a wildcard, so that no match is not an error (E7).
+/// Whether `path` holds a wildcard, so that no match is not an error (E7). What a backslash escapes is none, and a path
+/// without any is taken as it is written.
 pub fn has_wildcard(path: &[u8]) -> bool {
-    path.iter().any(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'))
+    let mut bytes = path.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'*' | b'?' | b'[' => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The paths below the view's root that match `pattern`, in order. Fixed components before the first

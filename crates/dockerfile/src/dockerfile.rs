@@ -16,7 +16,7 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// All comments in file order, those inside continued instructions too.
     pub comments: Vec<Comment>,
-    /// Numbers of blank lines inside continued instructions, the first of each (A11).
+    /// Of instructions with blank lines among their continued ones, the line that each ends on (A11).
     pub empty_continuations: Vec<u32>,
     /// The source lines without their line ends, for excerpts.
     pub lines: Vec<String>,

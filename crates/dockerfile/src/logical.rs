@@ -61,7 +61,7 @@ pub(crate) struct Logical {
     pieces: Vec<Piece>,
     /// Openings (ranges within `text`) with the bodies as they stand in the file.
     pub(crate) heredocs: Vec<(Opening, Body)>,
-    /// The first blank line that was skipped (A11).
+    /// The line its text ends on, if a blank line was skipped before that (A11).
     pub(crate) empty_continuation: Option<u32>,
     pub(crate) span: Option<Span>,
     is_utf8: bool,
@@ -182,6 +182,7 @@ impl<'a> LogicalLines<'a> {
             ..Logical::default()
         };
         let mut continued = false;
+        let mut skipped = false;
         while let Some(physical) = self.lines.get(self.next) {
             self.next += 1;
             let content = physical.content();
@@ -193,9 +194,7 @@ impl<'a> LogicalLines<'a> {
                 continue;
             }
             if blank.is_empty() {
-                if continued {
-                    line.empty_continuation.get_or_insert(self.next as u32);
-                }
+                skipped |= continued;
                 continue;
             }
             // Only the first line of an instruction loses its leading blanks (A9).
@@ -221,6 +220,7 @@ impl<'a> LogicalLines<'a> {
                 break;
             }
         }
+        line.empty_continuation = skipped.then_some(self.next as u32);
         // A lone continuation at the end of the file is nothing at all (A12).
         (!line.text.trim().is_empty()).then_some(line)
     }

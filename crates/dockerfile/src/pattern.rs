@@ -69,7 +69,8 @@ impl PatternSet {
         Ok(set)
     }
 
-    /// Compiles patterns given one by one (`--exclude`); a `#` is an ordinary character here.
+    /// Compiles patterns given one by one (`--exclude`); a `#` is an ordinary character here, and so is a `/` in front,
+    /// which no path has.
     pub fn new<I, S>(patterns: I) -> Result<Self, PatternError>
     where
         I: IntoIterator<Item = S>,
@@ -95,14 +96,18 @@ impl PatternSet {
             return Err(PatternError::EmptyException { line });
         }
         let cleaned = clean(body);
+        // Paths have no slash in front. Ignore files drop that of a pattern; given one by one, it stays and never matches.
+        let never = line.is_none() && body.starts_with(b"/");
         let steps = pattern_syntax::path(&cleaned).map_err(|_| PatternError::Syntax {
             pattern: String::from_utf8_lossy(pattern).into_owned(),
             line,
         })?;
-        self.rules.push(Rule {
-            is_exception,
-            matcher: Matcher::new(Automaton::new(steps)),
-        });
+        if !never {
+            self.rules.push(Rule {
+                is_exception,
+                matcher: Matcher::new(Automaton::new(steps)),
+            });
+        }
         Ok(())
     }
 

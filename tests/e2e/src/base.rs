@@ -35,6 +35,11 @@ impl Base {
         format!("base/{}:1", format!("{self:?}").to_lowercase())
     }
 
+    /// The image itself, to be pushed with changes.
+    pub fn image_spec(self) -> ImageSpec {
+        self.spec()
+    }
+
     /// The image itself.
     pub(crate) fn spec(self) -> ImageSpec {
         let packing = match self {

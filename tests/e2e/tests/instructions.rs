@@ -382,3 +382,202 @@ fn a_run_that_changes_nothing_is_history_only() {
         .collect();
     assert_eq!(empty, [true, false, true]);
 }
+
+// finding 23: a number without a group stands for both ids, whatever the passwd file says of it.
+// conformance: F7
+#[test]
+fn workdir_belongs_to_both_ids_of_a_numeric_user() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let table = [
+        ("USER 9999", "9999:9999"),
+        // 1000 has a line in the passwd file, and 33 another group than its own there.
+        ("USER 1000", "1000:1000"),
+        ("USER 501", "501:501"),
+        ("USER 1001:0", "1001:0"),
+        ("USER 7:", "7:7"),
+        ("USER 7:staff", "7:50"),
+        ("USER app", "1000:1000"),
+        ("USER app:mail", "1000:8"),
+        ("USER \"\"", "0:0"),
+    ];
+    let accounts = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\nodd:x:501:20::/:/bin/sh\n";
+    for (at, (user, expected)) in table.into_iter().enumerate() {
+        let lines = format!("FROM {base}\nCOPY passwd /etc/passwd\n{user}\nWORKDIR /w/x\n");
+        let context = case.context().file("passwd", accounts).dockerfile(lines);
+        let build = case.build(&context);
+        let image = build
+            .destination(case.destination(&format!("n{at}")))
+            .run()
+            .image();
+        for path in ["w", "w/x"] {
+            assert_eq!(
+                image.tree().owner(path),
+                format!("0755 {expected}"),
+                "{user}"
+            );
+        }
+    }
+}
+
+// finding 23: the user may come from a base, from a stage, or be there when a trigger fires.
+// conformance: F7 C16
+#[test]
+fn workdir_belongs_to_a_numeric_user_of_the_base() {
+    kiln_only!();
+    let case = Case::new();
+    let parent = case.destination("parent");
+    let base = case.base(Base::Busybox);
+    let first = case.context_named("first").dockerfile(format!(
+        "FROM {base}\nUSER 9999\nONBUILD WORKDIR /trigger/x\n"
+    ));
+    case.build(&first).destination(&parent).run().ok();
+    let second = case.context_named("second").dockerfile(format!(
+        "FROM {parent} AS stage\nWORKDIR /image/x\nFROM stage\nWORKDIR /stage/x\n"
+    ));
+    let tree = case.build(&second).run().image().tree();
+    for path in [
+        "trigger",
+        "trigger/x",
+        "image",
+        "image/x",
+        "stage",
+        "stage/x",
+    ] {
+        assert_eq!(tree.owner(path), "0755 9999:9999", "{path}");
+    }
+}
+
+// finding 38
+// conformance: F6 D4
+#[test]
+fn a_relative_working_directory_of_a_base_is_below_the_root() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let reference = case.destination("relative");
+    let mut spec = Base::Busybox.image_spec();
+    spec.config["WorkingDir"] = json!("relwd");
+    case.registry().push(&spec, &reference);
+    let lines = "RUN pwd > /seen && env >> /seen && touch here\nCOPY f .\nWORKDIR sub\n";
+    let context = case
+        .context()
+        .file("f", "f")
+        .dockerfile(format!("FROM {reference}\n{lines}"));
+    let image = case.build(&context).run().image();
+    let tree = image.tree();
+    assert!(
+        tree.text("seen").starts_with("/relwd\n"),
+        "{}",
+        tree.text("seen")
+    );
+    assert!(tree.text("seen").contains("\nPWD=/relwd\n"));
+    assert!(tree.has("relwd/here") && tree.has("relwd/f") && tree.has("relwd/sub"));
+    assert_eq!(image.setting("WorkingDir"), "/relwd/sub");
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {reference}\nENV A=1\n"));
+    let image = case.build(&context).run().image();
+    assert_eq!(image.setting("WorkingDir"), "/relwd");
+}
+
+// finding 38
+// conformance: D4
+#[test]
+fn the_working_directory_of_a_command_is_the_physical_one() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case.context().dockerfile(format!(
+        "FROM {base}\nRUN mkdir /real && ln -s real /link\n\
+         WORKDIR /slash/\nRUN pwd > /a && env | grep ^PWD= >> /a\nRUN [\"env\"]\n\
+         WORKDIR /link/in/\nRUN pwd > /b && env | grep ^PWD= >> /b\n"
+    ));
+    let outcome = case.build(&context).run();
+    let image = outcome.image();
+    let tree = image.tree();
+    assert_eq!(tree.text("a"), "/slash\nPWD=/slash\n");
+    assert_eq!(tree.text("b"), "/real/in\nPWD=/real/in\n");
+    // The exec form has no shell that would set it.
+    assert!(outcome.log.contains("PWD=/slash\n"), "{}", outcome.log);
+    assert_eq!(image.setting("WorkingDir"), "/link/in/");
+}
+
+// finding 35
+// conformance: F3 E29 E34
+#[test]
+fn words_that_are_empty_after_expansion() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    for line in [
+        "VOLUME $EMPTY",
+        "VOLUME /v ${EMPTY}",
+        "VOLUME [\"$EMPTY\"]",
+        "VOLUME [\"\"]",
+    ] {
+        let context = case.context().dockerfile(format!("FROM {base}\n{line}\n"));
+        case.build(&context).run().failed(
+            1,
+            &[
+                "VOLUME specified can not be an empty string",
+                "Dockerfile:2",
+            ],
+        );
+    }
+    let context = case
+        .context()
+        .file_with_mode("d/e", 0o640, "e")
+        .dockerfile(format!(
+            "FROM {base} AS owned\nCOPY --chown=5:6 d /from\nFROM {base}\n\
+             COPY --chmod=$EMPTY --chown=$EMPTY d /copied\nADD --chmod=$EMPTY --checksum=$EMPTY d /added\n\
+             COPY --from=owned --chown=$EMPTY /from /kept\nCOPY --exclude=/e --exclude=$EMPTY d /whole\n\
+             COPY --exclude=e d /less\n"
+        ));
+    let image = case.build(&context).run().image();
+    let tree = image.tree();
+    assert_eq!(tree.owner("copied/e"), "0640 0:0");
+    assert_eq!(tree.owner("added/e"), "0640 0:0");
+    assert_eq!(tree.owner("kept/e"), "0640 5:6");
+    assert!(tree.has("whole/e"), "no path begins with a slash");
+    assert!(!tree.has("less/e"));
+    assert!(
+        image
+            .history()
+            .iter()
+            .any(|line| line.starts_with("COPY d /copied"))
+    );
+}
+
+// finding 35: what is escaped is no wildcard, so that it has to be there.
+// conformance: E7
+#[test]
+fn a_source_with_a_backslash_and_no_wildcard_has_to_exist() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    for (name, source) in [
+        ("COPY", "a\\\\b"),
+        ("ADD", "a\\\\b"),
+        ("COPY", "a\\\\*"),
+        ("COPY", "[\"a\\\\\\\\b\","),
+    ] {
+        let rest = if source.starts_with('[') {
+            "\"/d/\"]"
+        } else {
+            "/d/"
+        };
+        let context = case
+            .context()
+            .file("other", "x")
+            .dockerfile(format!("FROM {base}\n{name} {source} {rest}\n"));
+        case.build(&context).run().failed(1, &["not found"]);
+    }
+    let context = case
+        .context()
+        .file("a\\b", "x")
+        .dockerfile(format!("FROM {base}\nCOPY a\\\\b /d/\n"));
+    assert!(case.build(&context).run().image().tree().has("d/a\\b"));
+}

@@ -89,6 +89,73 @@ fn cache_mounts_are_shared_and_not_in_the_image() {
     assert!(!tree.has("c") && !tree.has("other"), "{:?}", tree.paths());
 }
 
+// finding 27
+// conformance: D30
+#[test]
+fn caches_of_another_owner_or_mode_are_other_caches() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let id = case.id();
+    let run = |flags: &str, command: &str| {
+        format!("RUN --mount=type=cache,id={id},target=/c{flags} {command}\n")
+    };
+    let look = "ls /c >> /seen; stat -c '%a %u:%g' /c >> /seen";
+    let lines = [
+        run("", "touch /c/plain"),
+        run(",uid=10", "touch /c/uid"),
+        run(",gid=10", "touch /c/gid"),
+        run(",mode=0700", "touch /c/mode"),
+        run("", look),
+        run(",uid=10", look),
+        run(",gid=10,uid=0", look),
+        run(",mode=0700", look),
+        run(",uid=10,mode=0755,gid=0", look),
+        run(",uid=11", look),
+        // The owner is that of the cache itself, which is not what a source inside shows.
+        run(",source=/plain,uid=10", "cat /c && echo inside >> /seen"),
+    ];
+    let lines = lines.concat().replace(
+        &format!("id={id},target=/c,source"),
+        &format!("id={id},target=/f,source"),
+    );
+    let lines = lines.replace("cat /c &&", "cat /f &&");
+    let context = case.context().dockerfile(format!("FROM {base}\n{lines}"));
+    let tree = case.build(&context).run().image().tree();
+    assert_eq!(
+        tree.text("seen"),
+        "plain\n755 0:0\nuid\n755 10:0\ngid\n755 0:10\nmode\n700 0:0\nuid\n755 10:0\n755 11:0\ninside\n"
+    );
+}
+
+// finding 27: what a cache begins with tells it apart, too.
+// conformance: D30
+#[test]
+fn caches_that_begin_with_other_files_are_other_caches() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let id = case.id();
+    let run = |flags: &str| {
+        format!(
+            "RUN --mount=type=cache,id={id},target=/c{flags} ls /c >> /seen; echo - >> /seen; touch /c/more\n"
+        )
+    };
+    let lines = ["", ",from=one", ",from=two", ",from=scratch", ",from=one"]
+        .map(run)
+        .concat();
+    let context = case.context().dockerfile(format!(
+        "FROM scratch AS one\nCOPY f /first\nFROM scratch AS two\nCOPY f /second\nFROM {base}\n{lines}"
+    ));
+    let tree = case.build(&context.file("f", "f")).run().image().tree();
+    assert_eq!(
+        tree.text("seen"),
+        "-\nfirst\n-\nsecond\n-\nmore\n-\nfirst\nmore\n-\n"
+    );
+}
+
 /// An empty cache begins with the files of a stage or image; later they are its own.
 // conformance: D30 D31
 #[test]

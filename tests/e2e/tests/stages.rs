@@ -123,6 +123,49 @@ fn a_stage_from_a_stage_inherits_everything() {
     assert_eq!(image.setting("Cmd")[0], "c");
 }
 
+// finding 24: an ARG counts for its own stage; a child sees what the image sets.
+// conformance: B20 B22 F19
+#[test]
+fn an_arg_hides_an_env_in_its_own_stage_only() {
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!(
+        "FROM {base} AS a\nENV V=env\nARG V=arg\nARG ONLY=arg\nRUN echo $V > /own\nLABEL own=$V\n\
+         FROM a AS b\nLABEL child=$V only=$ONLY\nRUN echo $V $ONLY > /child\nCOPY f /$V\n\
+         FROM b\nARG V=again\nLABEL again=$V\nONBUILD LABEL trigger=$V\n\
+         FROM b AS last\nLABEL last=$V\nRUN echo $V > /last\n"
+    );
+    let context = case.context().file("f", "f").dockerfile(dockerfile);
+    let image = case.build(&context).run().image();
+    let tree = image.tree();
+    assert_eq!(tree.text("own"), "arg\n");
+    assert_eq!(tree.text("child"), "env arg\n");
+    assert_eq!(tree.text("last"), "env\n");
+    assert!(tree.has("env"));
+    for (label, value) in [
+        ("own", "arg"),
+        ("child", "env"),
+        ("only", "arg"),
+        ("last", "env"),
+    ] {
+        assert_eq!(image.label(label), Some(value), "{label}");
+    }
+    let history = image.history();
+    let runs: Vec<&&str> = history
+        .iter()
+        .filter(|line| line.starts_with("RUN"))
+        .collect();
+    assert!(
+        runs[0].starts_with("RUN |2 V=arg ONLY=arg /bin/sh"),
+        "{runs:?}"
+    );
+    assert!(
+        runs[1].starts_with("RUN |2 V=env ONLY=arg /bin/sh"),
+        "{runs:?}"
+    );
+}
+
 // conformance: C16 C17 C18
 #[test]
 fn onbuild_fires_once_and_in_order() {

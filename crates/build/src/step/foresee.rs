@@ -16,6 +16,10 @@ use super::{StepError, Stepper};
 use crate::copy::{CopyRequest, CopySource, plan};
 use crate::plan::Source;
 
+/// Counts up whenever the same instruction on the same base gives another layer than it did in an earlier Kiln, so that
+/// no cache brings the old one back.
+const RULES: &str = "2";
+
 /// Which switch of the cache a step obeys (H30).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -106,9 +110,11 @@ impl Stepper<'_> {
         }
     }
 
-    /// What every step has: its text, and the times that its layer gets.
+    /// What every step has: its text, the rules it is read by, and the times that its layer gets.
     fn own_parts(&self, instruction: String) -> Parts {
-        let parts = Parts::new().with(part::INSTRUCTION, instruction);
+        let parts = Parts::new()
+            .with(part::INSTRUCTION, instruction)
+            .with("rules", RULES);
         match self.shop.packer.times() {
             Some(times) => parts.with("times", times),
             None => parts,

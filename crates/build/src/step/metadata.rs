@@ -97,7 +97,12 @@ impl Stepper<'_> {
     fn volume(&mut self, words: &[String]) -> Result<String, StepError> {
         let paths: Vec<String> = words
             .iter()
-            .map(|word| self.expand(word))
+            .map(|word| match self.expand(word)? {
+                path if path.trim().is_empty() => Err(StepError::EmptyVolume {
+                    written: word.clone(),
+                }),
+                path => Ok(path),
+            })
             .collect::<Result<_, _>>()?;
         self.state
             .config

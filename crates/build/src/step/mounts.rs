@@ -22,6 +22,9 @@ const SECRET_DIR: &str = "/run/secrets";
 /// Where agents without a target appear (D37).
 const AGENT_DIR: &str = "/run/buildkit";
 
+/// The mode of a cache that asks for none (D30).
+const CACHE_MODE: u32 = 0o755;
+
 /// The mounts of one RUN; everything made for them goes when this does.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
@@ -96,12 +99,7 @@ impl Mounts {
     /// A directory that outlives the build (D30-D32).
     fn cache(&mut self, step: &mut Stepper<'_>, mount: &Mount) -> Result<(), StepError> {
         let target = target(step, mount);
-        let id = match &mount.id {
-            Some(id) => id.clone(),
-            None => ImagePath::from(target.as_path()).to_string(),
-        };
-        // Hashed, so that an id cannot be a path (D32).
-        let name = Digest::of(id.as_bytes()).hex();
+        let name = cache_name(step, mount, &target)?;
         let store = step.shop.cache_mounts()?;
         let mut dir = store.join(&name);
         let sharing = match mount.sharing.unwrap_or_default() {
@@ -276,6 +274,38 @@ fn lock_file(store: &Path, name: &str) -> Result<File, StepError> {
         .map_err(io("lock", &path))
 }
 
+/// The name of a cache in the store: hashed, so that an id cannot be a path (D32). Caches that begin with other files,
+/// another owner or another mode are others, whatever their id (D30); what is not said is not told apart from what it
+/// was before it could be said.
+fn cache_name(step: &Stepper<'_>, mount: &Mount, target: &Path) -> Result<String, StepError> {
+    let mut name = match &mount.id {
+        Some(id) => id.clone(),
+        None => ImagePath::from(target).to_string(),
+    };
+    let source = ImagePath::from_bytes_cleaned(mount.source.as_deref().unwrap_or("/").as_bytes());
+    let asked = mount.uid.is_some() || mount.gid.is_some() || mount.mode.is_some();
+    // The owner and mode are those of the cache's own directory, not of one inside.
+    if asked && (source.is_root() || mount.from.is_some()) {
+        let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+        let mode = mount.mode.unwrap_or(CACHE_MODE);
+        name.push_str(&format!("\0owner {uid}:{gid} {mode:o}"));
+    }
+    if let Some(from) = &mount.from {
+        let named = step.shop.plan.source_of(step.stage, from, step.span);
+        let origin = match named.map_err(|(_, error)| error)? {
+            // As good as no `from`.
+            Source::Scratch => None,
+            Source::Stage(stage) => Some(step.shop.plan.stage_name(stage)),
+            Source::Image(image, platform) => Some(format!("{image} {platform}")),
+            Source::Files(_) => Some(from.to_lowercase()),
+        };
+        if let Some(origin) = origin {
+            name.push_str(&format!("\0from {origin} {source}"));
+        }
+    }
+    Ok(Digest::of(name.as_bytes()).hex())
+}
+
 /// Makes a new cache directory, from a stage or image if the mount names one (D30).
 fn seed_cache(
     step: &mut Stepper<'_>,
@@ -290,7 +320,7 @@ fn seed_cache(
         step.shop
             .unpack_view(&step.view_of(from)?, source, true, fresh.path())?;
     }
-    let mode = mount.mode.unwrap_or(0o755);
+    let mode = mount.mode.unwrap_or(CACHE_MODE);
     fs::set_permissions(fresh.path(), Permissions::from_mode(mode))
         .map_err(io("prepare", fresh.path()))?;
     let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));

@@ -210,11 +210,7 @@ impl Stepper<'_> {
             (_, Some(script)) => CommandLine::Shell(script.content.clone()),
             (_, None) => CommandLine::Shell(run.shell_text()),
         };
-        history::run(
-            self.state.scope.args_in_effect(),
-            &self.state.shell(),
-            &line,
-        )
+        history::run(self.state.scope.args_listed(), &self.state.shell(), &line)
     }
 
     /// The argument list (D1, D21-D23).

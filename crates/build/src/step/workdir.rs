@@ -57,7 +57,8 @@ impl Stepper<'_> {
             None => {}
         }
         let user = self.state.config.config.user.clone();
-        let identity = self.accounts_for(&user)?.identity(&user)?;
+        // As `--chown` reads it: a number without a group stands for both ids, whatever the passwd file says.
+        let (uid, gid) = self.accounts_for(&user)?.owner(&user)?;
         let now = self.shop.clock.seconds();
         let mut items = Items::default();
         let mut chain = vec![resolved.path.clone()];
@@ -74,12 +75,8 @@ impl Stepper<'_> {
                     path: dir,
                     kind: EntryKind::Directory,
                     mode: 0o755 | above.0,
-                    uid: identity.uid,
-                    gid: if user.is_empty() {
-                        above.1
-                    } else {
-                        identity.gid
-                    },
+                    uid,
+                    gid: if user.is_empty() { above.1 } else { gid },
                     mtime: now,
                     xattrs: Xattrs::default(),
                 },

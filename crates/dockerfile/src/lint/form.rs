@@ -32,7 +32,7 @@ pub(super) fn check(file: &Dockerfile, findings: &mut Findings<'_>) {
     }
 }
 
-/// The finding is at the blank line, which is what has to go.
+/// The finding is at the last line of the instruction, where BuildKit has it.
 fn empty_continuations(file: &Dockerfile, findings: &mut Findings<'_>) {
     if file.empty_continuations.is_empty() {
         return;

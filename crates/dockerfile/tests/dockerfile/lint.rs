@@ -73,14 +73,15 @@ fn casing() {
 // conformance: A11
 #[test]
 fn empty_continuations() {
+    // finding 40: at the end of the instruction, as in BuildKit.
     check(&[
         (
             "FROM a\nRUN x \\\n\n  y \\\n\n z\n",
-            &["NoEmptyContinuation: Empty continuation line (line 3)"],
+            &["NoEmptyContinuation: Empty continuation line (line 6)"],
         ),
         (
             "FROM a \\\n \n AS b\n",
-            &["NoEmptyContinuation: Empty continuation line (line 2)"],
+            &["NoEmptyContinuation: Empty continuation line (line 3)"],
         ),
         ("FROM a\nRUN x \\\n# comment\n  y\n", &[]),
         ("FROM a\nRUN <<EOF\n\nx\nEOF\n", &[]),

@@ -147,7 +147,8 @@ fn environment(job: &Job) -> Result<Vec<CString>, std::ffi::NulError> {
         .iter()
         .map(|(name, value)| (name.0.as_slice(), value.0.as_slice()))
         .collect();
-    let cwd = Path::new("/").join(job.cwd.path());
+    // We are there by now: the kernel's name for it, without links and without a slash at the end.
+    let cwd = std::env::current_dir().unwrap_or_else(|_| Path::new("/").join(job.cwd.path()));
     if !variables.iter().any(|(name, _)| *name == b"PWD") {
         variables.push((b"PWD", cwd.as_os_str().as_bytes()));
     }
