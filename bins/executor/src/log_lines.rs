@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use kiln_build::{Event, EventSink};
-use kiln_options::{LogFormat, LogOptions, byte_size};
+use kiln_build::{Event, EventSink, Stream};
+use kiln_options::{COMMAND_ERRORS, COMMAND_OUTPUT, LogFormat, LogOptions, byte_size};
 
 /// Logs every event as it comes.
 #[derive(Debug)]
@@ -24,10 +24,14 @@ impl LogLines {
         }
     }
 
-    /// What a RUN command wrote is passed on whatever the verbosity, as kaniko does.
-    fn output(&self, stage: &str, line: &[u8]) {
+    /// What a RUN command wrote is passed on whatever the verbosity, to where the command wrote it, as kaniko does.
+    fn output(&self, stage: &str, stream: Stream, line: &[u8]) {
         if self.json {
-            tracing::info!(stage, "{}", String::from_utf8_lossy(line));
+            let line = String::from_utf8_lossy(line);
+            match stream {
+                Stream::Stdout => tracing::info!(target: COMMAND_OUTPUT, stage, "{line}"),
+                Stream::Stderr => tracing::info!(target: COMMAND_ERRORS, stage, "{line}"),
+            }
             return;
         }
         let mut text = Vec::with_capacity(line.len() + stage.len() + 4);
@@ -42,8 +46,11 @@ impl LogLines {
         }
         text.extend_from_slice(line);
         text.push(b'\n');
-        // Nobody is left to tell when stderr is closed.
-        let _ = std::io::stderr().write_all(&text);
+        // A reader who has gone, or a disk that is full, is no reason to end the build: the log is not its result.
+        let _ = match stream {
+            Stream::Stdout => std::io::stdout().write_all(&text),
+            Stream::Stderr => std::io::stderr().write_all(&text),
+        };
     }
 }
 
@@ -85,7 +92,11 @@ impl EventSink for LogLines {
                 let text = text.lines().next().unwrap_or_default();
                 tracing::info!("[{stage} {number}] not cached: {text}: {reason}");
             }
-            Event::Output { stage, line } => self.output(&stage, &line),
+            Event::Output {
+                stage,
+                stream,
+                line,
+            } => self.output(&stage, stream, &line),
             Event::LayerPacked {
                 step,
                 digest,

@@ -12,8 +12,10 @@ use kiln_build::{BuildError, BuildSettings, Cancel, Entered, EventSink};
 use kiln_options::{
     CacheAction, CheckFormat, CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions,
     ExplainFormat, ExplainOptions, LogFormat, LoginOptions, OptionError, PushImageOptions,
-    Resolved, Stop, byte_size, report_failure, start_logging,
+    Resolved, Stop, byte_size, report_failure, start_logging, variables_without_meaning,
 };
+
+use kiln_shown::redact;
 
 use crate::interrupt::Signals;
 use crate::log_lines::LogLines;
@@ -28,6 +30,12 @@ fn main() -> ExitCode {
     let format = options.log.log_format;
     if let Err(error) = start_logging(&options.log, &|name| std::env::var_os(name)) {
         return report_failure(format, &error, None, None, 1);
+    }
+    if !matches!(action, Some(ExecutorAction::Version)) {
+        let names = std::env::vars_os().map(|(name, _)| name);
+        if let Some(notice) = variables_without_meaning(names) {
+            tracing::warn!("{notice}");
+        }
     }
     if action.is_none()
         && let Some(context) = options.context_dir()
@@ -85,7 +93,7 @@ fn check(options: &ExecutorOptions) -> ExitCode {
         CheckFormat::Json => report.json(),
         CheckFormat::Sarif => report.sarif(),
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match std::io::stdout().write_all(redact(&text).as_bytes()) {
         Ok(()) if report.is_clean() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
@@ -161,7 +169,7 @@ fn print_as(format: ExplainFormat, text: String, value: &impl serde::Serialize) 
             Err(error) => return report_failure(LogFormat::Text, &error, None, None, 1),
         },
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match std::io::stdout().write_all(redact(&text).as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kiln_build::{Event, WarmReport};
 use kiln_options::{
     CommandLine as _, LogFormat, Stop, WarmerAction, WarmerCommand, WarmerOptions, byte_size,
-    report_failure, start_logging,
+    report_failure, start_logging, variables_without_meaning,
 };
 
 fn main() -> ExitCode {
@@ -20,6 +20,10 @@ fn main() -> ExitCode {
     };
     if let Err(error) = start_logging(&options.log, &|name| std::env::var_os(name)) {
         return report_failure(options.log.log_format, &error, None, None, 1);
+    }
+    let names = std::env::vars_os().map(|(name, _)| name);
+    if let Some(notice) = variables_without_meaning(names) {
+        tracing::warn!("{notice}");
     }
     match action {
         None => warm(&options),

@@ -19,7 +19,7 @@ use crate::cache::{LayerCache, StepOrigin};
 use crate::event::{Event, EventSink};
 use crate::interrupt::Interrupt;
 use crate::layers::{Described, Layer};
-use crate::pack::{PackError, blob_path};
+use crate::pack::{PackError, blob_file, blob_path};
 use crate::unless_cancelled::UnlessCancelled;
 use crate::workers::Workers;
 
@@ -370,7 +370,7 @@ impl Blobs {
                     digest: wanted.digest,
                     source,
                 })?;
-            let mut file = tempfile::NamedTempFile::new_in(&dir).map_err(failed)?;
+            let mut file = blob_file(&dir).map_err(failed)?;
             io::copy(&mut layer, &mut file).map_err(failed)?;
             file.persist(&path).map_err(|error| failed(error.error))?;
             Ok(path)

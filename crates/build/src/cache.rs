@@ -12,7 +12,7 @@ mod shared;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use kiln_cache_key::{CacheKey, Parts, Trail};
 use kiln_oci::{Descriptor, DiffId, MediaType, Platform};
 use kiln_registry::Client;
-use kiln_tarball_cache::{Access, ImageCache};
+use kiln_tarball_cache::{Access, CacheError, ImageCache};
 
 pub(crate) use files::ContentDigests;
 pub(crate) use place::Place;
@@ -179,7 +179,13 @@ impl LayerCache {
             .map(|place| (place.clone(), layers.store));
         let read_only = layers.from.iter().map(|place| (place.clone(), false));
         for (place, store) in folders.into_iter().chain(named).chain(read_only) {
-            places.extend(open_place(&place, store, client, events));
+            places.extend(open_place(
+                &place,
+                store,
+                volume.map(PathBuf::as_path),
+                client,
+                events,
+            ));
         }
         // What is near is asked first.
         places.sort_by_key(|place| !place.is_local());
@@ -402,7 +408,7 @@ impl LayerCache {
     }
 
     /// Keeps on the local volume what had to be fetched from afar anyway.
-    pub(crate) fn keep_near(self: &Arc<Self>, origin: &StepOrigin, path: &std::path::Path) {
+    pub(crate) fn keep_near(self: &Arc<Self>, origin: &StepOrigin, path: &Path) {
         let step = &origin.step;
         let near: Vec<Arc<Place>> = self
             .places
@@ -513,6 +519,7 @@ fn set_aside_layer(cache: &ImageCache, key: &CacheKey) {
 fn open_place(
     place: &CachePlace,
     store: bool,
+    volume: Option<&Path>,
     client: &Client,
     events: &Arc<dyn EventSink>,
 ) -> Option<Arc<Place>> {
@@ -521,15 +528,22 @@ fn open_place(
             Place::repository(client, repository.clone(), store, Arc::clone(events))
         }
         CachePlace::Folder(dir) => {
-            let access = if store {
-                Access::WriteIfPossible
+            let opened = if !store {
+                ImageCache::open(dir, Access::ReadOnly)
+            } else if Some(dir.as_path()) == volume {
+                // It may be there for reading only.
+                ImageCache::open(dir, Access::WriteIfPossible)
             } else {
-                Access::ReadOnly
+                ImageCache::open(dir, Access::ReadWrite).or_else(|error| {
+                    events.event(Event::Warning(unwritable(dir, &error)));
+                    ImageCache::open(dir, Access::ReadOnly)
+                })
             };
-            match ImageCache::open(dir, access) {
+            match opened {
                 Ok(cache) => Place::folder(cache, store, Arc::clone(events)),
                 Err(error) => {
-                    let text = format!("the cache at {} is left out: {error}", dir.display());
+                    let why = crate::report::with_causes(&error);
+                    let text = format!("the cache at {} is left out: {why}", dir.display());
                     events.event(Event::Warning(text));
                     return None;
                 }
@@ -537,6 +551,15 @@ fn open_place(
         }
     };
     Some(Arc::new(place))
+}
+
+/// What is said of a folder that steps were to be stored in.
+fn unwritable(dir: &Path, error: &CacheError) -> String {
+    format!(
+        "steps cannot be stored in the cache at {}: {}. The next build will run them again; `--no-push-cache` does not try",
+        dir.display(),
+        crate::report::with_causes(error)
+    )
 }
 
 /// The blob of a layer of our own as a cache stores it.
@@ -571,7 +594,7 @@ fn trail_name(settings: &BuildSettings) -> String {
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
-            crate::settings::DockerfileSource::Url(url) => url.clone(),
+            crate::settings::DockerfileSource::Url(url) => url.to_string(),
         },
     ];
     about.extend(settings.targets.iter().cloned());

@@ -18,12 +18,13 @@ use kiln_context::Context;
 use kiln_dockerfile::{Dockerfile, Instruction};
 use kiln_registry::Client;
 use kiln_sandbox::{Cancel, Mode};
+use rustix::process::DumpableBehavior;
 
 use self::attempt::Attempt;
 use crate::build_plan::{BuildPlan, Planned, PlannedImage};
 use crate::cache::Distrusted;
 use crate::error::BuildError;
-use crate::event::{Event, EventSink};
+use crate::event::{Careful, Event, EventSink};
 use crate::explain::Explanation;
 use crate::held::Held;
 use crate::interrupt::Interrupt;
@@ -58,7 +59,7 @@ impl Entered {
 /// Makes the work folder, chooses the isolation by trying it, and enters it.
 ///
 /// To be called before the program starts threads, since a process with threads cannot enter a user
-/// namespace.
+/// namespace. Afterwards other processes of the same user cannot look into this one.
 pub fn enter(settings: &BuildSettings) -> Result<Entered, BuildError> {
     put_context_back(&settings.context_dir)?;
     let work = WorkFolder::create(&settings.work_dir)?;
@@ -68,6 +69,11 @@ pub fn enter(settings: &BuildSettings) -> Result<Entered, BuildError> {
         crate::settings::Isolation::InPlace => kiln_sandbox::Isolation::InPlace,
     };
     let entered = kiln_sandbox::enter(asked, work.path(), settings.force)?;
+    // Credentials are in our environment and memory. From here on no command of the image reads them in /proc, which
+    // in place is the same for both, and none are in a core dump.
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::debug!(%error, "this process can be looked into");
+    }
     Ok(Entered {
         mode: entered.mode,
         reason: entered.reason,
@@ -106,6 +112,7 @@ pub async fn build(
     cancel: Cancel,
 ) -> Result<BuildReport, BuildError> {
     let Entered { mode, reason, work } = entered;
+    let events = Careful::before(events);
     events.event(Event::Info(reason));
     if let Some(note) = work.note() {
         events.event(Event::Info(note.to_owned()));
@@ -126,6 +133,7 @@ pub async fn explain(
     cancel: Cancel,
 ) -> Result<Explanation, BuildError> {
     let Entered { mode, work, .. } = entered;
+    let events = Careful::before(events);
     let build = Build::new(&settings, &events, &cancel, work);
     let outcome = Box::pin(build.explain(mode)).await;
     build.close().await;
@@ -140,6 +148,7 @@ pub async fn dry_run(
     cancel: Cancel,
 ) -> Result<BuildPlan, BuildError> {
     let Entered { mode, work, .. } = entered;
+    let events = Careful::before(events);
     let build = Build::new(&settings, &events, &cancel, work);
     let outcome = Box::pin(build.dry_run(mode)).await;
     build.close().await;

@@ -1,8 +1,11 @@
 //! What a build tells while it runs. The library never draws: it hands these values to one sink.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_oci::{Digest, Reference};
+use kiln_sandbox::Stream;
+use kiln_shown::for_people;
 
 /// Something that happened in a build, in the order it happened within its stage.
 #[derive(Debug, Clone)]
@@ -52,10 +55,12 @@ pub enum Event {
         /// How long the step held up its stage.
         took: Duration,
     },
-    /// A line that a RUN command wrote, without its line end.
+    /// A line that a RUN command wrote, without its line end. The one text that is passed on as it came.
     Output {
         /// The stage's name, or its number when it has none.
         stage: String,
+        /// Where the command wrote it.
+        stream: Stream,
         /// The bytes as they came; not always UTF-8.
         line: Vec<u8>,
     },
@@ -91,6 +96,44 @@ pub enum Event {
 pub trait EventSink: Send + Sync {
     /// Takes one event; must return quickly, since the build waits for it.
     fn event(&self, event: Event);
+}
+
+/// Passes events on as people may see them: instructions, errors and names may have URLs with a password in them.
+#[derive(Clone)]
+pub(crate) struct Careful(Arc<dyn EventSink>);
+
+impl Careful {
+    /// In front of a caller's sink.
+    pub(crate) fn before(sink: Arc<dyn EventSink>) -> Arc<dyn EventSink> {
+        Arc::new(Careful(sink))
+    }
+}
+
+impl EventSink for Careful {
+    fn event(&self, mut event: Event) {
+        match &mut event {
+            Event::Info(text) | Event::Warning(text) | Event::StepStarted { text, .. } => {
+                clean(text);
+            }
+            Event::StepMissed { text, reason, .. } => {
+                clean(text);
+                clean(reason);
+            }
+            Event::StepCached { place, .. } => clean(place),
+            Event::StepFinished { .. }
+            | Event::Output { .. }
+            | Event::LayerPacked { .. }
+            | Event::BlobFetched { .. }
+            | Event::Pushed { .. } => {}
+        }
+        self.0.event(event);
+    }
+}
+
+fn clean(text: &mut String) {
+    if let std::borrow::Cow::Owned(shown) = for_people(text) {
+        *text = shown;
+    }
 }
 
 /// Drops every event: the sink of an embedder who only wants the result.

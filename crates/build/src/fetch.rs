@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use kiln_oci::Digest;
 use kiln_registry::{Cause, Retries, Waits};
+use kiln_shown::SecretUrl;
 use sha2::{Digest as _, Sha256};
 
 use crate::report::with_causes;
@@ -13,21 +14,21 @@ use crate::spool::{Piece, Spool};
 /// A download that stands still for this long has failed.
 const STALL: Duration = Duration::from_mins(1);
 
-/// Why a download failed. Queries of URLs may hold signatures, so they are never shown.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
     /// The URL cannot be used.
     #[error("`{url}` is not a URL that can be fetched")]
     Url {
-        /// The URL without its query.
-        url: String,
+        /// The URL.
+        url: SecretUrl,
     },
     /// The server cannot be reached or broke off.
     #[error("cannot fetch `{url}`")]
     Transport {
-        /// The URL without its query.
-        url: String,
+        /// The URL.
+        url: SecretUrl,
         /// Why it failed.
         #[source]
         source: Cause,
@@ -35,8 +36,8 @@ pub enum FetchError {
     /// The server answered with an error.
     #[error("cannot fetch `{url}`: the server answered {status}")]
     Status {
-        /// The URL without its query.
-        url: String,
+        /// The URL.
+        url: SecretUrl,
         /// The HTTP status.
         status: u16,
         /// When to come back, if it said so.
@@ -45,8 +46,8 @@ pub enum FetchError {
     /// The content is not the one that `--checksum` names.
     #[error("`{url}` has digest {actual}, but `--checksum` says {expected}")]
     Checksum {
-        /// The URL without its query.
-        url: String,
+        /// The URL.
+        url: SecretUrl,
         /// What was asked for.
         expected: Digest,
         /// What came.
@@ -55,8 +56,8 @@ pub enum FetchError {
     /// The work folder refuses.
     #[error("cannot keep `{url}` in the work folder")]
     Keep {
-        /// The URL without its query.
-        url: String,
+        /// The URL.
+        url: SecretUrl,
         /// Why it failed.
         #[source]
         source: std::io::Error,
@@ -97,7 +98,7 @@ pub(crate) struct FetchedFile {
 /// often and as patiently as a request to a registry (I15).
 pub(crate) async fn fetch(
     client: &reqwest::Client,
-    url: &str,
+    url: &SecretUrl,
     checksum: Option<Digest>,
     spool: &Spool,
 ) -> Result<FetchedFile, FetchError> {
@@ -107,15 +108,14 @@ pub(crate) async fn fetch(
 
 async fn fetch_patiently(
     client: &reqwest::Client,
-    url: &str,
+    url: &SecretUrl,
     checksum: Option<Digest>,
     spool: &Spool,
     mut waits: Waits,
 ) -> Result<FetchedFile, FetchError> {
-    let shown = without_query(url);
-    let parsed = url::Url::parse(url).map_err(|_| FetchError::Url { url: shown.clone() })?;
+    let parsed = url::Url::parse(url.expose()).map_err(|_| FetchError::Url { url: url.clone() })?;
     let (actual, file) = loop {
-        let error = match fetch_once(client, &parsed, &shown, spool).await {
+        let error = match fetch_once(client, &parsed, url, spool).await {
             Ok(fetched) => break fetched,
             Err(error) => error,
         };
@@ -133,7 +133,7 @@ async fn fetch_patiently(
     };
     if let Some(expected) = checksum.filter(|expected| *expected != actual) {
         return Err(FetchError::Checksum {
-            url: shown,
+            url: url.clone(),
             expected,
             actual,
         });
@@ -145,21 +145,21 @@ async fn fetch_patiently(
 async fn fetch_once(
     client: &reqwest::Client,
     url: &url::Url,
-    shown: &str,
+    shown: &SecretUrl,
     spool: &Spool,
 ) -> Result<(Digest, FetchedFile), FetchError> {
     let transport = |source: reqwest::Error| FetchError::Transport {
-        url: shown.to_owned(),
+        url: shown.clone(),
         source: Cause::of(&source.without_url()),
     };
     let keep = |source| FetchError::Keep {
-        url: shown.to_owned(),
+        url: shown.clone(),
         source,
     };
     let mut response = client.get(url.clone()).send().await.map_err(transport)?;
     if !response.status().is_success() {
         return Err(FetchError::Status {
-            url: shown.to_owned(),
+            url: shown.clone(),
             status: response.status().as_u16(),
             retry_after: kiln_registry::retry_after(response.headers(), SystemTime::now()),
         });
@@ -239,21 +239,6 @@ fn last_modified(response: &reqwest::Response) -> i64 {
         .unwrap_or(0)
 }
 
-/// The URL without query, fragment and user information, for messages (I39).
-pub(crate) fn without_query(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) => {
-            parsed.set_query(None);
-            parsed.set_fragment(None);
-            // Both fail only for URLs that cannot have them.
-            let _ = parsed.set_password(None);
-            let _ = parsed.set_username("");
-            parsed.to_string()
-        }
-        Err(_) => url.split('?').next().unwrap_or_default().to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use kiln_testkit::{Fault, On, Registry};
@@ -284,13 +269,6 @@ mod tests {
         }
     }
 
-    // conformance: I39
-    #[test]
-    fn messages_hold_no_signature() {
-        let shown = without_query("https://user:pass@host/a/b?X-Signature=secret#f");
-        assert_eq!(shown, "https://host/a/b");
-    }
-
     /// What a download that meets `fault` this often ends as, and how many requests that took.
     async fn with_fault(fault: Fault, times: usize) -> (Result<u64, String>, usize) {
         let registry = Registry::start();
@@ -304,7 +282,7 @@ mod tests {
             retry_after_cap: Duration::from_millis(1),
             ..Retries::default()
         });
-        let url = format!("http://{}/v2/a/blobs/{digest}?sig=secret", registry.host());
+        let url = format!("http://{}/v2/a/blobs/{digest}?sig=secret", registry.host()).into();
         let client = client("test").unwrap();
         let fetched = fetch_patiently(&client, &url, Some(digest), &spool, waits).await;
         let ended = fetched

@@ -86,7 +86,7 @@ pub use event::{Event, EventSink, Silent};
 pub use explain::{ExplainedStep, Explanation};
 pub use fetch::{ClientError, FetchError};
 pub use format::FormatError;
-pub use kiln_sandbox::Cancel;
+pub use kiln_sandbox::{Cancel, Stream};
 pub use kiln_tarball_cache::{
     CacheError, ImageUse, Miss, PruneReason, Pruned, PrunedEntry, Survey,
 };

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use kiln_context::{Context, DirectoryView, FileView, open_tar};
 use kiln_dockerfile::PatternSet;
 use kiln_layer::{ExtractOptions, LayerReader, ReadAs, Root, extract};
+use kiln_shown::SecretUrl;
 
 use crate::copy::Items;
 use crate::settings::BuildContextSource;
@@ -39,8 +40,8 @@ impl Shop {
         }
         let view: Arc<dyn FileView> = match &context.source {
             BuildContextSource::Directory(dir) => Arc::new(self.directory(dir)?),
-            BuildContextSource::Remote(url) if kiln_git::is_git(url) => {
-                self.git_tree(url, None, None)?
+            BuildContextSource::Remote(url) if kiln_git::is_git(url.expose()) => {
+                self.git_tree(url.expose(), None, None)?
             }
             BuildContextSource::Remote(url) => Arc::new(self.archive(url)?),
             // These are images.
@@ -76,16 +77,14 @@ impl Shop {
     }
 
     /// Fetches an archive and unpacks it into the work folder.
-    fn archive(&self, url: &str) -> Result<DirectoryView, StepError> {
+    fn archive(&self, url: &SecretUrl) -> Result<DirectoryView, StepError> {
         let fetched = self.fetch(url, None)?;
         let io = |source| StepError::Io {
             operation: "write to",
             path: self.work.clone(),
             source,
         };
-        let not = || StepError::NoArchive {
-            url: crate::fetch::without_query(url),
-        };
+        let not = || StepError::NoArchive { url: url.clone() };
         let stream = open_tar(fetched.content.open())
             .map_err(io)?
             .ok_or_else(not)?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_oci::{Descriptor, Layout, LayoutError, Reference, write_docker_archive};
 use kiln_sandbox::Cancel;
+use kiln_shown::SecretUrl;
 
 use crate::blobs::{BlobError, Blobs};
 use crate::image::{BuiltImage, ImageLayer, LayerBytes};
@@ -54,8 +55,8 @@ pub enum OutputError {
     /// A digest file's address cannot be used.
     #[error("cannot send the digest to `{url}`")]
     Put {
-        /// The address without its query.
-        url: String,
+        /// The address.
+        url: SecretUrl,
         /// Why it failed.
         #[source]
         source: reqwest::Error,
@@ -63,8 +64,8 @@ pub enum OutputError {
     /// The server did not take a digest file.
     #[error("cannot send the digest to `{url}`: the server answered {status}")]
     PutStatus {
-        /// The address without its query.
-        url: String,
+        /// The address.
+        url: SecretUrl,
         /// The HTTP status.
         status: u16,
     },
@@ -107,9 +108,10 @@ pub(crate) async fn write_archive(
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = dir.unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).map_err(failed)?;
+    // Nobody else's until it is whole; then as any file that somebody asks for.
+    let mode = kiln_oci::atomic::ordinary_mode(dir).map_err(failed)?;
     let file = tempfile::Builder::new()
         .prefix(".kiln-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(dir)
         .map_err(failed)?;
     let file = UnlessCancelled::new(file, cancel);
@@ -125,6 +127,8 @@ pub(crate) async fn write_archive(
         .into_inner()
         .map_err(|error| failed(error.into_error()))?
         .into_inner();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    file.as_file().set_permissions(mode).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
@@ -173,5 +177,7 @@ pub(crate) async fn write_layout(
         }
         layout.add_manifest(&named).map_err(failed)?;
     }
-    Ok(())
+    let layers = files.iter().map(|(descriptor, ..)| descriptor.digest);
+    let documents = [image.manifest.config.digest, descriptor.digest];
+    layout.give_out(layers.chain(documents)).map_err(failed)
 }

@@ -256,7 +256,7 @@ impl Job {
                 source,
             }
         };
-        let file = tempfile::NamedTempFile::new_in(&self.dir).map_err(failed("write to"))?;
+        let file = blob_file(&self.dir).map_err(failed("write to"))?;
         let options = WriterOptions {
             threads: self.options.threads,
             mtime_override: self.options.mtime,
@@ -307,6 +307,14 @@ impl Job {
             early: early.map(Arc::new),
         })
     }
+}
+
+/// A file for a blob; its mode is that of stores, since the volume may take it in as it is.
+pub(crate) fn blob_file(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mode = std::fs::Permissions::from_mode(kiln_oci::atomic::FILE_MODE);
+    tempfile::Builder::new().permissions(mode).tempfile_in(dir)
 }
 
 /// Where a blob of this digest lies below the folder of blobs.

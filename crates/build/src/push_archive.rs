@@ -27,7 +27,7 @@ use kiln_registry::{Client, RegistryError};
 use kiln_sandbox::Cancel;
 
 use crate::error::BuildError;
-use crate::event::{Event, EventSink};
+use crate::event::{Careful, Event, EventSink};
 use crate::interrupt::Interrupt;
 use crate::output::{self, OutputError};
 use crate::settings::PushImageSettings;
@@ -212,7 +212,7 @@ pub async fn push_archive(
     events: Arc<dyn EventSink>,
     cancel: Cancel,
 ) -> Result<PushedArchive, PushArchiveError> {
-    let pushing = push(settings, events);
+    let pushing = push(settings, Careful::before(events));
     let outcome = Interrupt::of(&cancel).unless_raised(pushing).await;
     outcome.unwrap_or(Err(PushArchiveError::Cancelled))
 }

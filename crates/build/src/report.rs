@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use kiln_oci::{Digest, ImageConfig, Reference};
+use kiln_shown::for_people;
 
 /// A finished build.
 #[derive(Debug, Clone)]
@@ -19,12 +20,12 @@ pub struct BuildReport {
     pub size: u64,
 }
 
-/// An error with its causes in one line, each said once.
+/// An error with its causes in one line, each said once, as people may see it.
 pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+    let mut text = for_people(&error.to_string()).into_owned();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let more = inner.to_string();
+        let more = for_people(&inner.to_string()).into_owned();
         if !text.ends_with(&more) {
             // Writing to a string cannot fail.
             let _ = write!(text, ": {more}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -14,6 +14,7 @@ use kiln_layer::{
 };
 use kiln_oci::{Digest, Platform};
 use kiln_sandbox::{Cancel, OverlayMount};
+use kiln_shown::SecretUrl;
 
 use crate::base::BaseImage;
 use crate::blobs::Blobs;
@@ -34,6 +35,7 @@ use crate::scope::BuildArgs;
 use crate::spool::Spool;
 use crate::stage::{Finished, State};
 use crate::step::StepError;
+use crate::work::private_dir;
 
 /// What `--from` may name besides stages.
 pub(crate) type Images = BTreeMap<(Box<ImageSource>, Platform), BaseImage>;
@@ -64,6 +66,8 @@ pub(crate) struct Shop {
     pub(crate) spool: Spool,
     /// Folder for pieces of the build that have no other place.
     pub(crate) work: PathBuf,
+    /// Where scripts and sockets are that users of the image reach, in place.
+    pub(crate) shown: PathBuf,
     /// Files that the caller named, as they were at the start.
     pub(crate) held: Arc<Held>,
     /// The context's directory, which in place may have to make room for the image.
@@ -167,14 +171,14 @@ impl Shop {
     /// Fetches a file for ADD. Blocks; not for async code.
     pub(crate) fn fetch(
         &self,
-        url: &str,
+        url: &SecretUrl,
         checksum: Option<Digest>,
     ) -> Result<FetchedFile, StepError> {
         let known = self
             .fetched
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(url)
+            .get(url.expose())
             .cloned();
         if let Some(known) = known {
             return Ok(known);
@@ -183,13 +187,13 @@ impl Shop {
         let fetched = self.runtime.block_on(self.interrupt.unless_raised(fetch));
         let fetched = fetched.ok_or(StepError::Cancelled)??;
         let mut known = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(url.to_owned(), fetched.clone());
+        known.insert(url.expose().to_owned(), fetched.clone());
         Ok(fetched)
     }
 
     /// The folder of cache mounts, made if it is missing.
     pub(crate) fn cache_mounts(&self) -> Result<PathBuf, StepError> {
-        fs::create_dir_all(&self.cache_mounts).map_err(|source| StepError::Io {
+        private_to_us(&self.cache_mounts).map_err(|source| StepError::Io {
             operation: "create",
             path: self.cache_mounts.clone(),
             source,
@@ -350,4 +354,19 @@ impl Shop {
         exposed.insert(source.clone(), made);
         Ok(path)
     }
+}
+
+/// Makes the folder of cache mounts, or takes away what others may do with one of ours: commands leave setuid
+/// programs in caches as anywhere else.
+fn private_to_us(dir: &Path) -> std::io::Result<()> {
+    if let Err(error) = private_dir(dir)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    let found = fs::metadata(dir)?;
+    if found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 != 0 {
+        fs::set_permissions(dir, PermissionsExt::from_mode(0o700))?;
+    }
+    Ok(())
 }

@@ -13,6 +13,7 @@ pub(crate) use foresee::{Foresight, Inputs, Kind};
 
 use kiln_dockerfile::{Command, ExpandError, Instruction, MountError};
 use kiln_sandbox::SandboxError;
+use kiln_shown::SecretUrl;
 
 use crate::blobs::BlobError;
 use crate::clock::Clock;
@@ -92,8 +93,8 @@ pub enum StepError {
     /// A named context whose URL gives no archive.
     #[error("`{url}` is not a tar archive")]
     NoArchive {
-        /// The URL without its query.
-        url: String,
+        /// The URL.
+        url: SecretUrl,
     },
     /// There is no way to speak https.
     #[error("cannot set up https")]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_dockerfile::{Dockerfile, Expander, ParseError, Span};
+use kiln_shown::SecretUrl;
 
 use crate::error::{BuildError, Location};
 use crate::fetch;
@@ -37,7 +38,9 @@ impl Text {
                 })?;
                 (path.display().to_string(), Some(path.clone()), bytes)
             }
-            DockerfileSource::Url(url) => (url.clone(), None, fetched(url, download, work).await?),
+            DockerfileSource::Url(url) => {
+                (url.to_string(), None, fetched(url, download, work).await?)
+            }
         };
         let dockerfile = kiln_dockerfile::parse(&bytes).map_err(|errors| BuildError::Parse {
             file: name.clone(),
@@ -112,7 +115,7 @@ impl Text {
 }
 
 async fn fetched(
-    url: &str,
+    url: &SecretUrl,
     download: &reqwest::Client,
     work: &Path,
 ) -> Result<Vec<u8>, BuildError> {

@@ -17,7 +17,7 @@ use kiln_tarball_cache::{
     Access, Begun, BlobClaim, CacheError, CacheWriter, Claim, ImageCache, NewImage,
 };
 
-use crate::event::{Event, EventSink};
+use crate::event::{Careful, Event, EventSink};
 use crate::fetch::{self, ClientError, FetchError};
 use crate::plan::{ImageSource, Plan, PlanError, Source};
 use crate::report::{counted, with_causes};
@@ -143,6 +143,7 @@ pub async fn warm(
     settings: WarmSettings,
     events: Arc<dyn EventSink>,
 ) -> Result<WarmReport, WarmError> {
+    let events = Careful::before(events);
     let client = Client::new(settings.registry.clone()).map_err(WarmError::Client)?;
     let cache = ImageCache::open(&settings.cache_dir(), Access::ReadWrite)?;
     let mut wanted: Vec<(Reference, Platform)> = settings
@@ -226,12 +227,12 @@ async fn read_dockerfile(
             let client =
                 fetch::client(&settings.registry.user_agent).map_err(WarmError::Downloads)?;
             let dir = std::env::temp_dir();
-            let spool = Spool::create(&dir).map_err(failed(url.clone()))?;
+            let spool = Spool::create(&dir).map_err(failed(url.to_string()))?;
             let fetched = fetch::fetch(&client, url, None, &spool).await?;
             let mut text = Vec::new();
             std::io::Read::read_to_end(&mut fetched.content.open(), &mut text)
-                .map_err(failed(url.clone()))?;
-            Ok((url.clone(), text))
+                .map_err(failed(url.to_string()))?;
+            Ok((url.to_string(), text))
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The work folder of one build: private, and gone at the end, also after a failure. What a killed build
 //! left behind is removed by the next one that uses the same place.
+//!
+//! It holds files of images, setuid programs among them, so no other user of the machine may come through it, not even
+//! after a kill. Commands of RUN do not come through it either: their root is what they see. Only in place they do, to
+//! scripts and sockets that are shown to them, and there the ways to these alone are open.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, openat};
@@ -17,6 +21,9 @@ use crate::settings::WorkDir;
 
 /// Names of work folders begin so.
 const PREFIX: &str = "kiln-";
+
+/// A directory that others may walk through and not list.
+const PASSABLE: u32 = 0o711;
 
 /// Held while the build lives; a folder whose lock is free belongs to nobody.
 const LOCK: &str = "lock";
@@ -96,8 +103,6 @@ impl WorkFolder {
             Ok(()) | Err(Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        // Users of the image must reach their root below it.
-        fs::set_permissions(dir.path(), Permissions::from_mode(0o711))?;
         leaving::register(dir.path());
         Ok(Some(WorkFolder {
             dir,
@@ -135,12 +140,28 @@ impl WorkFolder {
     /// A directory of the folder, made now.
     pub(crate) fn subdir(&self, name: &str) -> Result<PathBuf, BuildError> {
         let path = self.path().join(name);
-        fs::create_dir(&path).map_err(|source| BuildError::WorkDir {
+        private_dir(&path).map_err(|source| BuildError::WorkDir {
             path: path.clone(),
             source,
         })?;
         Ok(path)
     }
+
+    /// Lets others walk through the folder down to `inner`; what lies beside the way stays private.
+    pub(crate) fn open_way_to(&self, inner: &Path) -> io::Result<()> {
+        let ways = inner
+            .ancestors()
+            .take_while(|dir| dir.starts_with(self.path()));
+        for dir in ways {
+            fs::set_permissions(dir, Permissions::from_mode(PASSABLE))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a directory that is for nobody else, whatever the umask is.
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
 }
 
 fn failed(parent: &Path, setting: &'static str) -> impl FnOnce(io::Error) -> BuildError {

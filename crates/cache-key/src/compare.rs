@@ -40,6 +40,7 @@ fn compare_part(
     };
     let (no_entries, no_files) = (BTreeMap::new(), FileSet::new(Vec::new()));
     match (before, now) {
+        (Some(Value::Text(before)), Some(Value::Text(now))) if before.is_same(now) => {}
         // A part that was not there before is like an empty one, unless it still is.
         (Some(Value::Map(before)), Some(Value::Map(now))) => entries(before, now, &mut add),
         (Some(Value::Map(before)), None) if !before.is_empty() => {
@@ -66,7 +67,10 @@ fn entries(
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     for name in names {
         let (before, now) = (before.get(name), now.get(name));
-        if before != now {
+        let same = before
+            .zip(now)
+            .is_some_and(|(before, now)| before.is_same(now));
+        if !same {
             let what = Difference::of(before.map(shown_text), now.map(shown_text));
             add(Some(name), what);
         }
@@ -86,6 +90,7 @@ fn shown_text(text: &Text) -> Option<String> {
     match text {
         Text::Plain(text) => Some(text.clone()),
         Text::Hashed(_) => None,
+        Text::Hidden(hidden) => hidden.shown().map(str::to_owned),
     }
 }
 

@@ -15,7 +15,8 @@
 //!         'l' number of texts, each framed
 //!         'm' number of entries, then in the byte order of the names: framed name, text
 //!         'f' 32 bytes of the digest of all files
-//! text    'p' framed bytes, or 'h' 32 bytes: the SHA-256 of a text that is not kept
+//! text    'p' framed bytes, or 'h' 32 bytes: the SHA-256 of a text that is not kept; a hidden text is as any other,
+//!         or 'x' and its mark where only that is left: no result is stored under such a key
 //! files   SHA-256 of "kiln.cache.files.v1" 00, number of files, then the files in the byte order of their paths
 //! file    framed path, mode, user id, group id, then one of
 //!         '-' size, 32 bytes of the digest of the content
@@ -126,6 +127,13 @@ fn add_text(frames: &mut Frames, text: &Text) {
             frames.tag(b'h');
             frames.fixed(digest.as_bytes());
         }
+        Text::Hidden(hidden) => match hidden.text() {
+            Some(text) => add_text(frames, text),
+            None => {
+                frames.tag(b'x');
+                frames.count(usize::from(hidden.number()));
+            }
+        },
     }
 }
 

@@ -6,7 +6,8 @@
 //! (conformance: H29), and a [`Trail`] of a build says which step of then to compare with. Where results are stored is
 //! not known here, and what belongs into the parts of which instruction is the caller's to say.
 //!
-//! No secret may go in: parts are stored next to the layers, in registries that others read.
+//! No secret may go in: parts are stored next to the layers, in registries that others read. Build args, which often are
+//! secrets all the same, go in as [`Hidden`] texts.
 //!
 //! ```
 //! use kiln_cache_key::{FileId, FileKind, FileSet, Parts, Value, compare, part};
@@ -40,6 +41,7 @@ mod compare;
 mod escape;
 mod files;
 mod frame;
+mod hidden;
 mod key;
 pub mod part;
 mod parts;
@@ -50,6 +52,7 @@ mod version;
 pub use change::{Attribute, Change, ChangedAttribute, ChangedFile, ChangedFiles, Difference};
 pub use compare::compare;
 pub use files::{FileId, FileKind, FileSet, Xattrs};
+pub use hidden::Hidden;
 pub use key::{CacheKey, CacheKeyError};
 pub use parts::Parts;
 pub use trail::{Trail, TrailStep};

@@ -48,8 +48,8 @@ const ORDER: [&str; 10] = [
     SHELL,
     USER,
     WORKDIR,
-    ENV,
     ARGS,
+    ENV,
     SOURCE,
     FILES,
 ];

@@ -4,7 +4,7 @@
 //!
 //! ```json
 //! {"version":1,"parts":{
-//!   "args":{"map":{"TOKEN_URL":{"hashed":"sha256:..."},"VERSION":"2"}},
+//!   "args":{"map":{"TOKEN":{"hidden":{"mark":51966}},"VERSION":{"hidden":{"mark":4711}}}},
 //!   "base":{"digest":"sha256:..."},
 //!   "files":{"files":[["d0755","src"],["-0644","src/main.rs",12,"<64 hex digits>"]]},
 //!   "instruction":{"text":"COPY src src"},

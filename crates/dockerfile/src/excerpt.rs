@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use kiln_shown::redact;
+
 use crate::position::{Position, Span};
 
 /// Lines shown before and after the marked ones.
@@ -45,7 +47,7 @@ pub(crate) fn marked_lines(lines: &[String], span: Span) -> String {
         } else {
             "   "
         };
-        let line = format!("{number:>width$} | {mark} {}", lines[number - 1]);
+        let line = format!("{number:>width$} | {mark} {}", redact(&lines[number - 1]));
         let _ = writeln!(out, "{}", line.trim_end());
     }
     out

@@ -75,7 +75,7 @@ impl GitReference {
     /// Reads a name for which [`is_git`] holds.
     pub fn parse(text: &str) -> Result<Self, GitError> {
         let invalid = |reason: String| GitError::Reference {
-            text: without_login(text),
+            text: kiln_shown::redact(text).into_owned(),
             reason,
         };
         let (rest, fragment) = match text.split_once('#') {

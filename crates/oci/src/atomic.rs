@@ -1,16 +1,25 @@
 //! Files that appear under their name only when they are whole: temporary name, fsync, rename.
 //!
+//! They are for their owner and its group, because they may hold what is in private images: other users of a machine
+//! have no business there, while pods share a volume by its group.
+//!
 //! Public for the crates that keep layouts of their own, such as the cache volume.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use tempfile::{Builder, NamedTempFile, TempPath};
 
 /// How temporary files begin, so that leftovers of a killed process can be told apart.
 pub const TEMPORARY_PREFIX: &str = ".kiln-tmp-";
+
+/// The mode of files in stores of images, before the umask.
+pub const FILE_MODE: u32 = 0o640;
+
+/// The mode of their directories.
+pub const DIRECTORY_MODE: u32 = 0o750;
 
 /// Bytes moved at once.
 const CHUNK: usize = 256 << 10;
@@ -109,9 +118,34 @@ pub fn replace(dir: &Path, to: &Path, content: &[u8]) -> io::Result<()> {
 fn builder(dir: &Path) -> io::Result<NamedTempFile> {
     Builder::new()
         .prefix(TEMPORARY_PREFIX)
-        // Others read these files too; the umask still applies.
-        .permissions(Permissions::from_mode(0o644))
+        .permissions(Permissions::from_mode(FILE_MODE))
         .tempfile_in(dir)
+}
+
+/// Makes a directory of a store, and those above it as the umask has it.
+pub fn create_dir(dir: &Path) -> io::Result<()> {
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(dir) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+/// The mode that the umask gives to an ordinary new file, found by making one in `dir`: asking for the umask means
+/// setting it, for all threads.
+pub fn ordinary_mode(dir: &Path) -> io::Result<u32> {
+    let file = Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(dir)?;
+    Ok(file.as_file().metadata()?.permissions().mode() & 0o666)
+}
+
+/// The mode of a directory beside files of this mode: whoever may read may enter.
+pub(crate) fn directory_mode(file_mode: u32) -> u32 {
+    file_mode | (file_mode & 0o444) >> 2
 }
 
 /// A rename is only safe from a power cut when its directory is synced; not every filesystem can do that.

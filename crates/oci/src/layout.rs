@@ -5,8 +5,9 @@
 //! an exclusive lock on the `oci-layout` file, which is always there and never replaced; the lock of a process that
 //! died is gone with it. What others put into `index.json` is kept, unknown fields included (I38).
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -104,9 +105,13 @@ pub enum LayoutError {
 
 impl Layout {
     /// Opens a layout for writing; what is missing of it is made, what is there is kept (I38).
+    ///
+    /// What is made is for its owner and group, until [`Layout::give_out`].
     pub fn create(dir: &Path) -> Result<Self, LayoutError> {
-        let blobs = dir.join("blobs").join("sha256");
-        fs::create_dir_all(&blobs).map_err(failed("create", &blobs))?;
+        let blobs = dir.join("blobs");
+        for part in [&blobs, &blobs.join("sha256")] {
+            atomic::create_dir(part).map_err(failed("create", part))?;
+        }
         let layout = Self {
             dir: dir.to_owned(),
         };
@@ -293,6 +298,23 @@ impl Layout {
             return Ok(());
         }
         self.write_index_json(fields, entries)
+    }
+
+    /// Gives the files of a finished layout, `blobs` among them, the modes that the umask says: it is what somebody
+    /// asked for, and no longer the half of it. Files of another owner stay as they are.
+    pub fn give_out(&self, blobs: impl IntoIterator<Item = Digest>) -> Result<(), LayoutError> {
+        let file_mode =
+            atomic::ordinary_mode(&self.dir).map_err(failed("create a file in", &self.dir))?;
+        let own = [self.dir.join(MARKER), self.dir.join(INDEX)];
+        let blobs = blobs.into_iter().map(|digest| self.blob_path(&digest));
+        for path in own.into_iter().chain(blobs) {
+            set_mode(&path, file_mode)?;
+        }
+        let dirs = [self.dir.join("blobs"), self.dir.join("blobs/sha256")];
+        for path in dirs {
+            set_mode(&path, atomic::directory_mode(file_mode))?;
+        }
+        Ok(())
     }
 
     fn write_index_json(
@@ -494,6 +516,13 @@ fn is_named(entry: &Descriptor, name: &str) -> bool {
             .get(*key)
             .is_some_and(|value| value == name)
     })
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), LayoutError> {
+    match fs::set_permissions(path, Permissions::from_mode(mode)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        done => done.map_err(failed("set the mode of", path)),
+    }
 }
 
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LayoutError + use<> {

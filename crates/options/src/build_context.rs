@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_oci::Reference;
+use kiln_shown::SecretUrl;
 
 use crate::OptionError;
 use crate::path::absolute;
@@ -31,7 +32,7 @@ pub enum BuildContextSource {
     /// An image of a registry.
     Image(Reference),
     /// A git repository or the archive at a URL.
-    Remote(String),
+    Remote(SecretUrl),
 }
 
 /// Reads every `--build-context NAME=SOURCE`; a name may be given once only.
@@ -91,7 +92,7 @@ fn parse_source(source: &str) -> Result<BuildContextSource, String> {
     }
     let remote = ["http://", "https://", "git://", "ssh://", "git@"];
     if remote.iter().any(|prefix| source.starts_with(prefix)) {
-        return Ok(BuildContextSource::Remote(source.to_owned()));
+        return Ok(BuildContextSource::Remote(source.into()));
     }
     if let Some((scheme, _)) = source.split_once("://") {
         return Err(format!(
@@ -139,7 +140,7 @@ mod tests {
             name: name.map(str::to_owned),
         };
         let image = |name: &str| BuildContextSource::Image(Reference::parse(name).unwrap());
-        let remote = |url: &str| BuildContextSource::Remote(url.to_owned());
+        let remote = |url: &str| BuildContextSource::Remote(url.into());
         let table = [
             (
                 dir.clone(),

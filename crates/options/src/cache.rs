@@ -6,7 +6,7 @@ use std::time::Duration;
 use kiln_oci::Reference;
 
 use crate::cache_place::FOLDER_PREFIX;
-use crate::path::given;
+use crate::path::{given, no_url};
 use crate::value::{self, ValueError};
 use crate::{CachePlace, Notice, OptionError};
 
@@ -99,6 +99,9 @@ impl CacheOptions {
 
     /// The volume without a layer cache.
     pub(crate) fn volume(&self) -> Result<CacheSettings, OptionError> {
+        if let Some(dir) = &self.cache_dir {
+            no_url("--cache-dir", dir, "a path of this machine")?;
+        }
         let dir = match &self.cache_dir {
             None => Some(PathBuf::from(Self::DIR)),
             dir => given(dir.as_ref())?,

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use kiln_shown::SecretUrl;
+
 use crate::OptionError;
 use crate::env_vars::{self, Env};
-use crate::path::{absolute, given};
+use crate::path::{absolute, given, is_web, no_url};
 
 /// Options that name the files for the digest of the image; of building and of pushing alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,13 +16,13 @@ use crate::path::{absolute, given};
     command(next_help_heading = "Output")
 )]
 pub struct DigestFileOptions {
-    /// File or https address that gets the digest of the image.
+    /// File or http(s) address that gets the digest of the image.
     #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
     pub digest_file: Option<String>,
-    /// File or https address that gets a line NAME@DIGEST for each destination.
+    /// File or http(s) address that gets a line NAME@DIGEST for each destination.
     #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
     pub image_name_with_digest_file: Option<String>,
-    /// File or https address that gets a line NAME:TAG@DIGEST for each destination.
+    /// File or http(s) address that gets a line NAME:TAG@DIGEST for each destination.
     #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
     pub image_name_tag_with_digest_file: Option<String>,
 }
@@ -28,30 +30,37 @@ pub struct DigestFileOptions {
 impl DigestFileOptions {
     /// Makes paths absolute and adds what `BUILDER_OUTPUT` asks for.
     pub fn resolve(&self, env: &Env<'_>) -> Result<DigestFiles, OptionError> {
-        let target = |value: &Option<String>| FileTarget::parse(value.as_deref());
+        let [digest, names, tags] = self.flags();
         Ok(DigestFiles {
-            digest: target(&self.digest_file)?,
-            names: target(&self.image_name_with_digest_file)?,
-            tags: target(&self.image_name_tag_with_digest_file)?,
+            digest: FileTarget::parse(digest)?,
+            names: FileTarget::parse(names)?,
+            tags: FileTarget::parse(tags)?,
             builder_output: given(env(env_vars::BUILDER_OUTPUT).map(PathBuf::from).as_ref())?,
         })
     }
 
-    /// The first flag given whose file has a line for each destination.
-    pub(crate) fn needs_destination(&self) -> Option<&'static str> {
+    /// Every flag with its value.
+    fn flags(&self) -> [(&'static str, Option<&str>); 3] {
         [
+            ("--digest-file", self.digest_file.as_deref()),
             (
                 "--image-name-with-digest-file",
-                &self.image_name_with_digest_file,
+                self.image_name_with_digest_file.as_deref(),
             ),
             (
                 "--image-name-tag-with-digest-file",
-                &self.image_name_tag_with_digest_file,
+                self.image_name_tag_with_digest_file.as_deref(),
             ),
         ]
-        .into_iter()
-        .find(|(_, file)| file.as_deref().is_some_and(|file| !file.is_empty()))
-        .map(|(flag, _)| flag)
+    }
+
+    /// The first flag given whose file has a line for each destination.
+    pub(crate) fn needs_destination(&self) -> Option<&'static str> {
+        let [_, names, tags] = self.flags();
+        [names, tags]
+            .into_iter()
+            .find(|(_, file)| file.is_some_and(|file| !file.is_empty()))
+            .map(|(flag, _)| flag)
     }
 }
 
@@ -73,16 +82,23 @@ pub struct DigestFiles {
 pub enum FileTarget {
     /// An absolute path, whose parents are created.
     Path(PathBuf),
-    /// An `https` address that gets the text by PUT.
-    Url(String),
+    /// An `https` or `http` address that gets the text by PUT.
+    Url(SecretUrl),
 }
 
 impl FileTarget {
-    fn parse(value: Option<&str>) -> Result<Option<Self>, OptionError> {
+    fn parse((flag, value): (&str, Option<&str>)) -> Result<Option<Self>, OptionError> {
         match value {
             None | Some("") => Ok(None),
-            Some(url) if url.starts_with("https://") => Ok(Some(Self::Url(url.to_owned()))),
-            Some(path) => absolute(path.as_ref()).map(Self::Path).map(Some),
+            Some(url) if is_web(url) => Ok(Some(Self::Url(url.into()))),
+            Some(path) => {
+                no_url(
+                    flag,
+                    path.as_ref(),
+                    "a path, or an `https://` or `http://` address",
+                )?;
+                absolute(path.as_ref()).map(Self::Path).map(Some)
+            }
         }
     }
 }

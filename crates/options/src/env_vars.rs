@@ -3,8 +3,8 @@
 
 use std::ffi::OsString;
 
-use crate::OptionError;
 use crate::value::{self, ValueError};
+use crate::{Notice, OptionError};
 
 /// Looks a variable up; passed in, so that nothing but a binary's `main` reads the real environment.
 pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
@@ -42,6 +42,29 @@ pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// Where `~` is when `DOCKER_CONFIG` is not set.
 pub const HOME: &str = "HOME";
 
+/// Beginnings of names that are kaniko's, for what has no counterpart here.
+const WITHOUT_MEANING: [&str; 2] = ["KANIKO_TELEMETRY_", "FF_KANIKO_"];
+
+/// One line about variables of kaniko's that are set and change nothing here; `names` are those of the environment.
+pub fn without_meaning(names: impl IntoIterator<Item = OsString>) -> Option<Notice> {
+    let names = names.into_iter().filter_map(|name| name.into_string().ok());
+    let mut found: Vec<String> = names
+        .filter(|name| name != FF_KANIKO_DISABLE_HTTP2)
+        .filter(|name| WITHOUT_MEANING.iter().any(|begin| name.starts_with(begin)))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    found.sort();
+    let (have, variables) = match found.len() {
+        0 => return None,
+        1 => ("has", "variable"),
+        _ => ("have", "variables"),
+    };
+    let list = found.join(", ");
+    Some(Notice(format!(
+        "the {variables} {list} {have} no effect here"
+    )))
+}
+
 /// The text of a variable; an empty one counts as not set, as CI systems produce it.
 pub(crate) fn text(env: &Env<'_>, name: &str) -> Result<Option<String>, OptionError> {
     match env(name) {
@@ -69,5 +92,35 @@ pub(crate) fn boolean(env: &Env<'_>, name: &str) -> Result<Option<bool>, OptionE
             expected,
             nearest,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // finding 53
+    #[test]
+    fn variables_that_change_nothing_are_named_in_one_line() {
+        let table = [
+            ("", ""),
+            (
+                "PATH KANIKO_DIR KANIKO_REGISTRY_MAP FF_KANIKO_DISABLE_HTTP2 KANIKO_REG_EXAMPLE_PASSWORD",
+                "",
+            ),
+            (
+                "FF_KANIKO_SQUASH_STAGES",
+                "the variable `FF_KANIKO_SQUASH_STAGES` has no effect here",
+            ),
+            (
+                "KANIKO_TELEMETRY_X HOME FF_KANIKO_A",
+                "the variables `FF_KANIKO_A`, `KANIKO_TELEMETRY_X` have no effect here",
+            ),
+        ];
+        for (names, expected) in table {
+            let names = names.split_whitespace().map(OsString::from);
+            let said = without_meaning(names).map(|notice| notice.0);
+            assert_eq!(said.unwrap_or_default(), expected);
+        }
     }
 }

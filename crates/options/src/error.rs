@@ -199,6 +199,15 @@ pub enum OptionError {
         /// Every place looked at, in order.
         tried: Vec<PathBuf>,
     },
+    /// Whether there is a Dockerfile cannot be found out.
+    #[error("cannot read the Dockerfile `{path}`", path = path.display())]
+    DockerfileUnreadable {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The warmer was asked for nothing.
     #[error("nothing to fetch: neither `--image` nor `--dockerfile` is given")]
     NothingToWarm,

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use kiln_shown::for_people;
+
 /// The text of a failure: message and causes in one chain, then the lines of the Dockerfile, then what to try.
 pub fn failure_text(error: &dyn Error, excerpt: Option<&str>, hint: Option<&str>) -> String {
     let mut text = format!("error: {}", chain(error));
@@ -10,7 +12,7 @@ pub fn failure_text(error: &dyn Error, excerpt: Option<&str>, hint: Option<&str>
             text.truncate(text.trim_end().len());
             text.push('\n');
             text.push_str(label);
-            text.push_str(part);
+            text.push_str(&for_people(part));
         }
     }
     text.truncate(text.trim_end().len());
@@ -31,7 +33,7 @@ pub(crate) fn failure_json(
     line.insert("time".to_owned(), time.into());
     for (name, part) in [("excerpt", excerpt), ("hint", hint)] {
         if let Some(part) = part.map(str::trim_end).filter(|part| !part.is_empty()) {
-            line.insert(name.to_owned(), part.into());
+            line.insert(name.to_owned(), for_people(part).into());
         }
     }
     serde_json::Value::Object(line).to_string()
@@ -39,11 +41,11 @@ pub(crate) fn failure_json(
 
 /// An error and its causes, each said once.
 fn chain(error: &dyn Error) -> String {
-    let mut said = without_number(&error.to_string());
+    let mut said = for_people(&error.to_string()).into_owned();
     let mut text = said.clone();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let more = without_number(&inner.to_string());
+        let more = for_people(&inner.to_string()).into_owned();
         // A transparent wrapper says what its cause says.
         if !more.is_empty() && !said.ends_with(&more) {
             text.push_str(if more.contains('\n') { ":\n" } else { ": " });
@@ -53,25 +55,6 @@ fn chain(error: &dyn Error) -> String {
         cause = inner.source();
     }
     text
-}
-
-/// Drops the number that std adds to what the system says, wherever a library put it; it helps nobody.
-fn without_number(text: &str) -> String {
-    const NUMBER: &str = " (os error ";
-    let mut parts = text.split(NUMBER);
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.split_once(')') {
-            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                kept.push_str(rest);
-            }
-            _ => {
-                kept.push_str(NUMBER);
-                kept.push_str(part);
-            }
-        }
-    }
-    kept
 }
 
 #[cfg(test)]

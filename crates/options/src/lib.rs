@@ -69,13 +69,14 @@ pub use command_line::{
 pub use context::{ContextOptions, GitOptions};
 pub use digest_files::{DigestFileOptions, DigestFiles, FileTarget};
 pub use dockerfile_source::DockerfileSource;
+pub use env_vars::without_meaning as variables_without_meaning;
 pub use error::{Notice, OptionError};
 pub use executor::{BuildSettings, ExecutorOptions, Resolved};
 pub use explain::{ExplainFormat, ExplainOptions};
 pub use failure::failure_text;
 pub use log::{LogFormat, LogOptions, Verbosity};
 #[cfg(feature = "logging")]
-pub use logging::{LogError, start_logging};
+pub use logging::{COMMAND_ERRORS, COMMAND_OUTPUT, LogError, start_logging};
 #[cfg(feature = "login")]
 pub use login::{LoginError, LoginOptions};
 pub use output::{CompressionKind, ImageFormat, OutputOptions};

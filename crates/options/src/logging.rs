@@ -1,15 +1,17 @@
-//! Writes what is traced to stderr, one line an event.
+//! Writes what is traced to stderr, one line an event, and what commands write to where they wrote it.
 
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use kiln_shown::for_people;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -24,6 +26,33 @@ use crate::{LogFormat, LogOptions, Verbosity};
 #[error("cannot start logging")]
 pub struct LogError(#[source] tracing_subscriber::util::TryInitError);
 
+/// What is traced with this target, or with [`COMMAND_ERRORS`], are the words of a command: they are logged whatever the
+/// verbosity, and as they are. These belong on stdout.
+pub const COMMAND_OUTPUT: &str = "output";
+
+/// As [`COMMAND_OUTPUT`], for stderr.
+pub const COMMAND_ERRORS: &str = "output::errors";
+
+/// Standard output for the words of commands, standard error for everything else.
+#[derive(Debug, Clone, Copy)]
+struct Streams;
+
+impl<'a> MakeWriter<'a> for Streams {
+    type Writer = Box<dyn io::Write>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Box::new(io::stderr())
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self::Writer {
+        if meta.target() == COMMAND_OUTPUT {
+            Box::new(io::stdout())
+        } else {
+            Box::new(io::stderr())
+        }
+    }
+}
+
 /// Sends everything traced from now on to stderr, for the rest of the process. There are colours only on a terminal;
 /// `NO_COLOR` turns them off there, too.
 pub fn start_logging(options: &LogOptions, env: &Env<'_>) -> Result<(), LogError> {
@@ -31,7 +60,9 @@ pub fn start_logging(options: &LogOptions, env: &Env<'_>) -> Result<(), LogError
     tracing_subscriber::registry()
         .with(
             tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
+                .with_writer(Streams)
+                // Nobody is left to tell when both are closed.
+                .log_internal_errors(false)
                 .event_format(lines),
         )
         .with(filter(options.verbosity))
@@ -52,6 +83,7 @@ fn filter(verbosity: Verbosity) -> Targets {
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_targets(["kiln", "executor", "warmer"].map(|target| (target, level)))
+        .with_target(COMMAND_OUTPUT, LevelFilter::TRACE)
 }
 
 /// The look of a line.
@@ -139,6 +171,9 @@ where
     ) -> fmt::Result {
         let mut content = Content::default();
         event.record(&mut content);
+        if !event.metadata().target().starts_with(COMMAND_OUTPUT) {
+            content.show();
+        }
         let level = *event.metadata().level();
         match self.format {
             LogFormat::Text | LogFormat::Color => self.text(&mut writer, level, &content),
@@ -155,6 +190,16 @@ struct Content {
 }
 
 impl Content {
+    /// Leaves out what is nobody's business, whoever traced it.
+    fn show(&mut self) {
+        self.message = for_people(&self.message).into_owned();
+        for (_, value) in &mut self.fields {
+            if let Value::String(text) = value {
+                *text = for_people(text).into_owned();
+            }
+        }
+    }
+
     fn add(&mut self, field: &Field, value: Value) {
         self.fields.push((field.name().to_owned(), value));
     }
@@ -197,7 +242,6 @@ impl Visit for Content {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -241,6 +285,9 @@ mod tests {
             tracing::debug!(target: "kiln_build", "detail");
             tracing::debug!(target: "hyper", "authorization: secret");
             tracing::error!(target: "rustls", "broken");
+            // finding 13
+            let url = "https://secret@h/?sig=secret";
+            tracing::error!(target: "kiln_build", url, "no {url} (os error 13)");
         });
         let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -279,11 +326,11 @@ mod tests {
     #[test]
     fn levels() {
         let table = [
-            (Verbosity::Trace, 4),
-            (Verbosity::Debug, 4),
-            (Verbosity::Info, 3),
-            (Verbosity::Warn, 2),
-            (Verbosity::Error, 1),
+            (Verbosity::Trace, 5),
+            (Verbosity::Debug, 5),
+            (Verbosity::Info, 4),
+            (Verbosity::Warn, 3),
+            (Verbosity::Error, 2),
             (Verbosity::Fatal, 0),
             (Verbosity::Panic, 0),
         ];

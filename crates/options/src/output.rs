@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use kiln_oci::{Family, Reference};
 
 use crate::env_vars::{self, Env};
-use crate::path::given;
+use crate::path::{given, no_url};
 use crate::value::{ValueError, choice};
 use crate::{DigestFileOptions, DigestFiles, OptionError};
 
@@ -61,6 +61,15 @@ impl OutputOptions {
             }
             if let Some(flag) = self.digest_files.needs_destination() {
                 return Err(OptionError::NeedsDestination { flag });
+            }
+        }
+        let paths = [
+            ("--tar-path", &self.tar_path),
+            ("--oci-layout-path", &self.oci_layout_path),
+        ];
+        for (flag, path) in paths {
+            if let Some(path) = path {
+                no_url(flag, path, "a path of this machine")?;
             }
         }
         let tar_path = given(self.tar_path.as_ref())?;

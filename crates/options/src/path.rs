@@ -20,6 +20,31 @@ pub(crate) fn given(path: Option<&PathBuf>) -> Result<Option<PathBuf>, OptionErr
     }
 }
 
+/// Whether a text is an address that is spoken HTTP to, in any case.
+pub(crate) fn is_web(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    lower.starts_with("http://") || lower.starts_with("https://")
+}
+
+/// Refuses a URL where a path is meant: a file of that name is what nobody asked for.
+pub(crate) fn no_url(flag: &str, path: &Path, expected: &str) -> Result<(), OptionError> {
+    let text = path.to_string_lossy();
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    let named = |scheme: &str| {
+        let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(part)
+    };
+    match scheme {
+        Some(scheme) if named(scheme) => Err(OptionError::InvalidValue {
+            flag: flag.to_owned(),
+            value: kiln_shown::redact(&text).into_owned(),
+            expected: expected.to_owned(),
+            nearest: None,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Takes any path, the empty one too, which clap's own parser refuses.
 #[cfg(feature = "clap")]
 pub(crate) fn any_path() -> impl clap::builder::TypedValueParser<Value = PathBuf> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::OptionError;
 use crate::env_vars::{self, Env};
-use crate::path::{absolute, given};
+use crate::path::{absolute, given, no_url};
 
 /// Where the builder keeps its own files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,14 @@ impl WorkDir {
         executable: Option<&Path>,
     ) -> Result<Self, OptionError> {
         let variable = env(env_vars::KANIKO_DIR).map(PathBuf::from);
+        for (name, dir) in [
+            ("--kaniko-dir", flag),
+            (env_vars::KANIKO_DIR, variable.as_ref()),
+        ] {
+            if let Some(dir) = dir {
+                no_url(name, dir, "a path of this machine")?;
+            }
+        }
         if let Some(dir) = given(flag)?.or(given(variable.as_ref())?) {
             return Ok(Self::Fixed(dir));
         }

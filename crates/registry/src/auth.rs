@@ -47,3 +47,13 @@ pub(crate) struct Found {
     /// E.g. `` `/root/.docker/config.json`, entry `ghcr.io` ``.
     pub(crate) origin: String,
 }
+
+impl Found {
+    /// What to add to the message about a refused credential (I10).
+    pub(crate) fn hint(&self) -> String {
+        match &self.credential {
+            Credential::Anonymous => self.origin.clone(),
+            _ => format!("credentials came from {}", self.origin),
+        }
+    }
+}

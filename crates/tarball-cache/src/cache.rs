@@ -78,6 +78,7 @@ impl ImageCache {
         })?;
         let staging = volume.all_staging();
         for dir in [
+            volume.own(),
             volume.images(),
             volume.indexes(),
             volume.steps(),
@@ -87,7 +88,7 @@ impl ImageCache {
             staging.clone(),
             volume.damaged(),
         ] {
-            fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+            atomic::create_dir(&dir).map_err(failed("create", &dir))?;
         }
         // A full set of directories may still be on a read-only mount.
         atomic::Staged::new(&staging).map_err(failed("create a file in", &staging))?;
@@ -265,7 +266,7 @@ impl ImageCache {
         let alias = crate::writer::json(&Alias::new(wanted, *manifest));
         let mut tries = 3;
         loop {
-            fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+            atomic::create_dir(&dir).map_err(failed("create", &dir))?;
             make_way(&self.volume, &path, None)?;
             tries -= 1;
             match atomic::replace(&self.volume.all_staging(), &path, &alias) {

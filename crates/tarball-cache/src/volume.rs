@@ -18,7 +18,7 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    fn own(&self) -> PathBuf {
+    pub(crate) fn own(&self) -> PathBuf {
         self.dir.join("kiln-v1")
     }
 

@@ -110,7 +110,7 @@ impl CacheWriter {
         if lock.is_exclusive() && staging.exists() {
             fs::remove_dir_all(&staging).map_err(failed("remove", &staging))?;
         }
-        fs::create_dir_all(&staging).map_err(failed("create", &staging))?;
+        atomic::create_dir(&staging).map_err(failed("create", &staging))?;
         if lock.is_exclusive() {
             let began = staging.join(BEGAN);
             fs::write(&began, b"").map_err(failed("create", &began))?;

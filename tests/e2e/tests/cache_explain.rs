@@ -83,7 +83,7 @@ fn the_log_names_what_changed() {
         "FROM BASE\nARG VERSION\nRUN date\n",
         ["--build-arg=VERSION=1", "--build-arg=VERSION=2"],
         none,
-        &["RUN date: build arg VERSION changed from 1 to 2"],
+        &["RUN date: build arg VERSION changed\n"],
     );
     says(
         "FROM BASE\nENV A=1\nRUN date\n",
@@ -197,7 +197,7 @@ fn a_build_can_be_asked_what_it_would_find() {
     for line in [
         "COPY . /src\n    not cached: 1 of 22 files changed: src/07",
         "changed src/07: content, size from 2 to 4",
-        "RUN date +%N > /d\n    not cached: build arg V changed from 1 to 2",
+        "RUN date +%N > /d\n    not cached: build arg V changed\n",
     ] {
         assert!(
             ran.stdout.contains(line),

@@ -30,7 +30,7 @@ fn files(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Every secret in every file below a folder, also inside of compressed layers.
-fn leaked(dir: &Path) -> Vec<String> {
+fn leaked(dir: &Path, secrets: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
     files(dir, &mut all);
     assert!(all.len() > 10, "there is something to look at: {all:#?}");
@@ -45,7 +45,7 @@ fn leaked(dir: &Path) -> Vec<String> {
             bytes.extend(unpacked);
         }
         let text = String::from_utf8_lossy(&bytes);
-        let here = SECRETS.iter().filter(|secret| text.contains(**secret));
+        let here = secrets.iter().filter(|secret| text.contains(**secret));
         found.extend(here.map(|secret| format!("{secret} in {}", path.display())));
     }
     found
@@ -120,8 +120,80 @@ fn no_secret_is_in_the_cache_or_in_the_log() {
         }
     }
     assert_eq!(
-        leaked(&case.registry().storage().join("storage")),
+        leaked(&case.registry().storage().join("storage"), &SECRETS),
         Vec::<String>::new()
     );
-    assert_eq!(leaked(&volume), Vec::<String>::new());
+    assert_eq!(leaked(&volume, &SECRETS), Vec::<String>::new());
+}
+
+/// A build arg that only an intermediate stage uses is in no image, and therefore nowhere: neither as it was given nor
+/// in what was made of it.
+// finding 12; conformance: H10 H29
+#[test]
+fn a_build_arg_is_not_in_the_cache() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::with_registry(Registry::start());
+    let context = case
+        .context()
+        .dockerfile(format!(
+            "FROM {0} AS one\nARG TOKEN\nARG ALIAS=$TOKEN\nENV COPIED=$TOKEN PART=${{TOKEN%%-*}} FREE=free\n\
+             COPY --chmod=${{TOKEN:+644}} a /\nRUN test -n \"$TOKEN$PART$ALIAS\" && date +%N > /d\n\
+             FROM {0}\nCOPY --from=one /d /e\n",
+            case.base(Base::Busybox)
+        ))
+        .file("a", "one\n");
+    let volume = case.path("volume");
+    fs::create_dir_all(&volume).unwrap();
+    let build = case.build(&context).cached_in(case.destination("cache"));
+    let build = build
+        .arg(format!("--cache-dir={}", volume.display()))
+        .arg("--verbosity=trace");
+    let secrets = ["qwertz1-5f2e", "qwertz1", "qwertz2-8c1d", "qwertz2"];
+    let with = |token: &str| build.clone().build_arg(format!("TOKEN={token}"));
+    let first = with(secrets[0]).run();
+    assert_eq!(
+        first.ok().steps("one"),
+        "COPY miss, RUN miss",
+        "{}",
+        first.log
+    );
+    let again = with(secrets[0]).run();
+    assert_eq!(again.ok().steps("one"), "", "{}", again.log);
+    let explained = [
+        with(secrets[2]).explain("text"),
+        with(secrets[2]).explain("json"),
+    ];
+    let other = with(secrets[2]).run();
+    assert_eq!(
+        other.ok().steps("one"),
+        "COPY hit, RUN miss",
+        "{}",
+        other.log
+    );
+    assert!(
+        other.log.contains("build arg TOKEN changed"),
+        "{}",
+        other.log
+    );
+    assert!(
+        explained[0].stdout.contains("build arg TOKEN changed"),
+        "{}",
+        explained[0].stdout
+    );
+    for log in [
+        &first.log,
+        &again.log,
+        &other.log,
+        &explained[0].stdout,
+        &explained[1].stdout,
+    ] {
+        for secret in secrets {
+            assert!(!log.contains(secret), "{secret} is in\n{log}");
+        }
+    }
+    let places = [case.registry().storage().join("storage"), volume];
+    for place in places {
+        assert_eq!(leaked(&place, &secrets), Vec::<String>::new());
+    }
 }

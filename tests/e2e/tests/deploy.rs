@@ -76,3 +76,50 @@ fn manifests_use_flags_that_exist_and_versions_that_stay() {
     }
     assert!(checked >= 6, "{checked} containers");
 }
+
+/// `key: value` of a line, without the dash of a list.
+fn entry(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim().trim_start_matches("- ");
+    let (key, value) = line.split_once(':')?;
+    (!line.starts_with('#')).then(|| (key, value.trim()))
+}
+
+/// What the pod security standard `baseline` refuses is in no manifest, and nothing is mounted that nobody looks at.
+// finding 51
+#[test]
+fn manifests_pass_the_baseline_standard() {
+    kiln_only!();
+    // Fields that have to be absent, or to have one of these values.
+    let rules: [(&str, &[&str]); 12] = [
+        ("type", &["RuntimeDefault", "Localhost"]),
+        ("privileged", &["false"]),
+        ("hostNetwork", &["false"]),
+        ("hostPID", &["false"]),
+        ("hostIPC", &["false"]),
+        ("hostProcess", &["false"]),
+        ("hostPort", &["0"]),
+        ("hostPath", &[]),
+        ("procMount", &["Default"]),
+        ("add", &[]),
+        ("sysctls", &[]),
+        ("seLinuxOptions", &[]),
+    ];
+    // Where the programs of the manifests read and write.
+    let used = ["/workspace", "/kaniko/.docker", "/cache"];
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kubernetes");
+    let mut profiles = 0;
+    for file in fs::read_dir(dir).unwrap() {
+        let path = file.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for (key, value) in text.lines().filter_map(entry) {
+            for (rule, allowed) in rules {
+                let passes = rule != key || allowed.contains(&value);
+                assert!(passes, "{}: {key}: {value}", path.display());
+            }
+            profiles += usize::from(key == "seccompProfile");
+            let is_used = key != "mountPath" || used.contains(&value);
+            assert!(is_used, "{}: nothing uses {value}", path.display());
+        }
+    }
+    assert!(profiles >= 5, "{profiles} profiles");
+}

@@ -50,7 +50,9 @@ fn local(case: &Case) -> Context {
         .file("ca-certificates.crt", "certificates\n")
         .file_with_mode("busybox/busybox", 0o755, busybox)
         .symlink("busybox/sh", "busybox")
-        .dir("kaniko", 0o755)
+        .dir("kaniko/.docker", 0o755)
+        .symlink("debug/bin/sh", "/busybox/sh")
+        .file("debug/etc/nsswitch.conf", "hosts: files dns\n")
 }
 
 #[test]
@@ -82,6 +84,11 @@ fn the_images_from_source_are_those_of_make_image() {
         }
         assert_eq!(from_source.list("Entrypoint"), [entrypoint], "{target}");
         assert_eq!(tree.has("busybox/sh"), target == "debug", "{target}");
+        // finding 45: scripts write a login there without making the folder, as any user.
+        assert_eq!(tree.owner("kaniko/.docker"), "1777 0:0", "{target}");
+        for path in ["bin/sh", "etc/nsswitch.conf"] {
+            assert_eq!(tree.has(path), target == "debug", "{target}: {path}");
+        }
 
         let build = case.build(&local).target(target);
         let name = case.destination(&format!("{target}-local"));

@@ -7,6 +7,7 @@ use kiln_context::Context;
 use kiln_layer::ImagePath;
 use kiln_registry::Client;
 use kiln_sandbox::Cancel;
+use rustix::fs::Access;
 use tokio::runtime::Handle;
 
 use super::{Build, Prepared};
@@ -26,6 +27,7 @@ use crate::roots::{Aside, RootRules, Roots};
 use crate::settings::{BuildContextSource, CachePlace, DockerfileSource};
 use crate::shop::{Images, Shop};
 use crate::spool::Spool;
+use crate::work::private_dir;
 
 /// One go at the steps. There is a second one when a cached layer turned out to be broken.
 pub(super) struct Attempt {
@@ -121,7 +123,8 @@ impl Build<'_> {
                 aside: Arc::clone(&prepared.aside),
             },
         ));
-        let hosts_file = attempt.dir.join("hosts");
+        let work = dir("tmp")?;
+        let hosts_file = work.join("hosts");
         std::fs::write(
             &hosts_file,
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
@@ -140,9 +143,9 @@ impl Build<'_> {
             repositories: Repositories::default(),
             named: NamedFiles::new(prepared.plan.contexts.len()),
             packer,
-            roots,
             spool: Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?,
-            work: dir("tmp")?,
+            work,
+            shown: self.shown_dir(attempt.dir.join("s"), &roots)?,
             held: Arc::clone(&prepared.held),
             aside: Arc::clone(&prepared.aside),
             hosts_file,
@@ -158,6 +161,7 @@ impl Build<'_> {
                 .collect(),
             exposed: Mutex::default(),
             plan: Arc::clone(&prepared.plan),
+            roots,
         }))
     }
 
@@ -192,7 +196,17 @@ impl Build<'_> {
     }
 
     fn make_dir(&self, path: PathBuf) -> Result<PathBuf, BuildError> {
-        std::fs::create_dir(&path).map_err(|source| self.no_work(source))?;
+        private_dir(&path).map_err(|source| self.no_work(source))?;
+        Ok(path)
+    }
+
+    /// Where scripts and sockets for commands are made. In place there is no other root, so the image's users come here.
+    fn shown_dir(&self, path: PathBuf, roots: &Roots) -> Result<PathBuf, BuildError> {
+        let path = self.make_dir(path)?;
+        if roots.one_at_a_time() {
+            let opened = self.work.open_way_to(&path);
+            opened.map_err(|source| self.no_work(source))?;
+        }
         Ok(path)
     }
 
@@ -248,11 +262,16 @@ impl Build<'_> {
 
     /// On the cache volume if it is there, so that the next build finds them; else for this build.
     fn cache_mounts(&self) -> PathBuf {
-        let volume = self.settings.cache.dir.as_ref().filter(|dir| {
-            dir.is_dir() && rustix::fs::access(dir.as_path(), rustix::fs::Access::WRITE_OK).is_ok()
+        let volume = self.settings.cache.dir.as_ref();
+        let mounts = volume.map(|dir| (dir, dir.join("mounts")));
+        let usable = mounts.filter(|(dir, mounts)| {
+            // Another user's are for that user alone.
+            let place = if mounts.is_dir() { mounts } else { *dir };
+            let needed = Access::WRITE_OK | Access::EXEC_OK;
+            place.is_dir() && rustix::fs::access(place.as_path(), needed).is_ok()
         });
-        match volume {
-            Some(dir) => dir.join("mounts"),
+        match usable {
+            Some((_, mounts)) => mounts,
             None => self.work.path().join("mounts"),
         }
     }

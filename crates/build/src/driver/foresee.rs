@@ -124,7 +124,7 @@ impl Foreseen {
                     .last
                     .and_then(|last| key.map(|key| after(last, key, inputs.independent)));
                 StepKey {
-                    instruction: instruction.source.clone(),
+                    instruction: kiln_shown::redact(&instruction.source).into_owned(),
                     inputs,
                     parent,
                     key,

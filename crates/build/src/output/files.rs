@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use kiln_oci::{Digest, Reference};
+use kiln_shown::SecretUrl;
 use serde_json::json;
 
 use super::OutputError;
@@ -60,16 +61,18 @@ fn write(path: &Path, text: &str) -> Result<(), OutputError> {
     std::fs::write(path, text).map_err(failed)
 }
 
-async fn put(client: &reqwest::Client, url: &str, text: String) -> Result<(), OutputError> {
-    let shown = url.split('?').next().unwrap_or_default().to_owned();
-    let answer = client.put(url).body(text).send().await;
+async fn put(client: &reqwest::Client, url: &SecretUrl, text: String) -> Result<(), OutputError> {
+    let answer = client.put(url.expose()).body(text).send().await;
     let answer = answer.map_err(|source| OutputError::Put {
-        url: shown.clone(),
+        url: url.clone(),
         source: source.without_url(),
     })?;
     if answer.status().is_success() {
         return Ok(());
     }
     let status = answer.status().as_u16();
-    Err(OutputError::PutStatus { url: shown, status })
+    Err(OutputError::PutStatus {
+        url: url.clone(),
+        status,
+    })
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use kiln_context::Grafted;
 use kiln_dockerfile::{Add, Source};
-use kiln_git::{is_git, without_login};
+use kiln_git::is_git;
 use kiln_oci::Digest;
+use kiln_shown::{SecretUrl, redact};
 
 use super::copy::{Transfer, is_url};
 use super::{StepError, Stepper};
@@ -43,7 +44,7 @@ impl Stepper<'_> {
                 Source::Heredoc(_) => {}
                 Source::Path(path) => {
                     let path = self.expand(path)?;
-                    transfer.shown.push(without_login(&path));
+                    transfer.shown.push(redact(&path).into_owned());
                     let source = if is_git(&path) {
                         self.repository(&path, add, fetch, &mut grafted)?
                     } else {
@@ -114,7 +115,7 @@ impl Stepper<'_> {
                 content: checksum.to_string().into_bytes(),
             });
         }
-        let fetched = self.shop.fetch(&path, checksum)?;
+        let fetched = self.shop.fetch(&SecretUrl::from(path), checksum)?;
         Ok(CopySource::Fetched {
             name: fetched.name,
             content: fetched.content,

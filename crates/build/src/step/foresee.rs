@@ -1,15 +1,17 @@
 //! What a step depends on, said before it is executed: the parts of its key (conformance H1-H17).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use kiln_cache_key::{FileSet, Parts, Value, part};
+use kiln_cache_key::{FileSet, Parts, Text, Value, part};
 use kiln_context::FileView;
 use kiln_dockerfile::{
     Chmod, Command, CommandLine, Instruction, Mount, MountType, PatternSet, Run,
 };
 use kiln_layer::TreeIndex;
+use kiln_shown::redact;
 
 use super::copy::Transfer;
 use super::{StepError, Stepper};
@@ -19,6 +21,9 @@ use crate::plan::Source;
 /// Counts up whenever the same instruction on the same base gives another layer than it did in an earlier Kiln, so that
 /// no cache brings the old one back.
 const RULES: &str = "2";
+
+/// A shorter value of a build arg is no secret: `1`, `yes`.
+const SHORTEST_SECRET: usize = 4;
 
 /// Which switch of the cache a step obeys (H30).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,18 +95,20 @@ impl Stepper<'_> {
             Command::Run(run) => self.run_inputs(run, foresight).map(Some),
             Command::Copy(copy) => {
                 let transfer = self.copy_words(copy)?;
-                self.copy_inputs(&transfer, copy.from.as_deref(), foresight)
+                let text = as_stored(transfer.written(), &instruction.source);
+                self.copy_inputs(&transfer, text, copy.from.as_deref(), foresight)
                     .map(Some)
             }
             Command::Add(add) => {
                 let transfer = self.add_words(add, false)?;
-                self.copy_inputs(&transfer, None, foresight).map(Some)
+                let text = as_stored(transfer.written(), &instruction.source);
+                self.copy_inputs(&transfer, text, None, foresight).map(Some)
             }
             Command::Workdir(path) => Ok(self.joined_workdir(path)?.map(|path| Inputs {
                 kind: Kind::Copy,
                 parts: Some(
-                    self.standing_parts(format!("WORKDIR {path}"))
-                        .with(part::USER, self.state.config.config.user.as_str()),
+                    self.standing_parts(as_stored(format!("WORKDIR {path}"), &instruction.source))
+                        .with(part::USER, self.text(&self.state.config.config.user)),
                 ),
                 stages: BTreeSet::new(),
                 independent: false,
@@ -111,7 +118,7 @@ impl Stepper<'_> {
     }
 
     /// What every step has: its text, the rules it is read by, and the times that its layer gets.
-    fn own_parts(&self, instruction: String) -> Parts {
+    fn own_parts(&self, instruction: Text) -> Parts {
         let parts = Parts::new()
             .with(part::INSTRUCTION, instruction)
             .with("rules", RULES);
@@ -123,7 +130,7 @@ impl Stepper<'_> {
 
     /// The same for a step that stands on what is below it. The chain of keys starts with the base, so naming it again
     /// tells no more steps apart; but a miss can say that it moved (H29).
-    fn standing_parts(&self, instruction: String) -> Parts {
+    fn standing_parts(&self, instruction: Text) -> Parts {
         let parts = self.own_parts(instruction);
         let base = self.shop.plan.base(self.stage).ok();
         let image = base.filter(|base| matches!(base, Source::Image(..)));
@@ -136,6 +143,7 @@ impl Stepper<'_> {
     fn copy_inputs(
         &mut self,
         transfer: &Transfer,
+        text: Text,
         from: Option<&str>,
         foresight: Foresight<'_>,
     ) -> Result<Inputs, StepError> {
@@ -146,11 +154,11 @@ impl Stepper<'_> {
             .is_some_and(crate::user::Accounts::needed_for);
         let independent = transfer.link && !named_owner;
         let parts = if independent {
-            self.own_parts(transfer.written())
+            self.own_parts(text)
         } else {
-            self.standing_parts(transfer.written())
+            self.standing_parts(text)
         };
-        let parts = parts.with(part::WORKDIR, self.state.workdir());
+        let parts = parts.with(part::WORKDIR, self.text(self.state.workdir()));
         let parts = match from {
             None => {
                 let view = self.shop.context_view()?;
@@ -179,12 +187,17 @@ impl Stepper<'_> {
         };
         let env: BTreeMap<String, String> = config.env.iter().filter_map(effective).collect();
         let args: BTreeMap<&str, &str> = self.state.scope.args_in_effect().collect();
+        let written = written_run(run);
+        let text = match redact(&written) {
+            Cow::Borrowed(_) => Text::plain(written),
+            Cow::Owned(shown) => Text::hidden_behind(written, shown),
+        };
         let mut parts = self
-            .standing_parts(written_run(run))
-            .with(part::ENV, Value::variables(env))
-            .with(part::ARGS, Value::variables(args))
-            .with(part::USER, config.user.as_str())
-            .with(part::WORKDIR, self.state.workdir());
+            .standing_parts(text)
+            .with(part::ENV, self.environment(env, &args))
+            .with(part::ARGS, Value::hidden_variables(args))
+            .with(part::USER, self.text(&config.user))
+            .with(part::WORKDIR, self.text(self.state.workdir()));
         if matches!(run.command, CommandLine::Shell(_)) {
             parts = parts.with(part::SHELL, Value::list(self.state.shell()));
         }
@@ -214,6 +227,50 @@ impl Stepper<'_> {
             stages,
             independent: false,
         })
+    }
+
+    /// The environment as it is stored: what everybody can read in the Dockerfile or in an image is shown.
+    fn environment(&self, env: BTreeMap<String, String>, args: &BTreeMap<&str, &str>) -> Value {
+        let entry = |(name, value): (String, String)| {
+            let shown = !args.contains_key(name.as_str()) && self.is_public(&name, &value);
+            let text = if shown {
+                Text::value(value)
+            } else {
+                Text::hidden_value(value)
+            };
+            (name, text)
+        };
+        Value::Map(env.into_iter().map(entry).collect())
+    }
+
+    fn is_public(&self, name: &str, value: &str) -> bool {
+        if self.has_build_arg(value) {
+            return false;
+        }
+        let written = |line: &String| line.contains(value);
+        let pair = format!("{name}={value}");
+        self.shop.plan.dockerfile.lines.iter().any(written)
+            || self.shop.images.values().any(|image| {
+                let mut env = image.config.config.env.iter();
+                env.any(|known| *known == pair)
+            })
+    }
+
+    /// Whether a text has in it what the caller gave, which may be a secret if it is not too short for one.
+    fn has_build_arg(&self, text: &str) -> bool {
+        let values = self.build_args().values();
+        values
+            .filter(|value| value.len() >= SHORTEST_SECRET)
+            .any(|value| text.contains(value.as_str()))
+    }
+
+    /// A text of the configuration as it is stored.
+    fn text(&self, text: &str) -> Text {
+        if self.has_build_arg(text) {
+            Text::hidden(text)
+        } else {
+            Text::plain(text)
+        }
     }
 
     /// What a mount shows of a context, stage or image; the content of caches, secrets and sockets is nobody's
@@ -358,6 +415,16 @@ impl Transfer {
             let _ = write!(text, " {}", quoted(word));
         }
         text
+    }
+}
+
+/// An instruction as it is stored: with the names of variables where it acts by their values.
+fn as_stored(acts: String, written: &str) -> Text {
+    let shown = redact(written);
+    if written.contains('$') || shown != written {
+        Text::hidden_behind(acts, shown)
+    } else {
+        Text::plain(acts)
     }
 }
 

@@ -15,6 +15,7 @@ use super::agent::AgentProxy;
 use super::run::write_private;
 use super::{StepError, Stepper};
 use crate::plan::Source;
+use crate::shop::Shop;
 
 /// Where ids without a target appear (D34).
 const SECRET_DIR: &str = "/run/secrets";
@@ -31,8 +32,10 @@ pub(super) struct Mounts {
     pub(super) list: Vec<SandboxMount>,
     /// Variables that secrets bring.
     pub(super) env: Vec<(String, String)>,
-    /// Holds secrets and scripts; removed on drop.
-    files: Option<TempDir>,
+    /// Holds secrets; removed on drop.
+    hidden: Option<TempDir>,
+    /// Holds scripts and sockets, which the image's own users use; removed on drop.
+    shown: Option<TempDir>,
     /// Held while the command runs: `sharing=locked` and `private`.
     locks: Vec<File>,
     /// SSH agents shown, in the order of their mounts.
@@ -58,20 +61,18 @@ impl Mounts {
         Ok(mounts)
     }
 
-    /// A path for a file of this RUN, in a folder that only we can enter.
-    pub(super) fn file(&mut self, work: &Path, name: &str) -> Result<PathBuf, StepError> {
-        Ok(self.folder(work)?.join(Digest::of(name.as_bytes()).hex()))
+    /// A path for a secret of this RUN, in a folder that only we can enter.
+    fn hidden_file(&mut self, shop: &Shop, id: &str) -> Result<PathBuf, StepError> {
+        let dir = folder(&mut self.hidden, &shop.work)?;
+        Ok(dir.join(Digest::of(id.as_bytes()).hex()))
     }
 
-    fn folder(&mut self, work: &Path) -> Result<&Path, StepError> {
-        let dir = match &mut self.files {
-            Some(dir) => dir,
-            none => none.insert(tempfile::tempdir_in(work).map_err(io("write to", work))?),
-        };
-        // Scripts are run by the image's own users.
+    /// A path for a file of this RUN that users of the image reach where it is, in place.
+    pub(super) fn shown_file(&mut self, shop: &Shop, name: &str) -> Result<PathBuf, StepError> {
+        let dir = folder(&mut self.shown, &shop.shown)?;
         let open = Permissions::from_mode(0o711);
-        fs::set_permissions(dir.path(), open).map_err(io("prepare", dir.path()))?;
-        Ok(dir.path())
+        fs::set_permissions(dir, open).map_err(io("prepare", dir))?;
+        Ok(dir.join(name))
     }
 
     /// A file or directory of the context, a stage or an image; writes are thrown away (D28).
@@ -177,7 +178,7 @@ impl Mounts {
                 return Ok(());
             }
         }
-        let file = self.file(&step.shop.work, &format!("secret {id}"))?;
+        let file = self.hidden_file(step.shop, &id)?;
         write_private(&file, &value, mount.mode.unwrap_or(0o400))?;
         let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
         if (uid, gid) != (0, 0) {
@@ -206,7 +207,7 @@ impl Mounts {
             return Ok(());
         };
         let number = self.agents.len();
-        let source = self.folder(&step.shop.work)?.join(format!("ssh{number}"));
+        let source = self.shown_file(step.shop, &format!("ssh{number}"))?;
         let (mode, uid) = (mount.mode.unwrap_or(0o600), mount.uid.unwrap_or(0));
         let owner = (uid, mount.gid.unwrap_or(0));
         let proxy = AgentProxy::start(&source, agent.path(), mode, owner);
@@ -253,6 +254,15 @@ impl Stepper<'_> {
 fn target(step: &Stepper<'_>, mount: &Mount) -> PathBuf {
     let written = mount.target.as_deref().unwrap_or_default();
     Path::new(step.state.workdir()).join(written)
+}
+
+/// A folder that is made when it is first needed.
+fn folder<'a>(made: &'a mut Option<TempDir>, parent: &Path) -> Result<&'a Path, StepError> {
+    let dir = match made {
+        Some(dir) => dir,
+        none => none.insert(tempfile::tempdir_in(parent).map_err(io("write to", parent))?),
+    };
+    Ok(dir.path())
 }
 
 fn io(operation: &'static str, path: &Path) -> impl Fn(std::io::Error) -> StepError + use<> {

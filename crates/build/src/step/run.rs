@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_dockerfile::{CommandLine, Run};
 use kiln_layer::{FileType, ImagePath, LayerError, LinkGroup, Node, NodeKind, Owners, Root};
+use kiln_oci::Digest;
 use kiln_sandbox::{Exit, Network, RunRoot, RunSpec, SandboxMount, Stream, User};
 use kiln_snapshot::ChangeSet;
 
@@ -167,11 +168,15 @@ impl Stepper<'_> {
                 }
                 RunRoot::Directory(_) => None,
             };
-            let mut output = |_: Stream, line: &[u8]| {
+            let mut output = |stream: Stream, line: &[u8]| {
                 refused_id |= single_id && line.windows(EINVAL.len()).any(|part| part == EINVAL);
                 let line = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
                 let stage = stage.clone();
-                shop.events.event(Event::Output { stage, line });
+                shop.events.event(Event::Output {
+                    stage,
+                    stream,
+                    line,
+                });
             };
             let exit = kiln_sandbox::run(&spec, &mut output, &shop.cancel).map_err(|source| {
                 if source.is_cancelled() {
@@ -241,7 +246,7 @@ impl Stepper<'_> {
         content: &str,
         mounts: &mut Mounts,
     ) -> Result<String, StepError> {
-        let file = mounts.file(&self.shop.work, name)?;
+        let file = mounts.shown_file(self.shop, &Digest::of(name.as_bytes()).hex())?;
         write_private(&file, content.as_bytes(), 0o755)?;
         if self.shop.roots.one_at_a_time() {
             return Ok(file.to_string_lossy().into_owned());

@@ -25,6 +25,9 @@ pub(super) fn line(change: &Change) -> String {
             before: Some(before),
             now: Some(now),
         } => match known(name) {
+            _ if name == part::INSTRUCTION && before == now => {
+                format!("a variable in `{}` changed", excerpts(before, now).0)
+            }
             _ if name == part::INSTRUCTION => {
                 let (before, now) = excerpts(before, now);
                 format!("{subject} changed from `{before}` to `{now}`")
@@ -56,6 +59,7 @@ pub(super) fn details(change: &Change) -> String {
     match &change.what {
         Difference::New { now } => add_value(&mut text, '+', now.as_deref()),
         Difference::Gone { before } => add_value(&mut text, '-', before.as_deref()),
+        Difference::Changed { before, now } if before == now => {}
         Difference::Changed { before, now } => {
             add_value(&mut text, '-', before.as_deref());
             add_value(&mut text, '+', now.as_deref());

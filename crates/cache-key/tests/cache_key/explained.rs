@@ -490,3 +490,58 @@ fn equal_parts_have_nothing_to_tell() {
     assert_eq!(lines(&before, &before), [] as [&str; 0]);
     assert_eq!(lines(&now, &now.for_storage(0)), [] as [&str; 0]);
 }
+
+/// What is stored tells that a value changed, and nothing of the value, not even to somebody who guesses.
+// finding 12; conformance: H10 H29
+#[test]
+fn hidden_values_are_compared_and_not_stored() {
+    let args = |value: &str| {
+        Parts::new()
+            .with(
+                part::INSTRUCTION,
+                Text::hidden_behind(format!("COPY {value} /"), "COPY $TOKEN /"),
+            )
+            .with(part::ARGS, Value::hidden_variables([("TOKEN", value)]))
+    };
+    let long = "t0k-".repeat(100);
+    for (one, two) in [("t0k-1", "t0k-2"), ("t0k-1", &long), (&long, "t0k-2")] {
+        let (before, now) = (args(one), args(two));
+        assert_ne!(before.key(None), now.key(None));
+        let stored = serde_json::to_string(&before).unwrap();
+        for text in [&stored, &format!("{before:?}")] {
+            assert!(!text.contains("t0k"), "{text}");
+        }
+        let digits = stored.split(|c: char| !c.is_ascii_hexdigit());
+        assert!(
+            digits.clone().all(|word| word.len() < 8),
+            "a digest: {stored}"
+        );
+        let before: Parts = serde_json::from_str(&stored).unwrap();
+        let lines: Vec<String> = compare(&before, &now)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "a variable in `COPY $TOKEN /` changed",
+                "build arg TOKEN changed"
+            ]
+        );
+        for change in compare(&before, &now) {
+            assert!(!change.details().contains("t0k"));
+            assert!(!serde_json::to_string(&change).unwrap().contains("t0k"));
+        }
+        assert_eq!(compare(&before, &args(one)), []);
+    }
+    // The key is that of the text, hidden or not.
+    let plain = Parts::new().with(part::ARGS, Value::variables([("A", "1")]));
+    let hidden = Parts::new().with(part::ARGS, Value::hidden_variables([("A", "1")]));
+    assert_eq!(plain.key(None), hidden.key(None));
+    // An entry of before that had the value does not show it either.
+    let lines = compare(
+        &plain,
+        &Parts::new().with(part::ARGS, Value::hidden_variables([("A", "2")])),
+    );
+    assert_eq!(lines[0].to_string(), "build arg A changed");
+}

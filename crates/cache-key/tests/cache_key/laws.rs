@@ -135,12 +135,14 @@ fn nudge(value: Value) -> Value {
     match value {
         Value::Text(Text::Plain(text)) => Value::List(vec![text]),
         Value::Text(Text::Hashed(digest)) => Value::Digest(digest),
+        // None are generated: their keys are those of other texts.
+        hidden @ Value::Text(Text::Hidden(_)) => hidden,
         Value::Digest(digest) => Value::Text(Text::Hashed(digest)),
         Value::List(texts) => Value::List(vec![texts.concat()]),
         Value::Map(entries) => {
             let turned = entries.into_iter().map(|(name, text)| match text {
                 Text::Plain(text) => (text, Text::Plain(name)),
-                hashed @ Text::Hashed(_) => (name, hashed),
+                other @ (Text::Hashed(_) | Text::Hidden(_)) => (name, other),
             });
             Value::Map(turned.collect())
         }

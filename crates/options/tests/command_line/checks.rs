@@ -61,7 +61,7 @@ fn a_full_command_line() {
     assert_eq!(settings.ignore_paths, [std::path::Path::new("/b")]);
     assert_eq!(
         settings.digest_files.digest,
-        Some(FileTarget::Url("https://x/d".to_owned()))
+        Some(FileTarget::Url("https://x/d".into()))
     );
     assert_eq!(
         settings.digest_files.names,

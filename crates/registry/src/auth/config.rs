@@ -1,7 +1,7 @@
 //! Where credentials are looked for, in which order (I2-I7).
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,15 +16,17 @@ use crate::settings::SettingsError;
 /// How the credential helpers that read variables see the environment.
 type Environment = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 
-/// Credentials of one run: at most one docker config, and the helpers that are asked when it has no answer.
+/// Credentials of one run: docker configs, the first that knows a host decides, and the helpers that are asked when
+/// none has an answer.
 #[derive(Clone, Default)]
 pub struct AuthConfig {
-    file: Option<Arc<AuthFile>>,
+    files: Vec<Arc<AuthFile>>,
     helpers: Vec<CredentialHelper>,
     environment: Option<Environment>,
-    /// A file that exists but was not read, because a variable takes precedence (I2).
-    shadowed: Option<PathBuf>,
 }
+
+/// The variable that holds a docker config, or names a file with one.
+const VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 
 /// The part of a docker config that is about credentials.
 #[derive(Default)]
@@ -50,28 +52,34 @@ struct RawFile {
 }
 
 impl AuthConfig {
-    /// The first source that exists (I2), with all built-in helpers on, reading the process's variables.
+    /// `DOCKER_AUTH_CONFIG`, and for hosts that it does not know the first file that exists (I2), with all built-in
+    /// helpers on, reading the process's variables.
     pub fn from_env(env: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, SettingsError> {
-        let mut config = Self {
+        let variable = env(VARIABLE).filter(|value| !value.is_empty());
+        let mut files: Vec<AuthFile> = variable
+            .map(|value| AuthFile::from_variable(&value))
+            .transpose()?
+            .into_iter()
+            .collect();
+        for path in candidate_files(env) {
+            match AuthFile::read(&path) {
+                Ok(None) => continue,
+                Ok(Some(file)) => files.push(file),
+                // What the variable says may be all that is needed.
+                Err(error) if !files.is_empty() => {
+                    let cause = std::error::Error::source(&error);
+                    let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
+                    tracing::warn!("{error}{cause}; there is only `{VARIABLE}`");
+                }
+                Err(error) => return Err(error),
+            }
+            break;
+        }
+        Ok(Self {
+            files: files.into_iter().map(Arc::new).collect(),
             helpers: CredentialHelper::ALL.to_vec(),
             ..Self::default()
-        };
-        let files = candidate_files(env);
-        if let Some(inline) = env("DOCKER_AUTH_CONFIG").filter(|value| !value.is_empty()) {
-            config.file = Some(Arc::new(AuthFile::parse(
-                inline.as_encoded_bytes(),
-                "`DOCKER_AUTH_CONFIG`",
-            )?));
-            config.shadowed = files.into_iter().find(|path| path.is_file());
-            return Ok(config);
-        }
-        for path in files {
-            if let Some(file) = AuthFile::read(&path)? {
-                config.file = Some(Arc::new(file));
-                break;
-            }
-        }
-        Ok(config)
+        })
     }
 
     /// Exactly this docker config, and no helpers beside those it names.
@@ -81,7 +89,7 @@ impl AuthConfig {
             source: std::io::ErrorKind::NotFound.into(),
         })?;
         Ok(Self {
-            file: Some(Arc::new(file)),
+            files: vec![Arc::new(file)],
             ..Self::default()
         })
     }
@@ -89,7 +97,7 @@ impl AuthConfig {
     /// Exactly this text of a docker config; `origin` names it in messages.
     pub fn from_json(text: &[u8], origin: &str) -> Result<Self, SettingsError> {
         Ok(Self {
-            file: Some(Arc::new(AuthFile::parse(text, origin)?)),
+            files: vec![Arc::new(AuthFile::parse(text, origin)?)],
             ..Self::default()
         })
     }
@@ -111,9 +119,9 @@ impl AuthConfig {
         self
     }
 
-    /// The credential for a repository: file, helpers the file names, built-in helpers, anonymous.
+    /// The credential for a repository: each file and the helpers that it names, built-in helpers, anonymous.
     pub(crate) async fn find(&self, host: &str, path: &str) -> Found {
-        if let Some(file) = &self.file {
+        for file in &self.files {
             if let Some(found) = file.entry(host, path) {
                 return found;
             }
@@ -130,15 +138,6 @@ impl AuthConfig {
             credential: Credential::Anonymous,
             origin: self.looked_in(host),
         }
-    }
-
-    /// A hint for a refused credential: the variable hides a file (I2).
-    pub(crate) fn shadow_hint(&self) -> Option<String> {
-        let path = self.shadowed.as_ref()?;
-        Some(format!(
-            "`DOCKER_AUTH_CONFIG` is set, so `{}` was not read",
-            path.display()
-        ))
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -159,27 +158,49 @@ impl AuthConfig {
     }
 
     fn looked_in(&self, host: &str) -> String {
-        match &self.file {
-            Some(file) => format!("no credentials for `{host}` in {}", file.origin),
-            None => format!("no credentials for `{host}` were found"),
+        let origins: Vec<&str> = self.files.iter().map(|file| file.origin.as_str()).collect();
+        match origins.as_slice() {
+            [] => format!("no credentials for `{host}` were found"),
+            origins => format!("no credentials for `{host}` in {}", origins.join(" and ")),
         }
     }
 }
 
 impl fmt::Debug for AuthConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = self
-            .file
-            .as_ref()
-            .map(|file| (&file.origin, file.auths.keys().collect::<Vec<_>>()));
+        let files = self.files.iter();
+        let keys = files.map(|file| (&file.origin, file.auths.keys().collect::<Vec<_>>()));
         f.debug_struct("AuthConfig")
-            .field("file", &keys)
+            .field("files", &keys.collect::<Vec<_>>())
             .field("helpers", &self.helpers)
             .finish_non_exhaustive()
     }
 }
 
 impl AuthFile {
+    /// The config that the variable holds, or that of the file that it names. A value that is neither is not quoted: it
+    /// may be half of a config.
+    fn from_variable(value: &OsStr) -> Result<Self, SettingsError> {
+        let text = value.as_encoded_bytes();
+        if text.trim_ascii_start().starts_with(b"{") {
+            return Self::parse(text, &format!("`{VARIABLE}`"));
+        }
+        let path = Path::new(value);
+        let unreadable = |source| SettingsError::AuthUnreadable {
+            path: path.to_owned(),
+            source,
+        };
+        match Self::read(path) {
+            Ok(Some(file)) => Ok(file),
+            Ok(None) if path.is_absolute() => Err(unreadable(std::io::ErrorKind::NotFound.into())),
+            Err(error) if path.is_absolute() => Err(error),
+            Ok(None) | Err(_) => Err(SettingsError::AuthMalformed {
+                origin: format!("`{VARIABLE}`"),
+                reason: "it is neither JSON nor the path of a file".to_owned(),
+            }),
+        }
+    }
+
     /// `None` if there is no such file.
     fn read(path: &Path) -> Result<Option<Self>, SettingsError> {
         match std::fs::read(path) {
@@ -343,9 +364,64 @@ mod tests {
         }
     }
 
+    /// A variable that knows one registry does not take the logins of others away.
+    // finding 43; conformance: I2
+    #[tokio::test]
+    async fn the_variable_comes_first_and_a_file_has_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let auths = |entries: &[(&str, &str)]| {
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(host, user)| format!(r#""{host}":{{"username":"{user}","password":"p"}}"#))
+                .collect();
+            format!(r#"{{"auths":{{{}}}}}"#, entries.join(","))
+        };
+        let home = dir.path().join(".docker/config.json");
+        std::fs::create_dir_all(home.parent().unwrap()).unwrap();
+        std::fs::write(&home, auths(&[("a", "file-a"), ("b", "file-b")])).unwrap();
+        let named = dir.path().join("named.json");
+        std::fs::write(&named, auths(&[("a", "named-a")])).unwrap();
+        let with = |value: &str| {
+            let value = OsString::from(value);
+            let env = |name: &str| match name {
+                "DOCKER_AUTH_CONFIG" => Some(value.clone()),
+                "HOME" => Some(dir.path().into()),
+                _ => None,
+            };
+            AuthConfig::from_env(&env)
+        };
+        let inline = auths(&[("a", "inline-a")]);
+        let table = [
+            (inline.as_str(), "a", "inline-a"),
+            (&inline, "b", "file-b"),
+            (named.to_str().unwrap(), "a", "named-a"),
+            (named.to_str().unwrap(), "b", "file-b"),
+            ("{}", "a", "file-a"),
+            ("", "a", "file-a"),
+        ];
+        for (value, host, expected) in table {
+            let found = user_for(&with(value).unwrap(), host, "x").await;
+            assert_eq!(found, password(expected), "{value} {host}");
+        }
+        for (value, expected) in [
+            ("/no/such/file", "`/no/such/file`"),
+            ("c2VjcmV0", "`DOCKER_AUTH_CONFIG`"),
+            ("{\"auths\":s3cret}", "`DOCKER_AUTH_CONFIG`"),
+        ] {
+            let text = with(value).unwrap_err().to_string();
+            assert!(text.contains(expected), "{text}");
+            assert!(!text.contains("s3cret") && !text.contains("c2Vj"), "{text}");
+        }
+        // A file that nobody can use is a warning where the variable is there.
+        std::fs::write(&home, "{").unwrap();
+        let found = user_for(&with(&inline).unwrap(), "a", "x").await;
+        assert_eq!(found, password("inline-a"));
+        assert!(with("").is_err());
+    }
+
     // conformance: I2
     #[tokio::test]
-    async fn the_first_source_that_exists_is_the_only_one() {
+    async fn the_first_file_that_exists_is_the_only_one() {
         let dir = tempfile::tempdir().unwrap();
         let auth =
             |user: &str| format!(r#"{{"auths":{{"h":{{"username":"{user}","password":"p"}}}}}}"#);

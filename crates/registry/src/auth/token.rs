@@ -145,17 +145,6 @@ impl Tokens {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry(scope.clone()).or_default())
     }
-
-    /// What to add to the message about a refused credential (I10).
-    pub(crate) fn hint(&self, found: &Found) -> String {
-        let used = match &found.credential {
-            super::Credential::Anonymous => found.origin.clone(),
-            _ => format!("credentials came from {}", found.origin),
-        };
-        self.auth
-            .shadow_hint()
-            .map_or_else(|| used.clone(), |hint| format!("{used}; {hint}"))
-    }
 }
 
 /// A header that carries a secret.

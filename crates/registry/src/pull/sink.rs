@@ -14,8 +14,8 @@ use crate::error::RegistryError;
 
 /// Pieces that may wait for the disk; the connection delivers at most some hundred KiB in one.
 const WAITING: usize = 4;
-/// As other files: the umask has its say.
-const MODE: u32 = 0o666;
+/// As in all stores of images: not for other users.
+const MODE: u32 = kiln_oci::atomic::FILE_MODE;
 
 /// Takes pieces in order; the temporary file is gone if it is dropped.
 pub(super) struct Sink {

@@ -137,7 +137,7 @@ impl Client {
             ask: call.ask.what.clone(),
             status,
             message,
-            credentials: self.inner.tokens.hint(&found),
+            credentials: found.hint(),
         }
     }
 
@@ -201,7 +201,7 @@ impl Client {
                 ask: ask.what.clone(),
                 status,
                 message,
-                credentials: self.inner.tokens.hint(found),
+                credentials: found.hint(),
             });
         }
         if !status.is_success() {

@@ -1,0 +1,28 @@
+//! Text as people may see it: URLs without their secrets, and what the system said without its numbers.
+//!
+//! A URL that is kept for use is a [`SecretUrl`], which cannot be printed whole by accident. Text that may have URLs in
+//! it, such as a line of a Dockerfile, goes through [`redact`] where it leaves the program.
+//!
+//! ```
+//! use kiln_shown::{SecretUrl, redact};
+//!
+//! let url = SecretUrl::from("https://me:t0ken@host/f?sig=1a2b&ref=main");
+//! assert_eq!(url.to_string(), "https://xxxxx:xxxxx@host/f?sig=xxxxx&ref=main");
+//! assert_eq!(redact("ADD https://t0ken@host/f /"), "ADD https://xxxxx@host/f /");
+//! ```
+
+mod system;
+mod url;
+
+use std::borrow::Cow;
+
+pub use system::{io_words, without_numbers};
+pub use url::{MASK, SecretUrl, redact};
+
+/// Text for people: [`redact`] and [`without_numbers`].
+pub fn for_people(text: &str) -> Cow<'_, str> {
+    match redact(text) {
+        Cow::Borrowed(text) => without_numbers(text),
+        Cow::Owned(text) => Cow::Owned(without_numbers(&text).into_owned()),
+    }
+}
