@@ -120,11 +120,12 @@ async fn read(settings: &BuildSettings) -> Result<Text, BuildError> {
     let download = fetch::client(&settings.registry.user_agent).map_err(BuildError::Downloads)?;
     match &settings.dockerfile {
         source @ DockerfileSource::Path(_) => {
-            Text::read(source, &download, std::path::Path::new("")).await
+            let context = &settings.context_dir;
+            Text::read(source, context, &download, std::path::Path::new("")).await
         }
         source @ DockerfileSource::Url(_) => {
             let work = WorkFolder::create(&settings.work_dir)?;
-            let text = Text::read(source, &download, work.path()).await;
+            let text = Text::read(source, &settings.context_dir, &download, work.path()).await;
             let path = work.path().to_owned();
             work.close()
                 .map_err(|source| BuildError::WorkDir { path, source })?;

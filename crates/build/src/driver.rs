@@ -446,7 +446,14 @@ impl<'a> Build<'a> {
 
     /// Reads and parses the Dockerfile; one from a URL goes through the work folder.
     async fn read_dockerfile(&self, download: &reqwest::Client) -> Result<Text, BuildError> {
-        Text::read(&self.settings.dockerfile, download, self.work.path()).await
+        let context = &self.settings.context_dir;
+        Text::read(
+            &self.settings.dockerfile,
+            context,
+            download,
+            self.work.path(),
+        )
+        .await
     }
 
     fn no_work(&self, source: std::io::Error) -> BuildError {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use kiln_oci::Digest;
+use kiln_oci::{Digest, SmallFile};
 use kiln_registry::{Cause, Retries, Waits};
 use kiln_shown::SecretUrl;
 use sha2::{Digest as _, Sha256};
@@ -103,19 +103,31 @@ pub(crate) async fn fetch(
     spool: &Spool,
 ) -> Result<FetchedFile, FetchError> {
     let waits = Waits::request(&Retries::default());
-    fetch_patiently(client, url, checksum, spool, waits).await
+    fetch_patiently(client, url, checksum, None, spool, waits).await
+}
+
+/// The same for a file that is read whole afterwards: gives up as soon as it is larger than it may be.
+pub(crate) async fn fetch_small(
+    client: &reqwest::Client,
+    url: &str,
+    kind: SmallFile,
+    spool: &Spool,
+) -> Result<FetchedFile, FetchError> {
+    let waits = Waits::request(&Retries::default());
+    fetch_patiently(client, url, None, Some(kind), spool, waits).await
 }
 
 async fn fetch_patiently(
     client: &reqwest::Client,
     url: &SecretUrl,
     checksum: Option<Digest>,
+    kind: Option<SmallFile>,
     spool: &Spool,
     mut waits: Waits,
 ) -> Result<FetchedFile, FetchError> {
     let parsed = url::Url::parse(url.expose()).map_err(|_| FetchError::Url { url: url.clone() })?;
     let (actual, file) = loop {
-        let error = match fetch_once(client, &parsed, url, spool).await {
+        let error = match fetch_once(client, &parsed, url, kind, spool).await {
             Ok(fetched) => break fetched,
             Err(error) => error,
         };
@@ -146,6 +158,7 @@ async fn fetch_once(
     client: &reqwest::Client,
     url: &url::Url,
     shown: &SecretUrl,
+    kind: Option<SmallFile>,
     spool: &Spool,
 ) -> Result<(Digest, FetchedFile), FetchError> {
     let transport = |source: reqwest::Error| FetchError::Transport {
@@ -171,6 +184,8 @@ async fn fetch_once(
     while let Some(chunk) = response.chunk().await.map_err(transport)? {
         hash.update(&chunk);
         size += chunk.len() as u64;
+        kind.map_or(Ok(()), |kind| kind.check(size))
+            .map_err(|error| keep(error.into()))?;
         file.write_all(&chunk).map_err(keep)?;
     }
     let fetched = FetchedFile {
@@ -284,7 +299,7 @@ mod tests {
         });
         let url = format!("http://{}/v2/a/blobs/{digest}?sig=secret", registry.host()).into();
         let client = client("test").unwrap();
-        let fetched = fetch_patiently(&client, &url, Some(digest), &spool, waits).await;
+        let fetched = fetch_patiently(&client, &url, Some(digest), None, &spool, waits).await;
         let ended = fetched
             .map(|file| file.size)
             .map_err(|error| with_causes(&error));

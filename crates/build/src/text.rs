@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kiln_context::{DOCKERFILE, read_text};
 use kiln_dockerfile::{Dockerfile, Expander, ParseError, Span};
 use kiln_shown::SecretUrl;
 
@@ -24,17 +25,20 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Reads and parses a Dockerfile; one from a URL is fetched into the folder `work`.
+    /// Reads and parses the Dockerfile of a build with this context; one from a URL is fetched into the folder `work`.
     pub(crate) async fn read(
         source: &DockerfileSource,
+        context: &Path,
         download: &reqwest::Client,
         work: &Path,
     ) -> Result<Text, BuildError> {
         let (name, path, bytes) = match source {
             DockerfileSource::Path(path) => {
-                let bytes = std::fs::read(path).map_err(|source| BuildError::ReadDockerfile {
-                    path: path.clone(),
-                    source,
+                let bytes = read_text(context, path, DOCKERFILE).map_err(|source| {
+                    BuildError::ReadDockerfile {
+                        path: path.clone(),
+                        source,
+                    }
                 })?;
                 (path.display().to_string(), Some(path.clone()), bytes)
             }
@@ -124,10 +128,10 @@ async fn fetched(
         source,
     };
     let spool = Spool::create(work).map_err(no_work)?;
-    let file = fetch::fetch(download, url, None, &spool)
+    let file = fetch::fetch_small(download, url, DOCKERFILE, &spool)
         .await
         .map_err(BuildError::FetchDockerfile)?;
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut file.content.open(), &mut bytes).map_err(no_work)?;
-    Ok(bytes)
+    DOCKERFILE
+        .read_to_end(&mut file.content.open())
+        .map_err(no_work)
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use kiln_context::DOCKERFILE;
 use kiln_dockerfile::Expander;
 use kiln_oci::{Descriptor, Digest, Platform, Reference};
 use kiln_options::byte_size;
@@ -220,7 +221,8 @@ async fn read_dockerfile(
     match source {
         DockerfileSource::Path(path) => {
             let name = path.display().to_string();
-            let text = std::fs::read(path).map_err(failed(name.clone()))?;
+            // There is no context: the path is one that the caller chose.
+            let text = DOCKERFILE.read(path).map_err(failed(name.clone()))?;
             Ok((name, text))
         }
         DockerfileSource::Url(url) => {
@@ -228,9 +230,9 @@ async fn read_dockerfile(
                 fetch::client(&settings.registry.user_agent).map_err(WarmError::Downloads)?;
             let dir = std::env::temp_dir();
             let spool = Spool::create(&dir).map_err(failed(url.to_string()))?;
-            let fetched = fetch::fetch(&client, url, None, &spool).await?;
-            let mut text = Vec::new();
-            std::io::Read::read_to_end(&mut fetched.content.open(), &mut text)
+            let fetched = fetch::fetch_small(&client, url, DOCKERFILE, &spool).await?;
+            let text = DOCKERFILE
+                .read_to_end(&mut fetched.content.open())
                 .map_err(failed(url.to_string()))?;
             Ok((url.to_string(), text))
         }

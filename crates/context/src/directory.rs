@@ -8,6 +8,7 @@ use kiln_dockerfile::PatternSet;
 use kiln_layer::{Entry, EntryKind, FileType, ImagePath, LayerError, Root, Stat};
 
 use crate::error::{ContextError, ViewError};
+use crate::small::{IGNORE_FILE, read_text};
 use crate::view::{FileView, LinkId, Stamp, ViewEntry};
 
 /// A directory of the host, read through [`Root`] so that no symlink leads out of it (conformance E5).
@@ -250,7 +251,7 @@ fn read_ignore_file(root: &Path, dockerfile: Option<&Path>) -> Result<PatternSet
     });
     let candidates = beside.into_iter().chain([root.join(".dockerignore")]);
     for path in candidates {
-        match std::fs::read(&path) {
+        match read_text(root, &path, IGNORE_FILE) {
             Ok(text) => {
                 return PatternSet::parse_ignore_file(&text)
                     .map_err(|source| ContextError::IgnoreFile { path, source });

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use crate::SmallFile;
 use crate::atomic::{self, Staged};
 use crate::manifest::refuse_others;
 use crate::{
@@ -29,6 +30,9 @@ const INDEX: &str = "index.json";
 const DOCUMENT: &str = "image index";
 /// Manifests and configs beyond this are not believed.
 const MAX_DOCUMENT: u64 = 16 << 20;
+
+/// `oci-layout` and `index.json`.
+const FILE: SmallFile = SmallFile::new("a file of an OCI layout", MAX_DOCUMENT);
 /// Indexes inside indexes beyond this depth are not followed (I24).
 const MAX_DEPTH: u32 = 4;
 
@@ -141,7 +145,7 @@ impl Layout {
 
     fn check_version(&self) -> Result<(), LayoutError> {
         let path = self.dir.join(MARKER);
-        let text = match fs::read(&path) {
+        let text = match FILE.read(&path) {
             Ok(text) => text,
             Err(error)
                 if matches!(
@@ -331,7 +335,7 @@ impl Layout {
     /// `index.json` and, apart from it, its entries.
     fn read_index_json(&self) -> Result<(Map<String, Value>, Vec<Value>), LayoutError> {
         let path = self.dir.join(INDEX);
-        let bytes = fs::read(&path).map_err(failed("read", &path))?;
+        let bytes = FILE.read(&path).map_err(failed("read", &path))?;
         refuse_others(&bytes, DOCUMENT, |media_type| !media_type.is_manifest())
             .map_err(|source| LayoutError::Document { path, source })?;
         let mut fields: Map<String, Value> =

@@ -32,6 +32,7 @@ mod manifest;
 mod media_type;
 mod platform;
 mod reference;
+mod small_file;
 mod verify;
 
 pub use archive::{
@@ -48,4 +49,5 @@ pub use manifest::Manifest;
 pub use media_type::{Family, LayerCompression, MediaType};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, Repository};
+pub use small_file::{NotSmall, SmallFile};
 pub use verify::{DigestReader, Mismatch, VerifyingReader};

@@ -36,6 +36,8 @@ impl DockerfileSource {
             let path = absolute(&place)?;
             match std::fs::metadata(&path) {
                 Ok(found) if !found.is_dir() => return Ok(Self::Path(path)),
+                // Where a link leads is for whoever reads it to find out: in a context, links are followed inside of it.
+                Err(_) if path.is_symlink() => return Ok(Self::Path(path)),
                 // It may be there: another place would be another file than the one that is meant.
                 Err(source) if !is_nothing_there(&source) => {
                     return Err(OptionError::DockerfileUnreadable { path, source });

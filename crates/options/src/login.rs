@@ -156,7 +156,7 @@ fn read(path: &Path) -> Result<Map<String, Value>, LoginError> {
         path: path.to_owned(),
         reason,
     };
-    let text = match std::fs::read(path) {
+    let text = match kiln_registry::DOCKER_CONFIG.read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Map::new()),
         Err(source) => {

@@ -9,7 +9,7 @@ mod token;
 use std::fmt;
 
 pub(crate) use challenge::{Challenge, parse_challenges};
-pub use config::AuthConfig;
+pub use config::{AuthConfig, DOCKER_CONFIG};
 pub(crate) use entry::canonical_host;
 pub use helper::CredentialHelper;
 pub(crate) use token::{Scope, Token, Tokens, secret_header};

@@ -39,7 +39,7 @@ mod sources;
 mod transport;
 mod upload;
 
-pub use auth::{AuthConfig, CredentialHelper};
+pub use auth::{AuthConfig, CredentialHelper, DOCKER_CONFIG};
 pub use client::Client;
 pub use error::{Cause, RegistryError, Try};
 pub use manifest::{Fetched, RemoteImage};

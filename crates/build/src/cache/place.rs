@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use kiln_oci::{Descriptor, MediaType, ReferenceError, Repository};
+use kiln_oci::{Descriptor, MediaType, ReferenceError, Repository, SmallFile};
 use kiln_registry::{BlobSource, Client, RegistryError};
 use kiln_tarball_cache::{CacheError, ImageCache, Miss, NewStep};
 
@@ -308,7 +308,8 @@ impl Place {
                 let path = path.ok_or(Miss::Absent {
                     digest: descriptor.digest,
                 })?;
-                let bytes = tokio::fs::read(&path).await;
+                let kind = SmallFile::new("a document of a cache", MAX_CONFIG);
+                let bytes = kind.read(&path);
                 let unreadable = |source| Miss::Unreadable { path, source };
                 Ok(bytes.map_err(unreadable)?.into())
             }

@@ -6,12 +6,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kiln_oci::SmallFile;
 use serde::Deserialize;
 
 use super::entry::{Entry, canonical_host, keys_for, normal_key};
 use super::helper::{self, CredentialHelper};
 use super::{Credential, Found};
 use crate::settings::SettingsError;
+
+/// The size of docker's `config.json`; with a hundred registries it has some kilobytes.
+pub const DOCKER_CONFIG: SmallFile = SmallFile::new("a docker configuration", 4 << 20);
 
 /// How the credential helpers that read variables see the environment.
 type Environment = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
@@ -203,7 +207,7 @@ impl AuthFile {
 
     /// `None` if there is no such file.
     fn read(path: &Path) -> Result<Option<Self>, SettingsError> {
-        match std::fs::read(path) {
+        match DOCKER_CONFIG.read(path) {
             Ok(text) => Self::parse(&text, &format!("`{}`", path.display())).map(Some),
             Err(error)
                 if matches!(

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use kiln_oci::SmallFile;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -167,7 +168,8 @@ fn read_chain(
 }
 
 fn read(what: &'static str, host: &str, path: &Path) -> Result<Vec<u8>, SettingsError> {
-    std::fs::read(path).map_err(|source| SettingsError::Unreadable {
+    const PEM: SmallFile = SmallFile::new("certificates and keys", 4 << 20);
+    PEM.read(path).map_err(|source| SettingsError::Unreadable {
         what,
         host: host.to_owned(),
         path: path.to_owned(),
