@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kiln_dockerfile::shortened;
 use kiln_oci::{
     Digest, DocumentError, Family, ImageConfig, Layout, LayoutError, Manifest, Platform, Reference,
 };
@@ -68,8 +69,25 @@ pub enum BaseError {
         /// Diff-ids in the config.
         diff_ids: usize,
     },
+    /// An image with more triggers than any has.
+    #[error("`{reference}` has {count} ONBUILD triggers, more than MOST_INSTRUCTIONS allows")]
+    TooManyTriggers {
+        /// The image.
+        reference: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The image is for Windows: its layers and paths mean something else.
+    #[error("`{reference}` is an image for Windows, and only those for Linux can be built on here")]
+    Windows {
+        /// The image.
+        reference: String,
+    },
     /// The trigger of a base is no instruction (conformance C17).
-    #[error("the ONBUILD trigger `{trigger}` of `{reference}` cannot be parsed")]
+    #[error(
+        "the ONBUILD trigger `{}` of `{reference}` cannot be parsed",
+        shortened(trigger)
+    )]
     Trigger {
         /// The image.
         reference: String,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use kiln_dockerfile::{Command, Instruction};
+use kiln_dockerfile::{Command, Instruction, shortened};
 use serde::Serialize;
 
 use crate::explain::Explanation;
@@ -234,7 +234,7 @@ impl PlannedStage {
         }
         let _ = writeln!(text, "stage {}: {}", self.name, notes.join("; "));
         for step in &self.steps {
-            let first = step.instruction.lines().next().unwrap_or_default();
+            let first = shortened(step.instruction.lines().next().unwrap_or_default());
             let what = match step.action {
                 Action::Run => "run",
                 Action::Copy => "copy",

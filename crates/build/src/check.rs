@@ -4,13 +4,16 @@ mod json;
 mod sarif;
 mod text;
 
+use std::collections::BTreeSet;
+
 use kiln_context::Context;
 use kiln_dockerfile::{Diagnostic, Position, Span, Warning};
 
+use crate::driver::look_up_bases;
 use crate::error::BuildError;
 use crate::fetch;
 use crate::lint::{Known, check_of};
-use crate::plan::{Plan, PlanError};
+use crate::plan::{Plan, PlanError, Source};
 use crate::report::with_causes;
 use crate::settings::{BuildSettings, DockerfileSource};
 use crate::text::Text;
@@ -26,6 +29,8 @@ pub struct CheckReport {
     pub problems: Vec<Problem>,
     /// What the lint finds, in line order; nothing if the file cannot be parsed.
     pub warnings: Vec<Warning>,
+    /// Images that were not looked at, so that what they set, and whether they exist, is not known.
+    pub unseen: Vec<String>,
     /// The lines of the file around each warning, as many as there are warnings.
     excerpts: Vec<String>,
 }
@@ -67,8 +72,8 @@ impl CheckReport {
     }
 }
 
-/// Looks at the Dockerfile of a build, at all stages unless targets are given. No image is looked up: what a base image
-/// brings is not known, and gives no findings. An error means that the file could not be read.
+/// Looks at the Dockerfile of a build, at all stages unless targets are given. Unless the settings ask for it, no image is
+/// looked up: what a base image brings is not known then, and gives no findings. An error means that the file could not be read.
 pub async fn check(settings: &BuildSettings) -> Result<CheckReport, BuildError> {
     let text = match read(settings).await {
         Ok(text) => text,
@@ -77,6 +82,7 @@ pub async fn check(settings: &BuildSettings) -> Result<CheckReport, BuildError> 
                 file,
                 problems: errors.errors.iter().map(Problem::of).collect(),
                 warnings: Vec::new(),
+                unseen: Vec::new(),
                 excerpts: Vec::new(),
             });
         }
@@ -86,6 +92,7 @@ pub async fn check(settings: &BuildSettings) -> Result<CheckReport, BuildError> 
         file: text.name.clone(),
         problems: Vec::new(),
         warnings: Vec::new(),
+        unseen: Vec::new(),
         excerpts: Vec::new(),
     };
     let context = Context::open(&settings.context_dir, None, text.path.as_deref());
@@ -93,14 +100,30 @@ pub async fn check(settings: &BuildSettings) -> Result<CheckReport, BuildError> 
         report.problems.push(Problem::elsewhere(with_causes(error)));
     }
     match text.plan(settings) {
-        Ok((plan, build_args)) => {
+        Ok((mut plan, build_args)) => {
+            let all_stages = settings.targets.is_empty();
+            if all_stages {
+                plan.targets = (0..plan.dockerfile.stages.len()).collect();
+            }
+            let bases = if settings.check_bases {
+                match look_up_bases(settings, &text, &plan).await? {
+                    Ok(bases) => Some(bases),
+                    Err(error) => {
+                        report.problems.push(Problem::of_build(&text, &error));
+                        None
+                    }
+                }
+            } else {
+                report.unseen = images(&plan);
+                None
+            };
             let known = Known {
                 text: &text,
                 plan: &plan,
                 build_args: &build_args,
                 context: context.as_ref().ok(),
-                bases: None,
-                all_stages: settings.targets.is_empty(),
+                bases: bases.as_ref(),
+                all_stages,
             };
             let wanted = check_of(&known)?;
             report.warnings = known.lint(wanted);
@@ -132,6 +155,23 @@ async fn read(settings: &BuildSettings) -> Result<Text, BuildError> {
             text
         }
     }
+}
+
+/// The images that the targets of a plan, and what they need, name.
+fn images(plan: &Plan) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for stage in plan.needed_stages() {
+        let instructions = &plan.dockerfile.stages[stage].instructions;
+        let sources = instructions
+            .iter()
+            .filter_map(|instruction| plan.sources(stage, [instruction]).ok());
+        for source in plan.base(stage).into_iter().chain(sources.flatten()) {
+            if let Source::Image(image, _) = source {
+                names.insert(image.to_string());
+            }
+        }
+    }
+    names.into_iter().collect()
 }
 
 /// What is wrong with the stages that are looked at.
@@ -173,7 +213,7 @@ fn unplannable(plan: &Plan, stage: usize) -> Vec<(Span, Box<PlanError>)> {
 impl Problem {
     fn of(fault: &Diagnostic) -> Self {
         Self {
-            message: fault.fault.to_string(),
+            message: fault.what(),
             span: fault.span,
             excerpt: fault.excerpt.clone(),
             hint: None,

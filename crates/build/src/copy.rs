@@ -152,6 +152,11 @@ pub(crate) struct Planned {
     pub(crate) cramped: bool,
 }
 
+/// Looks whether the sources of a COPY or ADD are there.
+pub(crate) fn look(request: &CopyRequest<'_>) -> Result<(), CopyError> {
+    source::find(request).map(drop)
+}
+
 /// Works out the layer of one COPY or ADD on top of `tree`. Each source is copied on top of those before it.
 pub(crate) fn plan(request: &CopyRequest<'_>, tree: &TreeIndex) -> Result<Planned, CopyError> {
     let mut placer = Placer::new(request, tree);

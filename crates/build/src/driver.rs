@@ -6,6 +6,7 @@ mod finish;
 mod foresee;
 mod lookup;
 mod room;
+mod sources;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,6 +156,23 @@ pub async fn dry_run(
     outcome
 }
 
+/// What the images are that a plan names, for a look at a Dockerfile. The outer error is one of this machine, the inner one
+/// of the Dockerfile and its images.
+pub(crate) async fn look_up_bases(
+    settings: &BuildSettings,
+    text: &Text,
+    plan: &Plan,
+) -> Result<Result<(BTreeMap<usize, Start>, Images), BuildError>, BuildError> {
+    let client = Client::new(settings.registry.clone()).map_err(BuildError::Client)?;
+    let work = WorkFolder::create(&settings.work_dir)?;
+    let events: Arc<dyn EventSink> = Arc::new(crate::event::Silent);
+    let cancel = Cancel::new();
+    let build = Build::new(settings, &events, &cancel, work);
+    let found = build.look_up(text, plan, &client).await;
+    build.close().await;
+    Ok(found)
+}
+
 /// What a stage starts with, as far as it is known before anything runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Start {
@@ -185,6 +203,8 @@ struct Prepared {
     mode: Mode,
     aside: Arc<Aside>,
     held: Arc<Held>,
+    /// The time that stands for now, in seconds.
+    epoch: Option<i64>,
 }
 
 impl<'a> Build<'a> {
@@ -268,10 +288,11 @@ impl<'a> Build<'a> {
     async fn dry_run(&self, mode: Mode) -> Result<BuildPlan, BuildError> {
         let prepared = self.prepare(mode).await?;
         let attempt = self.attempt(&prepared, 0, &Distrusted::default())?;
+        let shop = self.shop(&prepared, &attempt)?;
         if attempt.cache.is_none() {
+            self.check_sources(&prepared, &shop).await?;
             return Ok(self.build_plan(&prepared, None));
         }
-        let shop = self.shop(&prepared, &attempt)?;
         let explaining = Box::pin(self.explain_steps(&prepared, &shop));
         let found = self.heed("looking at the cache", explaining).await?;
         Ok(self.build_plan(&prepared, Some(&found)))
@@ -325,8 +346,9 @@ impl<'a> Build<'a> {
             fetch::client(&settings.registry.user_agent).map_err(BuildError::Downloads)?;
         let reading = self.read_dockerfile(&download);
         let text = self.heed("reading the Dockerfile", reading).await?;
-        let (plan, build_args) = self.plan(&text)?;
+        let (mut plan, mut build_args) = self.plan(&text)?;
         let context = Context::open(&settings.context_dir, None, text.path.as_deref())?;
+        let epoch = text.epoch(settings, &mut plan, &mut build_args, &context)?;
         let client = Client::new(settings.registry.clone()).map_err(BuildError::Client)?;
         let asking = async {
             let permission = self.check_permission(&client);
@@ -355,6 +377,7 @@ impl<'a> Build<'a> {
             starts,
             images: Arc::new(images),
             mode,
+            epoch,
         })
     }
 
@@ -380,7 +403,10 @@ impl<'a> Build<'a> {
         let settings = self.settings;
         let looking = self.foresee(prepared, shop);
         let (foreseen, starts) = self.heed("looking at the cache", looking).await?;
+        self.check_sources(prepared, shop).await?;
         let foreseen = Arc::new(foreseen);
+        // What the look ahead held is gone.
+        shop.text.reset();
         self.make_room(&prepared.text, shop, &foreseen, &starts)
             .await?;
         let executed = self.execute(&prepared.text, shop, &foreseen, starts).await;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_context::ContextError;
-use kiln_dockerfile::{Dockerfile, ParseError, Span, StageError};
+use kiln_dockerfile::{Dockerfile, ParseError, Span, StageError, shortened};
 use kiln_oci::Reference;
 use kiln_registry::RegistryError;
 
@@ -42,7 +42,8 @@ impl Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.instruction)
+        let instruction = shortened(&self.instruction);
+        write!(f, "{}:{}: {instruction}", self.file, self.line)
     }
 }
 

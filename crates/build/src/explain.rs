@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use kiln_cache_key::Change;
+use kiln_dockerfile::shortened;
 use serde::Serialize;
 
 use crate::cache::Reason;
@@ -49,7 +50,7 @@ impl Explanation {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for step in &self.steps {
-            let first = step.instruction.lines().next().unwrap_or_default();
+            let first = shortened(step.instruction.lines().next().unwrap_or_default());
             // Writing to a string cannot fail.
             let _ = writeln!(text, "[{} {}] {first}", step.stage, step.number);
             let state = match (&step.cached_in, &step.reason, step.needed) {

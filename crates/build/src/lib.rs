@@ -29,6 +29,7 @@
 
 mod base;
 mod blobs;
+mod budget;
 mod build_plan;
 mod cache;
 mod check;

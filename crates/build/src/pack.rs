@@ -69,7 +69,7 @@ pub(crate) struct PackOptions {
 
 impl PackOptions {
     /// What the settings say of layers (conformance G42-G46).
-    pub(crate) fn of(settings: &BuildSettings, threads: usize) -> PackOptions {
+    pub(crate) fn of(settings: &BuildSettings, epoch: Option<i64>, threads: usize) -> PackOptions {
         let level = settings.compression_level;
         let compression = match settings.compression {
             CompressionKind::Gzip => Compression::Gzip {
@@ -77,7 +77,7 @@ impl PackOptions {
             },
             CompressionKind::Zstd => Compression::Zstd { level },
         };
-        let (mtime, mtime_clamp) = match (settings.reproducible, settings.source_date_epoch) {
+        let (mtime, mtime_clamp) = match (settings.reproducible, epoch) {
             (false, _) => (None, None),
             (true, None) => (Some(0), None),
             (true, Some(limit)) => (None, Some(limit)),

@@ -6,12 +6,16 @@ use std::path::PathBuf;
 
 use kiln_dockerfile::{
     Command, Dockerfile, ExpandError, Expander, Instruction, Lookup, Mount, MountError, MountType,
-    Run, Span, StageError, copy_source, find_stage, find_target,
+    Run, Span, StageError, copy_source, find_stage, find_target, shortened,
 };
 use kiln_oci::{Platform, PlatformError, Reference, ReferenceError};
 
+use crate::budget::{TooMuchText, check_variables};
 use crate::scope::{BuildArgs, GlobalScope};
-use crate::settings::{BuildContext, BuildContextSource};
+use crate::settings::{BuildContext, BuildContextSource, SourceDateEpoch};
+
+/// The system whose images have another form: their layers hold registry hives, and their paths have drives.
+pub(crate) const WINDOWS: &str = "windows";
 
 /// What a FROM, a `COPY --from` or a `RUN --mount=from=` names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +63,19 @@ pub enum PlanError {
     /// A word could not be expanded.
     #[error(transparent)]
     Expand(#[from] ExpandError),
+    /// `SOURCE_DATE_EPOCH` before the first FROM is no time.
+    #[error(
+        "invalid SOURCE_DATE_EPOCH: `{}`; expected {}",
+        shortened(value),
+        SourceDateEpoch::EXPECTED
+    )]
+    Epoch {
+        /// The value after expansion.
+        value: String,
+    },
+    /// The ARGs before the first FROM hold too much.
+    #[error(transparent)]
+    Text(#[from] TooMuchText),
     /// `--from` or `--target` names no stage that can be used (C5, C6, C9).
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -156,6 +173,8 @@ impl Plan {
                 global
                     .declare(args, build_args, expander)
                     .map_err(|source| (instruction.span, Box::new(source.into())))?;
+                check_variables(global.size())
+                    .map_err(|source| (instruction.span, Box::new(source.into())))?;
             }
         }
         Ok(global)
@@ -221,6 +240,12 @@ impl Plan {
             }
             platform = Platform::parse(&value)
                 .map_err(|source| at(PlanError::Platform { value, source }))?;
+            if platform.os == WINDOWS {
+                return Err(at(PlanError::Unsupported {
+                    flag: "--platform=windows",
+                    reason: "images for Windows have another form, and only those for Linux are built here",
+                }));
+            }
         }
         if let Some(named) = self.named(&name, &platform) {
             return Ok(named);
@@ -248,11 +273,13 @@ impl Plan {
     }
 
     /// The platform a stage is for: that of its FROM's image.
-    pub(crate) fn platform_of(&self, index: usize) -> Located<Platform> {
-        match self.base(index)? {
-            Source::Stage(parent) => self.platform_of(parent),
-            Source::Image(_, platform) => Ok(platform),
-            Source::Scratch | Source::Files(_) => Ok(self.scratch_platform(index)),
+    pub(crate) fn platform_of(&self, mut index: usize) -> Located<Platform> {
+        loop {
+            match self.base(index)? {
+                Source::Stage(parent) => index = parent,
+                Source::Image(_, platform) => return Ok(platform),
+                Source::Scratch | Source::Files(_) => return Ok(self.scratch_platform(index)),
+            }
         }
     }
 

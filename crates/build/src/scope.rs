@@ -1,7 +1,7 @@
 //! The variables an instruction sees: global ARGs, stage ARGs, ENV and the platform's own
 //! (conformance B16-B30).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_dockerfile::{ArgDef, ExpandError, Expander, Lookup};
 use kiln_oci::Platform;
@@ -51,6 +51,19 @@ impl GlobalScope {
         GlobalScope { values }
     }
 
+    /// Gives a variable that has a value another.
+    pub(crate) fn replace(&mut self, name: &str, value: String) {
+        if let Some(old) = self.values.get_mut(name) {
+            *old = value;
+        }
+    }
+
+    /// Bytes of all names and values.
+    pub(crate) fn size(&self) -> usize {
+        let pairs = self.values.iter();
+        pairs.map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     /// Every name with its value.
     pub(crate) fn into_values(self) -> BTreeMap<String, String> {
         self.values
@@ -85,10 +98,12 @@ impl Lookup for GlobalScope {
 /// The variables of one stage as they stand between two instructions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StageScope {
-    /// ARG names in the order they were first declared, with the value they have now.
-    args: Vec<(String, Option<String>)>,
+    /// ARG names in the order they were first declared.
+    args: Vec<String>,
     /// ARG and ENV together; among both kinds the later line wins (B22).
     effective: BTreeMap<String, String>,
+    /// Bytes of `effective`.
+    size: usize,
 }
 
 impl StageScope {
@@ -108,13 +123,25 @@ impl StageScope {
     /// image itself sets, though: the child sees that as it stands in the configuration.
     pub(crate) fn inherited(&self, env: &[String]) -> StageScope {
         let mut scope = self.clone();
-        scope.effective.extend(StageScope::over_env(env).effective);
+        for pair in env {
+            if let Some((name, value)) = pair.split_once('=') {
+                scope.set_env(name, value);
+            }
+        }
         scope
     }
 
     /// Records an ENV line's pair.
     pub(crate) fn set_env(&mut self, name: &str, value: &str) {
-        self.effective.insert(name.to_owned(), value.to_owned());
+        self.size += name.len() + value.len();
+        if let Some(old) = self.effective.insert(name.to_owned(), value.to_owned()) {
+            self.size -= name.len() + old.len();
+        }
+    }
+
+    /// Bytes of all names and values.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     /// Applies one ARG line of the stage and returns its names with their values, as history shows
@@ -135,12 +162,10 @@ impl StageScope {
                 (None, None) => global.get(&name).map(str::to_owned),
             };
             if let Some(value) = &value {
-                self.effective.insert(name.clone(), value.clone());
+                self.set_env(&name, value);
             }
-            match self.args.iter_mut().find(|(known, _)| *known == name) {
-                Some(known) if value.is_some() => known.1.clone_from(&value),
-                Some(_) => {}
-                None => self.args.push((name.clone(), value.clone())),
+            if !self.args.contains(&name) {
+                self.args.push(name.clone());
             }
             shown.push((name, value));
         }
@@ -152,14 +177,14 @@ impl StageScope {
     pub(crate) fn args_in_effect(&self) -> impl Iterator<Item = (&str, &str)> {
         self.args
             .iter()
-            .filter_map(|(name, _)| Some((name.as_str(), self.get(name)?)))
+            .filter_map(|name| Some((name.as_str(), self.get(name)?)))
     }
 
     /// All ARGs in scope, as history lists them (F19): with the value that a command sees, nothing where there is none.
     pub(crate) fn args_listed(&self) -> impl Iterator<Item = (&str, &str)> {
         self.args
             .iter()
-            .map(|(name, _)| (name.as_str(), self.get(name).unwrap_or_default()))
+            .map(|name| (name.as_str(), self.get(name).unwrap_or_default()))
     }
 
     /// The environment of a RUN: the image's, then ARGs, each name once, the later line winning
@@ -170,15 +195,15 @@ impl StageScope {
         build_args: &BuildArgs,
     ) -> Vec<(String, String)> {
         let mut env: Vec<(String, String)> = Vec::new();
+        let mut known: BTreeSet<&str> = BTreeSet::new();
         let names = config_env
             .iter()
             .filter_map(|pair| pair.split_once('=').map(|(name, _)| name))
-            .chain(self.args.iter().map(|(name, _)| name.as_str()));
+            .chain(self.args.iter().map(String::as_str));
         for name in names {
-            if env.iter().any(|(known, _)| known == name) {
-                continue;
-            }
-            if let Some(value) = self.effective.get(name) {
+            if let Some(value) = self.effective.get(name)
+                && known.insert(name)
+            {
                 env.push((name.to_owned(), value.clone()));
             }
         }

@@ -4,5 +4,5 @@ pub use kiln_options::{
     BuildContext, BuildContextSource, BuildSettings, CachePlace, CacheSettings, CompressionKind,
     DigestFiles, DockerfileSource, FileTarget, Isolation, LayerCacheSettings, ListFormat,
     ListSettings, PruneSettings, PushImageSettings, SecretSource, SecretSpec, SnapshotMode,
-    SshSpec, WarmSettings, WorkDir,
+    SourceDateEpoch, SshSpec, WarmSettings, WorkDir,
 };

@@ -18,6 +18,7 @@ use kiln_shown::SecretUrl;
 
 use crate::base::BaseImage;
 use crate::blobs::Blobs;
+use crate::budget::TextBudget;
 use crate::cache::LayerCache;
 use crate::clock::Clock;
 use crate::copy::{CopyRequest, CopySource, Items, plan};
@@ -51,6 +52,8 @@ pub(crate) struct Shop {
     pub(crate) plan: Arc<Plan>,
     pub(crate) build_args: BuildArgs,
     pub(crate) clock: Clock,
+    /// What words, variables and history may take.
+    pub(crate) text: TextBudget,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) cancel: Cancel,
     /// The same for async code.

@@ -135,6 +135,21 @@ impl State {
             .unwrap_or_default()
     }
 
+    /// Bytes of variables, labels and history, as a copy of the state takes them.
+    pub(crate) fn text_size(&self) -> usize {
+        let config = &self.config.config;
+        let labels = config.labels.iter();
+        let history = self.config.history.iter();
+        self.scope.size()
+            + config.env.iter().map(String::len).sum::<usize>()
+            + labels
+                .map(|(name, value)| name.len() + value.len())
+                .sum::<usize>()
+            + history
+                .map(|entry| entry.created_by.as_ref().map_or(0, String::len))
+                .sum::<usize>()
+    }
+
     /// Adds a history entry, and the layer it stands for.
     pub(crate) fn record(&mut self, created: String, created_by: String, layer: Option<Layer>) {
         self.config.history.push(History {

@@ -7,15 +7,17 @@ mod foresee;
 mod metadata;
 mod mounts;
 mod run;
+mod sources;
 mod workdir;
 
 pub(crate) use foresee::{Foresight, Inputs, Kind};
 
-use kiln_dockerfile::{Command, ExpandError, Instruction, MountError};
+use kiln_dockerfile::{Command, ExpandError, Instruction, MountError, shortened};
 use kiln_sandbox::SandboxError;
 use kiln_shown::SecretUrl;
 
 use crate::blobs::BlobError;
+use crate::budget::TooMuchText;
 use crate::clock::Clock;
 use crate::copy::CopyError;
 use crate::fetch::FetchError;
@@ -26,6 +28,9 @@ use crate::shop::Shop;
 use crate::stage::{State, ViewUnavailable};
 use crate::user::{Accounts, UserError};
 
+/// Bytes of a path that the kernel takes, without the zero behind it: PATH_MAX.
+const LONGEST_PATH: usize = 4095;
+
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,6 +38,21 @@ pub enum StepError {
     /// A word could not be expanded.
     #[error(transparent)]
     Expand(#[from] ExpandError),
+    /// The Dockerfile makes more text of itself than it may.
+    #[error(transparent)]
+    Text(#[from] TooMuchText),
+    /// The command's text, or one of its variables, is longer than the kernel takes.
+    #[error("{what} has {length} bytes, and the kernel takes {limit} (the limit {name})")]
+    TooLong {
+        /// What is too long.
+        what: String,
+        /// How long it is.
+        length: usize,
+        /// How long it may be.
+        limit: usize,
+        /// The kernel's name for the limit.
+        name: &'static str,
+    },
     /// `--from` leads nowhere.
     #[error(transparent)]
     Plan(#[from] Box<PlanError>),
@@ -266,6 +286,11 @@ impl StepError {
                  executor as root"
                     .to_owned(),
             ),
+            StepError::TooLong { name: "PATH_MAX", .. } => None,
+            StepError::TooLong { .. } => Some(
+                "put a long command into a script: a file of the build context, or a heredoc that begins with `#!/bin/sh`"
+                    .to_owned(),
+            ),
             StepError::Copy(CopyError::Dangling { .. }) => Some(
                 "symlinks are followed inside the build context only: copy the file into it".to_owned(),
             ),
@@ -341,6 +366,7 @@ impl<'a> Stepper<'a> {
             Clock::Wall => created.to_owned(),
             fixed @ Clock::Fixed(_) => fixed.rfc3339(),
         };
+        self.shop.text.charge(text.len())?;
         self.state.record(created, text, layer);
         Ok(())
     }
@@ -360,6 +386,7 @@ impl<'a> Stepper<'a> {
     /// One word with the variables as they are before this instruction (B16).
     fn expand(&self, word: &str) -> Result<String, StepError> {
         let expanded = self.shop.plan.expander.word(word, &self.state.scope)?;
+        self.shop.text.charge(expanded.text.len())?;
         Ok(expanded.text)
     }
 
@@ -367,6 +394,20 @@ impl<'a> Stepper<'a> {
     fn expand_option(&self, word: Option<&String>) -> Result<Option<String>, StepError> {
         let value = word.map(|word| self.expand(word)).transpose()?;
         Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    /// A path of the image has to be one that the kernel can be asked for; each directory on the way is an entry with a
+    /// path of its own.
+    fn check_path(what: &str, path: &str) -> Result<(), StepError> {
+        if path.len() > LONGEST_PATH {
+            return Err(StepError::TooLong {
+                what: format!("the {what} `{}`", shortened(path)),
+                length: path.len(),
+                limit: LONGEST_PATH,
+                name: "PATH_MAX",
+            });
+        }
+        Ok(())
     }
 
     fn build_args(&self) -> &BuildArgs {
@@ -389,8 +430,14 @@ impl<'a> Stepper<'a> {
         Ok(Accounts::parse(&read(b"etc/passwd")?, &read(b"etc/group")?))
     }
 
-    fn record(&mut self, created_by: String, layer: Option<crate::layers::Layer>) {
+    fn record(
+        &mut self,
+        created_by: String,
+        layer: Option<crate::layers::Layer>,
+    ) -> Result<(), StepError> {
+        self.shop.text.charge(created_by.len())?;
         let created = self.shop.clock.rfc3339();
         self.state.record(created, created_by, layer);
+        Ok(())
     }
 }

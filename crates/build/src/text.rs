@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln_context::{DOCKERFILE, read_text};
-use kiln_dockerfile::{Dockerfile, Expander, ParseError, Span};
+use kiln_context::{Context, ContextError, DOCKERFILE, newest, read_text};
+use kiln_dockerfile::{Dockerfile, Expander, Instruction, ParseError, Span};
 use kiln_shown::SecretUrl;
 
 use crate::error::{BuildError, Location};
 use crate::fetch;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 use crate::scope::BuildArgs;
-use crate::settings::{BuildSettings, DockerfileSource};
+use crate::settings::{BuildSettings, DockerfileSource, SourceDateEpoch};
 use crate::spool::Spool;
 use crate::step::StepError;
 
@@ -98,6 +98,56 @@ impl Text {
             contexts: settings.build_contexts.clone(),
         };
         Ok((plan, build_args))
+    }
+
+    /// The time that stands for now, in seconds: `SOURCE_DATE_EPOCH` as the caller gave it, else as an ARG before the
+    /// first FROM has it (G43). Stages that declare the ARG see the number, whatever was written.
+    pub(crate) fn epoch(
+        &self,
+        settings: &BuildSettings,
+        plan: &mut Plan,
+        build_args: &mut BuildArgs,
+        context: &Context,
+    ) -> Result<Option<i64>, BuildError> {
+        const NAME: &str = "SOURCE_DATE_EPOCH";
+        let written = plan.global_value(NAME);
+        let asked = match settings.source_date_epoch {
+            Some(asked) => asked,
+            // The caller's empty value takes back what the file says.
+            None if written.is_empty() || build_args.contains_key(NAME) => return Ok(None),
+            None => SourceDateEpoch::parse(written).ok_or_else(|| self.no_epoch(NAME, written))?,
+        };
+        let seconds = match asked {
+            SourceDateEpoch::Seconds(seconds) => Some(seconds),
+            SourceDateEpoch::Context => newest(&context.view()?).map_err(ContextError::from)?,
+        };
+        let number = seconds
+            .map(|seconds| seconds.to_string())
+            .unwrap_or_default();
+        if let Some(given) = build_args.get_mut(NAME) {
+            given.clone_from(&number);
+        }
+        plan.global.replace(NAME, number);
+        Ok(seconds)
+    }
+
+    /// The error about a value of the file that is no time, at the line that has it.
+    fn no_epoch(&self, name: &str, value: &str) -> BuildError {
+        let declares = |instruction: &&Instruction| {
+            let args = instruction.command.args().unwrap_or_default();
+            args.iter().any(|arg| arg.name == name)
+        };
+        let lines = &self.dockerfile.global_args;
+        let span = lines.iter().rfind(declares).map_or_else(
+            || self.dockerfile.stages[0].from.span,
+            |instruction| instruction.span,
+        );
+        BuildError::Plan {
+            location: Box::new(self.locate(span, "ARG")),
+            source: Box::new(PlanError::Epoch {
+                value: value.to_owned(),
+            }),
+        }
     }
 
     /// Refuses values that can never be right, in the stages that are needed.

@@ -24,6 +24,7 @@ mod directory;
 mod error;
 mod glob;
 mod graft;
+mod newest;
 mod small;
 mod view;
 
@@ -32,5 +33,6 @@ pub use directory::{Context, DirectoryView};
 pub use error::{ContextError, ViewError};
 pub use glob::{has_wildcard, matches};
 pub use graft::Grafted;
+pub use newest::newest;
 pub use small::{DOCKERFILE, IGNORE_FILE, read_text};
 pub use view::{FileView, LinkId, Stamp, ViewEntry, clean, resolve};

@@ -8,6 +8,7 @@ use crate::expose::ExposeError;
 use crate::mount::MountError;
 use crate::pattern::PatternError;
 use crate::position::{Position, Span};
+use crate::shorten::shortened;
 use crate::signal::SignalError;
 use crate::stage_lookup::StageError;
 
@@ -43,8 +44,11 @@ impl Diagnostic {
     /// The fault and its place as `FILE:LINE:COLUMN: what is wrong`, then the excerpt.
     fn write_in(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.position() {
-            Some(position) => write!(f, "{file}:{position}: {}", self.fault)?,
-            None => write!(f, "{file}: {}", self.fault)?,
+            Some(position) => write!(f, "{file}:{position}: {}", self.what())?,
+            None if self.line.is_some() => {
+                write!(f, "{file}:{}: {}", self.line.unwrap_or(1), self.what())?;
+            }
+            None => write!(f, "{file}: {}", self.what())?,
         }
         if let (Some(line), Some(position)) = (self.line, self.position())
             && line != position.line
@@ -52,6 +56,11 @@ impl Diagnostic {
             write!(f, ", in the instruction on line {line}")?;
         }
         self.write_excerpt(f)
+    }
+
+    /// What is wrong; a fault that quotes a word of a megabyte does not show all of it.
+    pub fn what(&self) -> String {
+        shortened(&self.fault.to_string()).into_owned()
     }
 
     fn write_excerpt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,8 +74,8 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
-            Some(line) => write!(f, "dockerfile parse error on line {line}: {}", self.fault)?,
-            None => write!(f, "dockerfile parse error: {}", self.fault)?,
+            Some(line) => write!(f, "dockerfile parse error on line {line}: {}", self.what())?,
+            None => write!(f, "dockerfile parse error: {}", self.what())?,
         }
         self.write_excerpt(f)
     }
@@ -142,6 +151,18 @@ pub enum Fault {
     /// The text is not UTF-8 outside a comment; no image config could hold it.
     #[error("line is not valid UTF-8")]
     NotUtf8,
+    /// More of something than any file needs.
+    #[error("more than {limit} {what}, the limit {name}: {remedy}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+        /// The limit's name in the documentation.
+        name: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A3
     #[error("only one {key} parser directive can be used")]
     DuplicateDirective {

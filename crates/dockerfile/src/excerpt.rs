@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use kiln_shown::redact;
 
 use crate::position::{Position, Span};
+use crate::shorten::shortened;
 
 /// Lines shown before and after the marked ones.
 const CONTEXT: usize = 2;
@@ -47,7 +48,9 @@ pub(crate) fn marked_lines(lines: &[String], span: Span) -> String {
         } else {
             "   "
         };
-        let line = format!("{number:>width$} | {mark} {}", redact(&lines[number - 1]));
+        let text = redact(&lines[number - 1]);
+        let text = shortened(&text);
+        let line = format!("{number:>width$} | {mark} {text}");
         let _ = writeln!(out, "{}", line.trim_end());
     }
     out

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use crate::limits::MOST_WORK;
 use crate::lookup::Lookup;
+use crate::shorten::shortened;
 use crate::wildcard::Wildcard;
 
 /// `${a:-${b:-...}}` deeper than this is refused rather than followed.
 const DEEPEST: usize = 128;
-/// Patterns take pattern times value steps, and replacing makes values longer, so that a short word can ask for any
-/// amount of time and memory; no word that people write comes near this many steps and bytes.
-const MOST_WORK: usize = 1 << 23;
 
 /// A word that cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("failed to process {word:?}: {fault}")]
+#[error("failed to process {:?}: {fault}", shortened(word))]
 pub struct ExpandError {
     /// The whole word.
     pub word: String,
@@ -57,8 +56,8 @@ pub enum ExpandFault {
     /// More levels of `${...}` than anyone writes.
     #[error("substitutions are nested more than {DEEPEST} deep")]
     TooDeep,
-    /// Patterns that take more time or memory than anyone means.
-    #[error("substitutions with patterns grow too large")]
+    /// Values, or patterns, that take more time or memory than anyone means.
+    #[error("substitutions grow too large: more than {MOST_WORK} bytes, the limit MOST_WORK")]
     TooLarge,
 }
 
@@ -317,7 +316,7 @@ impl<'a> Scan<'a> {
         if name.is_empty() {
             return Ok("$".to_owned());
         }
-        Ok(self.needed(name).to_owned())
+        self.needed_text(name)
     }
 
     /// What is behind `${`
@@ -333,7 +332,7 @@ impl<'a> Scan<'a> {
             return Err(ExpandFault::MissingBrace);
         };
         match operator {
-            '}' => Ok(self.needed(name).to_owned()),
+            '}' => self.needed_text(name),
             ':' => match self.next() {
                 Some(operator @ ('-' | '+' | '?')) => self.conditional(name, operator, true),
                 Some(other) => Err(ExpandFault::Modifier {
@@ -363,7 +362,10 @@ impl<'a> Scan<'a> {
         match (operator, present) {
             ('-', None) | ('+', Some(_)) => Ok(word),
             ('+', None) => Ok(String::new()),
-            (_, Some(present)) => Ok(present.to_owned()),
+            (_, Some(present)) => {
+                self.spend(present.len())?;
+                Ok(present.to_owned())
+            }
             (_, None) => {
                 let standard = match value {
                     Some(_) => "is not allowed to be empty",
@@ -392,6 +394,7 @@ impl<'a> Scan<'a> {
         let value = self.needed(name);
         self.spend(pattern.len().saturating_mul(value.len()))?;
         let wildcard = Wildcard::new(pattern, self.escape);
+        self.spend(value.len())?;
         let kept = if operator == '#' {
             wildcard.without_prefix(value, longest)
         } else {
@@ -437,6 +440,14 @@ impl<'a> Scan<'a> {
         let (name, rest) = rest.split_at(length);
         self.rest = rest;
         name
+    }
+
+    /// The same as text of the result, which counts. Values make a word longer than it is written: each of a row of ARGs
+    /// can be twice the one before.
+    fn needed_text(&mut self, name: &str) -> Result<String, ExpandFault> {
+        let value = self.needed(name);
+        self.spend(value.len())?;
+        Ok(value.to_owned())
     }
 
     /// The value of a variable that should have one; nothing if it has none (B1).

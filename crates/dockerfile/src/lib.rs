@@ -42,6 +42,7 @@ mod glob;
 mod heredoc;
 mod instruction;
 mod json;
+mod limits;
 mod lint;
 mod logical;
 mod lookup;
@@ -50,6 +51,7 @@ mod parse;
 mod pattern;
 mod pattern_syntax;
 mod position;
+mod shorten;
 mod signal;
 mod size;
 mod stage_lookup;
@@ -72,12 +74,17 @@ pub use expand::{ExpandError, ExpandFault, Expanded, Expander};
 pub use expose::{ExposeError, parse_expose};
 pub use glob::{Glob, GlobComponent};
 pub use heredoc::Heredoc;
+pub use limits::{
+    LONGEST_PATTERN, MOST_INSTRUCTIONS, MOST_LINES, MOST_MOUNTS, MOST_PATTERNS, MOST_STAGES,
+    MOST_WORDS, MOST_WORK,
+};
 pub use lint::{BaseConfig, LintContext, RULES, Rule, lint};
 pub use lookup::Lookup;
 pub use mount::{Mount, MountError, MountType, Sharing};
 pub use parse::{parse, parse_trigger};
 pub use pattern::{PatternError, PatternSet};
 pub use position::{Position, Span};
+pub use shorten::shortened;
 pub use signal::{SignalError, validate_signal};
 pub use stage_lookup::{StageError, copy_source, find_stage, find_target};
 pub use suggest::closest;

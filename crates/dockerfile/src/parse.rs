@@ -9,12 +9,27 @@ use crate::dockerfile::{Dockerfile, Stage};
 use crate::error::{Diagnostic, Fault, ParseError};
 use crate::excerpt::caret;
 use crate::instruction::{Line, openings};
+use crate::limits::{self, MOST_FAULTS, MOST_INSTRUCTIONS, MOST_LINES, MOST_STAGES};
 use crate::logical::{Located, Logical, LogicalLines, Physical, physical_lines};
 use crate::position::{Position, Span};
 use crate::stage_lookup::copy_source;
 
 /// Reads a Dockerfile. The error lists every faulty instruction, not only the first.
 pub fn parse(text: &[u8]) -> Result<Dockerfile, ParseError> {
+    if text.iter().filter(|byte| **byte == b'\n').count() > MOST_LINES {
+        let fault = Fault::TooMany {
+            what: "lines",
+            limit: MOST_LINES,
+            name: "MOST_LINES",
+            remedy: "put what is long into files of the context",
+        };
+        return Err(ParseError {
+            errors: vec![Diagnostic {
+                line: Some(MOST_LINES as u32 + 1),
+                ..Diagnostic::of_file(fault)
+            }],
+        });
+    }
     let physical = physical_lines(text);
     let (directives, faults) = directive::read(&physical);
     let mut reader = Reader::new(&physical, directives.escape);
@@ -88,12 +103,21 @@ pub fn parse_trigger(text: &str, escape: char) -> Result<Instruction, ParseError
 fn trigger(logical: &Logical, escape: char) -> Result<Instruction, Located> {
     let line = Line::new(logical, escape)?;
     line.check_trigger()?;
-    let command = line.command()?;
+    let command = checked(&line)?;
     Ok(Instruction {
         span: logical.span(),
         source: logical.text.clone(),
         command,
     })
+}
+
+/// The instruction of a line, if it does not ask for too much.
+fn checked(line: &Line<'_>) -> Result<Command, Located> {
+    let command = line.command()?;
+    match limits::check(&command) {
+        Ok(()) => Ok(command),
+        Err(fault) => Err(line.logical.fault(fault, line.written)),
+    }
 }
 
 struct Reader<'a> {
@@ -107,6 +131,9 @@ struct Reader<'a> {
     /// What names a stage that may not have been read yet.
     references: Vec<StageReference>,
     has_instructions: bool,
+    instructions: usize,
+    /// There are more of something than there may be; what follows is not looked at.
+    is_full: bool,
     /// Said once: everything behind it would only repeat it.
     said_before_from: bool,
 }
@@ -149,6 +176,8 @@ impl<'a> Reader<'a> {
             errors: Vec::new(),
             references: Vec::new(),
             has_instructions: false,
+            instructions: 0,
+            is_full: false,
             said_before_from: false,
         }
     }
@@ -158,13 +187,28 @@ impl<'a> Reader<'a> {
         let mut lines = LogicalLines::new(self.physical, escape);
         while let Some((logical, problem)) = lines.next_line(|text| openings(text, escape)) {
             self.has_instructions = true;
+            self.instructions += 1;
             self.empty_continuations.extend(logical.empty_continuation);
             let result = match problem {
+                _ if self.instructions > MOST_INSTRUCTIONS => {
+                    self.is_full = true;
+                    let fault = Fault::TooMany {
+                        what: "instructions",
+                        limit: MOST_INSTRUCTIONS,
+                        name: "MOST_INSTRUCTIONS",
+                        remedy: "build in several steps, each with a file of its own",
+                    };
+                    Err(Located { fault, at: 0..0 })
+                }
                 Some(problem) => Err(problem),
                 None => self.instruction(&logical),
             };
             if let Err(located) = result {
                 self.fault(&logical, located);
+            }
+            // Nobody reads further, and each fault holds a line.
+            if self.is_full || self.errors.len() >= MOST_FAULTS {
+                break;
             }
         }
         self.comments = lines.comments;
@@ -175,7 +219,7 @@ impl<'a> Reader<'a> {
         if line.name == "FROM" {
             return self.from(&line);
         }
-        let command = line.command()?;
+        let command = checked(&line)?;
         let (span, source) = (logical.span(), logical.text.clone());
         let instruction = Instruction {
             span,
@@ -204,6 +248,16 @@ impl<'a> Reader<'a> {
 
     /// A stage is opened even when its line is wrong, or all that follows would be wrong too.
     fn from(&mut self, line: &Line<'_>) -> Result<(), Located> {
+        if self.stages.len() >= MOST_STAGES {
+            self.is_full = true;
+            let fault = Fault::TooMany {
+                what: "stages",
+                limit: MOST_STAGES,
+                name: "MOST_STAGES",
+                remedy: "build in several steps, each with a file of its own",
+            };
+            return Err(line.logical.fault(fault, line.written));
+        }
         match line.from() {
             Ok((from, name)) => {
                 self.stages.push(Stage {

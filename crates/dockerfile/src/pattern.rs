@@ -1,6 +1,7 @@
 //! `.dockerignore` files and `--exclude` (A36-A40, A44, E34).
 
 use crate::automaton::Automaton;
+use crate::limits::{LONGEST_PATTERN, MOST_PATTERNS};
 use crate::pattern_syntax;
 
 /// A pattern that is malformed; the build fails (A37).
@@ -10,6 +11,18 @@ pub enum PatternError {
     /// A `!` with nothing behind it.
     #[error("illegal exclusion pattern: \"!\"")]
     EmptyException {
+        /// Line of the ignore file, from 1; absent for patterns given one by one.
+        line: Option<u32>,
+    },
+    /// More patterns than [`MOST_PATTERNS`].
+    #[error("more than {MOST_PATTERNS} patterns, the limit MOST_PATTERNS")]
+    TooMany {
+        /// Line of the ignore file, from 1; absent for patterns given one by one.
+        line: Option<u32>,
+    },
+    /// A pattern longer than [`LONGEST_PATTERN`].
+    #[error("a pattern has more than {LONGEST_PATTERN} bytes, the limit LONGEST_PATTERN")]
+    TooLong {
         /// Line of the ignore file, from 1; absent for patterns given one by one.
         line: Option<u32>,
     },
@@ -27,7 +40,10 @@ impl PatternError {
     /// Line of the ignore file, from 1; absent for patterns given one by one.
     pub fn line(&self) -> Option<u32> {
         match self {
-            Self::EmptyException { line } | Self::Syntax { line, .. } => *line,
+            Self::EmptyException { line }
+            | Self::TooMany { line }
+            | Self::TooLong { line }
+            | Self::Syntax { line, .. } => *line,
         }
     }
 }
@@ -87,6 +103,12 @@ impl PatternSet {
         let pattern = trim(pattern);
         if pattern.is_empty() {
             return Ok(());
+        }
+        if pattern.len() > LONGEST_PATTERN {
+            return Err(PatternError::TooLong { line });
+        }
+        if self.rules.len() >= MOST_PATTERNS {
+            return Err(PatternError::TooMany { line });
         }
         let (is_exception, body) = match pattern.strip_prefix(b"!") {
             Some(body) => (true, trim(body)),

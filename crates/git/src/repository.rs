@@ -40,6 +40,17 @@ pub struct Commit {
     pub id: String,
     /// A full reference that points to it, if it was found by one.
     pub reference: Option<String>,
+    /// The id of the annotated tag that this reference is, which `--checksum` may name as well.
+    pub tag: Option<String>,
+}
+
+impl Commit {
+    /// Whether `expected` is the beginning of its id, or of that of the tag it was found by (E47).
+    fn is(&self, expected: &str) -> bool {
+        let expected = expected.to_ascii_lowercase();
+        let tag = self.tag.as_ref();
+        self.id.starts_with(&expected) || tag.is_some_and(|tag| tag.starts_with(&expected))
+    }
 }
 
 /// Files of a commit.
@@ -91,6 +102,7 @@ impl Repository {
             Commit {
                 id: name.to_ascii_lowercase(),
                 reference: None,
+                tag: None,
             }
         } else {
             let listed = self.list().map_err(|source| GitError::List {
@@ -109,13 +121,11 @@ impl Repository {
 
     fn check(&self, commit: &Commit) -> Result<(), GitError> {
         match &self.wanted.commit {
-            Some(expected) if !commit.id.starts_with(&expected.to_ascii_lowercase()) => {
-                Err(GitError::Commit {
-                    remote: self.wanted.remote.clone(),
-                    actual: commit.id.clone(),
-                    expected: expected.clone(),
-                })
-            }
+            Some(expected) if !commit.is(expected) => Err(GitError::Commit {
+                remote: self.wanted.remote.clone(),
+                actual: commit.id.clone(),
+                expected: expected.clone(),
+            }),
             _ => Ok(()),
         }
     }
@@ -143,6 +153,7 @@ impl Repository {
         Ok(Commit {
             id: id.to_string(),
             reference: None,
+            tag: None,
         })
     }
 
@@ -168,8 +179,9 @@ impl Repository {
         let listed = map.remote_refs.iter().filter_map(|listed| {
             let (name, target, peeled) = listed.unpack();
             let id = peeled.or(target)?.to_string();
+            let tag = peeled.and(target).map(|tag| tag.to_string());
             let name = name.to_str().ok()?.to_owned();
-            Some(Listed { name, id })
+            Some(Listed { name, id, tag })
         });
         Ok(listed.collect())
     }
@@ -255,6 +267,7 @@ impl Repository {
                 let commit = Commit {
                     id: module.commit.clone(),
                     reference: None,
+                    tag: None,
                 };
                 repository.check_out(&commit, &place, options, interrupt)?;
             }
@@ -292,6 +305,8 @@ impl Repository {
 struct Listed {
     name: String,
     id: String,
+    /// The annotated tag's own id.
+    tag: Option<String>,
 }
 
 /// What git means by a name.
@@ -308,6 +323,7 @@ fn find(listed: &[Listed], name: &str) -> Option<Commit> {
     Some(Commit {
         id: found.id.clone(),
         reference: Some(found.name.clone()),
+        tag: found.tag.clone(),
     })
 }
 

@@ -93,9 +93,12 @@ pub struct BuildOptions {
     #[cfg_attr(feature = "clap", arg(long))]
     pub materialize: bool,
     /// Print everything that is wrong with the Dockerfile, and what lint finds in it, and build nothing; the exit code is
-    /// 1 if there is anything. Looks at all stages unless `--target` is given, and at no image.
+    /// 1 if there is anything. Looks at all stages unless `--target` is given, and at images only with `--check-bases`.
     #[cfg_attr(feature = "clap", arg(long))]
     pub check: bool,
+    /// With `--check`: look base images up, too, as a build does, and use what they set.
+    #[cfg_attr(feature = "clap", arg(long, requires = "check"))]
+    pub check_bases: bool,
     /// Form of what `--check` prints: text, json or sarif.
     #[cfg_attr(feature = "clap", arg(long, value_name = "FORMAT", requires = "check",
         value_parser = str::parse::<CheckFormat>, default_value_t))]
@@ -146,6 +149,7 @@ impl Default for BuildOptions {
             preserve_context: None,
             materialize: false,
             check: false,
+            check_bases: false,
             check_format: CheckFormat::default(),
             dryrun: false,
             dryrun_format: ExplainFormat::default(),

@@ -43,12 +43,34 @@ fn variable(env: &Env<'_>, name: &str) -> Result<Option<String>, OptionError> {
         .transpose()
 }
 
+/// The time that stands for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceDateEpoch {
+    /// Seconds since 1970.
+    Seconds(i64),
+    /// `context`: that of the newest file of the build context; in a git context, of the commit.
+    Context,
+}
+
+impl SourceDateEpoch {
+    /// What is allowed, for messages.
+    pub const EXPECTED: &str = "a number of seconds since 1970, or `context`";
+
+    /// Reads the value of the variable; `None` when it is neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "context" => Some(Self::Context),
+            _ => text.parse().ok().map(Self::Seconds),
+        }
+    }
+}
+
 /// `SOURCE_DATE_EPOCH` as build-arg, else as variable; then it also becomes a build-arg, so that an ARG of that name
 /// sees it (G43).
 pub(crate) fn source_date_epoch(
     args: &mut Vec<(String, String)>,
     env: &Env<'_>,
-) -> Result<Option<i64>, OptionError> {
+) -> Result<Option<SourceDateEpoch>, OptionError> {
     const NAME: &str = env_vars::SOURCE_DATE_EPOCH;
     let given = args
         .iter()
@@ -67,12 +89,12 @@ pub(crate) fn source_date_epoch(
     if text.is_empty() {
         return Ok(None);
     }
-    match text.parse() {
-        Ok(seconds) => Ok(Some(seconds)),
-        Err(_) => Err(OptionError::InvalidValue {
+    match SourceDateEpoch::parse(&text) {
+        Some(epoch) => Ok(Some(epoch)),
+        None => Err(OptionError::InvalidValue {
             flag: NAME.to_owned(),
             value: text,
-            expected: "a number of seconds since 1970".to_owned(),
+            expected: SourceDateEpoch::EXPECTED.to_owned(),
             nearest: None,
         }),
     }
@@ -137,14 +159,22 @@ mod tests {
         let mut args = Vec::new();
         assert_eq!(
             source_date_epoch(&mut args, &env).unwrap(),
-            Some(1_700_000_000)
+            Some(SourceDateEpoch::Seconds(1_700_000_000))
         );
         assert_eq!(
             args,
             [("SOURCE_DATE_EPOCH".to_owned(), "1700000000".to_owned())]
         );
         let mut args = vec![("SOURCE_DATE_EPOCH".to_owned(), "5".to_owned())];
-        assert_eq!(source_date_epoch(&mut args, &env).unwrap(), Some(5));
+        assert_eq!(
+            source_date_epoch(&mut args, &env).unwrap(),
+            Some(SourceDateEpoch::Seconds(5))
+        );
+        let mut args = vec![("SOURCE_DATE_EPOCH".to_owned(), "context".to_owned())];
+        assert_eq!(
+            source_date_epoch(&mut args, &env).unwrap(),
+            Some(SourceDateEpoch::Context)
+        );
         assert_eq!(args.len(), 1);
         let mut args = vec![("SOURCE_DATE_EPOCH".to_owned(), "today".to_owned())];
         assert!(source_date_epoch(&mut args, &env).is_err());

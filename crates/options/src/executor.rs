@@ -10,8 +10,8 @@ use crate::output::pairs;
 use crate::{
     BuildContext, BuildOptions, CacheOptions, CacheSettings, CompressionKind, ContextOptions,
     DigestFiles, DockerfileSource, Isolation, LogOptions, Notice, OptionError, OutputOptions,
-    PushOptions, RegistryOptions, SecretSpec, SnapshotMode, SshSpec, WorkDir, build_args,
-    build_context, secret, ssh,
+    PushOptions, RegistryOptions, SecretSpec, SnapshotMode, SourceDateEpoch, SshSpec, WorkDir,
+    build_args, build_context, secret, ssh,
 };
 
 /// What `--ignore-var-run` is about.
@@ -85,13 +85,14 @@ impl ExecutorOptions {
             secrets: secret::resolve(&build.secret, env)?,
             ssh: ssh::resolve(&build.ssh, env)?,
             build_contexts: build_context::resolve(&build.build_context)?,
-            platform: platform("--custom-platform", build.custom_platform.as_deref())?,
+            platform: built_platform(build.custom_platform.as_deref())?,
             isolation: isolation(build, cleanup)?,
             force: build.force,
             work_dir: WorkDir::resolve(build.kaniko_dir.as_ref(), env, executable.as_deref())?,
             pre_cleanup: or_variable(build.pre_cleanup, env_vars::KANIKO_PRE_CLEANUP)?,
             cleanup,
             materialize: build.materialize,
+            check_bases: build.check_bases,
             dry_run: build.dryrun,
             print_plan: env_vars::boolean(env, env_vars::KANIKO_PRINT_PLAN)?.unwrap_or(false),
             destinations: output.destinations,
@@ -114,6 +115,20 @@ impl ExecutorOptions {
         notices.extend(without_effect(build));
         Ok(Resolved { settings, notices })
     }
+}
+
+/// `--custom-platform`; images for Windows have another form than those that are built here.
+fn built_platform(given: Option<&str>) -> Result<Platform, OptionError> {
+    let platform = platform("--custom-platform", given)?;
+    if platform.os == "windows" {
+        return Err(OptionError::InvalidValue {
+            flag: "--custom-platform".to_owned(),
+            value: platform.to_string(),
+            expected: "a platform other than Windows, whose images have another form".to_owned(),
+            nearest: None,
+        });
+    }
+    Ok(platform)
 }
 
 /// `--check`: the options of a build, for a look at its Dockerfile.
@@ -214,6 +229,8 @@ pub struct BuildSettings {
     pub cleanup: bool,
     /// Make the files of the target exist at the end (H21).
     pub materialize: bool,
+    /// `--check` looks base images up.
+    pub check_bases: bool,
     /// Show the plan and stop.
     pub dry_run: bool,
     /// Show the plan before building.
@@ -242,8 +259,8 @@ pub struct BuildSettings {
     pub snapshot_mode: SnapshotMode,
     /// Absolute paths of the image that never become part of a layer (G24); `/var/run` is one only if asked for (D19).
     pub ignore_paths: Vec<PathBuf>,
-    /// Seconds since 1970 that stand for now (G43).
-    pub source_date_epoch: Option<i64>,
+    /// The time that stands for now (G43); an ARG before the first FROM may give it, too.
+    pub source_date_epoch: Option<SourceDateEpoch>,
     /// What is kept between builds.
     pub cache: CacheSettings,
     /// How registries are reached.
@@ -272,6 +289,7 @@ impl Default for BuildSettings {
             pre_cleanup: false,
             cleanup: false,
             materialize: false,
+            check_bases: false,
             dry_run: false,
             print_plan: false,
             destinations: Vec::new(),

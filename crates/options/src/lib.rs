@@ -57,6 +57,7 @@ mod warmer;
 mod work_dir;
 
 pub use build::{BuildOptions, CheckFormat, Isolation, SnapshotMode};
+pub use build_args::SourceDateEpoch;
 pub use build_context::{BuildContext, BuildContextSource};
 pub use byte_size::byte_size;
 pub use cache::{CacheOptions, CacheSettings, CacheSwitch, LayerCacheSettings};

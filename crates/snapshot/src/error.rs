@@ -7,6 +7,20 @@ use kiln_layer::{ImagePath, LayerError};
 use rustix::io::Errno;
 use thiserror::Error;
 
+/// Bytes of a path in a layer.
+const LONGEST_PATH: usize = 4095;
+
+/// Refuses a path that no program could use. Each name on the way down has a path of its own, so that deep directories
+/// cost their depth times their depth.
+pub(crate) fn check_length(path: &[u8]) -> Result<(), SnapshotError> {
+    if path.len() <= LONGEST_PATH {
+        return Ok(());
+    }
+    Err(SnapshotError::PathTooLong {
+        beginning: String::from_utf8_lossy(&path[..40]).into_owned(),
+    })
+}
+
 /// Why changes could not be found or written.
 #[derive(Debug, Error)]
 pub enum SnapshotError {
@@ -20,6 +34,15 @@ pub enum SnapshotError {
         /// The kernel's answer.
         #[source]
         source: io::Error,
+    },
+    /// A path that is longer than any program can ask the kernel for: directories that were made one inside the other.
+    #[error(
+        "a path below `{}...` has more than {LONGEST_PATH} bytes, the limit PATH_MAX: no layer can hold it",
+        beginning
+    )]
+    PathTooLong {
+        /// How it begins.
+        beginning: String,
     },
     /// The overlay was mounted with `redirect_dir` or `metacopy`, so its upper directory is not the whole change.
     #[error("`{}` carries `{attribute}`: an overlay with redirects or metadata-only copies cannot be read", path.display())]

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use self::lower::{Found, LowerDir, Lowers};
 use crate::change::{Change, ChangeSet, Collector, Role, entry};
-use crate::error::SnapshotError;
+use crate::error::{SnapshotError, check_length};
 use crate::filter::{Filter, Ignored, join};
 use crate::jobs;
 use crate::stat::Stat;
@@ -188,6 +188,7 @@ impl Walk {
         more: &mut Vec<Job>,
     ) -> Result<(), SnapshotError> {
         let path = join(here.path, name.to_bytes());
+        check_length(&path)?;
         let stat = match Stat::of(&here.fd, name) {
             Ok(stat) => stat,
             Err(errno) if is_gone(errno) => return Ok(()),

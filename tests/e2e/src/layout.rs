@@ -193,6 +193,8 @@ pub struct ImageSpec {
     pub platforms: Vec<(&'static str, Option<&'static str>)>,
     /// Docker schema2 instead of OCI.
     pub docker: bool,
+    /// The operating system that manifests and configs name.
+    pub os: &'static str,
 }
 
 impl ImageSpec {
@@ -203,6 +205,7 @@ impl ImageSpec {
             config,
             platforms: vec![(host_architecture(), None)],
             docker: false,
+            os: "linux",
         }
     }
 
@@ -259,10 +262,10 @@ impl ImageSpec {
             .map(|at| json!({ "created": "2020-01-01T00:00:00Z", "created_by": format!("base layer {at}") }))
             .collect();
         let mut config = json!({
-            "architecture": architecture, "os": "linux", "created": "2020-01-01T00:00:00Z", "config": self.config,
+            "architecture": architecture, "os": self.os, "created": "2020-01-01T00:00:00Z", "config": self.config,
             "rootfs": { "type": "layers", "diff_ids": diff_ids }, "history": history,
         });
-        let mut platform = json!({ "os": "linux", "architecture": architecture });
+        let mut platform = json!({ "os": self.os, "architecture": architecture });
         if let Some(variant) = variant {
             config["variant"] = json!(variant);
             platform["variant"] = json!(variant);

@@ -3,9 +3,11 @@
 // Helpers outside of `#[test]` functions fail a test as much as those inside.
 #![allow(clippy::unwrap_used)]
 
+use std::process::Command;
+
 use kiln_e2e::{
-    Base, Case, Fault, ImageSpec, LayerSpec, Packing, Proxy, Registry, TarTree, kiln_only,
-    namespace_only, needs_root, tool,
+    Base, Case, Fault, HttpServer, ImageSpec, LayerSpec, Packing, Proxy, Registry, Response,
+    TarTree, kiln_only, namespace_only, needs_root, output, tool,
 };
 use serde_json::json;
 
@@ -517,4 +519,141 @@ fn a_failing_login_keeps_the_password() {
         .run();
     outcome.failed(1, &[case.registry().host()]);
     assert!(!outcome.log.contains("hunter2-e2e"), "{}", outcome.log);
+}
+
+// finding 2: what a context brings may be a link to a file of this machine; a message would show its lines.
+// conformance: A34
+#[test]
+fn links_in_the_place_of_a_dockerfile_stay_in_the_context() {
+    kiln_only!();
+    let case = Case::new();
+    let secret = case.path("secret");
+    std::fs::write(&secret, "TOKEN-of-somebody\n[TOKEN-of-somebody\n").unwrap();
+    let link = |name: &str, target: &str| {
+        let _ = std::fs::remove_dir_all(case.path("context"));
+        let context = case
+            .context()
+            .file("f", "f")
+            .file("docker/real", "FROM scratch\nCOPY f /f\n");
+        match name {
+            "Dockerfile" => context.symlink(name, target),
+            _ => context
+                .dockerfile("FROM scratch\nCOPY f /f\n")
+                .symlink(name, target),
+        }
+    };
+    let secret = secret.to_str().unwrap();
+    for name in ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore"] {
+        for target in [
+            secret,
+            "../secret",
+            "docker/../../secret",
+            "/proc/self/environ",
+        ] {
+            let context = link(name, target);
+            for build in [
+                case.build(&context),
+                case.build(&context)
+                    .dockerfile(case.path("context/Dockerfile")),
+            ] {
+                let outcome = build.no_push().run();
+                outcome.failed(1, &[name, "not in the build context"]);
+                assert!(
+                    !outcome.log.contains("TOKEN") && !outcome.log.contains("PATH="),
+                    "{}",
+                    outcome.log
+                );
+                let ran = case.build(&context).nowhere().check("text");
+                assert!(!format!("{ran:?}").contains("TOKEN"), "{ran:?}");
+            }
+        }
+    }
+    for target in ["docker/real", "/docker/real", "../docker/real"] {
+        case.build(&link("Dockerfile", target)).no_push().run().ok();
+    }
+    // A path that is not in the context is one that the caller chose.
+    std::fs::write(case.path("own"), "FROM scratch\nCOPY f /f\n").unwrap();
+    std::os::unix::fs::symlink("own", case.path("linked")).unwrap();
+    let context = case.context().file("f", "f");
+    case.build(&context)
+        .dockerfile(case.path("linked"))
+        .no_push()
+        .run()
+        .ok();
+    // The ignore file of another context is another's, too.
+    let context = link("other", "docker/real").dockerfile("FROM scratch\nCOPY --from=more f /f\n");
+    let more = case
+        .context_named("more")
+        .file("f", "f")
+        .symlink(".dockerignore", secret);
+    let flag = format!("--build-context=more={}", more.path().display());
+    let outcome = case.build(&context).no_push().arg(flag).run();
+    outcome.failed(1, &["not in the build context"]);
+    assert!(!outcome.log.contains("TOKEN"), "{}", outcome.log);
+}
+
+// finding 2: neither a wait for a pipe nor all of the memory.
+#[test]
+fn what_is_no_file_or_too_large_is_refused_at_once() {
+    kiln_only!();
+    let case = Case::new();
+    let limit = |name: &str| match name {
+        "Dockerfile" => "larger than 4194304 bytes, the limit for a Dockerfile",
+        _ => "larger than 1048576 bytes, the limit for an ignore file",
+    };
+    for name in ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore"] {
+        for kind in ["pipe", "sparse", "socket", "folder"] {
+            let _ = std::fs::remove_dir_all(case.path("context"));
+            let mut context = case.context().file("f", "f");
+            if name != "Dockerfile" {
+                context = context.dockerfile("FROM scratch\nCOPY f /f\n");
+            }
+            let path = case.path("context").join(name);
+            let said = match kind {
+                "pipe" => {
+                    output(Command::new("mkfifo").arg(&path));
+                    "it is a pipe, and a file is needed"
+                }
+                "sparse" => {
+                    std::fs::File::create(&path)
+                        .unwrap()
+                        .set_len(4 << 30)
+                        .unwrap();
+                    limit(name)
+                }
+                "socket" => {
+                    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+                    ""
+                }
+                _ => {
+                    std::fs::create_dir(&path).unwrap();
+                    ""
+                }
+            };
+            case.build(&context).no_push().run().failed(1, &[said]);
+        }
+    }
+    let _ = std::fs::remove_dir_all(case.path("context"));
+    let context = case.context().file("f", "f");
+    for path in ["/dev/zero", "/proc/self/pagemap"] {
+        let outcome = case.build(&context).dockerfile(path).no_push().run();
+        assert_eq!(outcome.code, Some(1), "{path}: {}", outcome.log);
+    }
+    let served = HttpServer::start(|_| Response::new(200, "text/plain", "x".repeat(5 << 20)));
+    let outcome = case
+        .build(&context)
+        .dockerfile(served.url("Dockerfile"))
+        .no_push()
+        .run();
+    outcome.failed(1, &[limit("Dockerfile")]);
+    // A secret, and the docker configuration.
+    let context = case
+        .context()
+        .file("f", "f")
+        .dockerfile("FROM scratch\nCOPY f /f\n");
+    std::fs::create_dir_all(case.path("home/.docker")).unwrap();
+    output(Command::new("mkfifo").arg(case.path("home/.docker/config.json")));
+    case.build(&context)
+        .run()
+        .failed(1, &["config.json", "it is a pipe"]);
 }

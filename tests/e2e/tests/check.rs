@@ -126,3 +126,44 @@ fn a_build_shows_each_finding_once() {
         ],
     );
 }
+
+// finding 40
+#[test]
+fn it_says_what_it_did_not_look_at_and_looks_when_told_to() {
+    kiln_only!();
+    let case = Case::new();
+    let file = "FROM unreachable.invalid/x\nCOPY --from=unreachable.invalid/tools /a /b\nRUN echo $NO_SUCH\n";
+    let ran = checked(&case, file, "text");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let note = "not checked: whether images exist and what they set (unreachable.invalid/tools, unreachable.invalid/x); --check-bases";
+    assert!(ran.stdout.contains(note), "{ran:?}");
+    let json: Value = serde_json::from_str(&checked(&case, file, "json").stdout).unwrap();
+    assert_eq!(json["imagesNotChecked"][1], "unreachable.invalid/x");
+    let ran = checked(&case, "FROM scratch\nCOPY kept /\n", "text");
+    assert!(!ran.stdout.contains("not checked"), "{ran:?}");
+
+    let base = case.base(Base::Busybox);
+    let file = format!("FROM {base}\nENV A=$BASE_ENV B=$NO_SUCH\n");
+    let context = case.context().dockerfile(&file);
+    let ran = case
+        .build(&context)
+        .nowhere()
+        .arg("--check-bases")
+        .check("text");
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(
+        ran.stdout
+            .contains("Usage of undefined variable '$NO_SUCH'"),
+        "{ran:?}"
+    );
+    assert!(!ran.stdout.contains("BASE_ENV'"), "{ran:?}");
+    assert!(!ran.stdout.contains("not checked"), "{ran:?}");
+    let context = case.context().dockerfile(format!("FROM {base}-missing\n"));
+    let ran = case
+        .build(&context)
+        .nowhere()
+        .arg("--check-bases")
+        .check("text");
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("Dockerfile:1:1: error: "), "{ran:?}");
+}

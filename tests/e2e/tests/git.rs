@@ -262,3 +262,39 @@ fn the_commit_counts_for_the_cache() {
     let moved = build("v1");
     assert_eq!(moved.image().tree().text("project/README"), "second\n");
 }
+
+// finding 37
+// conformance: E47
+#[test]
+fn a_checksum_may_be_that_of_an_annotated_tag() {
+    kiln_only!();
+    let site = Site::new();
+    let web = site.host.http(None);
+    let base = site.case.base(Base::Busybox);
+    let project = site.host.repository("tagged.git");
+    project.write("README", "tagged");
+    let commit = project.commit("tagged");
+    project.git(&["tag", "-a", "-m", "annotated", "annotated"]);
+    let tag = project.git(&["rev-parse", "annotated"]).trim().to_owned();
+    assert_ne!(tag, commit);
+    let http = web.url("tagged.git");
+    let context = site.case.context().dockerfile(format!(
+        "FROM {base}\nADD --checksum={tag} {http}#annotated /tag\nADD --checksum={} {http}#annotated /short\n\
+         ADD --checksum={commit} {http}#annotated /commit\n",
+        &tag[..12]
+    ));
+    let tree = site.case.build(&context).run().image().tree();
+    for name in ["tag", "short", "commit"] {
+        assert!(tree.has(&format!("{name}/README")), "{name}");
+    }
+    // The tag's id says nothing of a branch.
+    let context = site
+        .case
+        .context()
+        .dockerfile(format!("FROM {base}\nADD --checksum={tag} {http} /x\n"));
+    site.case
+        .build(&context)
+        .no_push()
+        .run()
+        .failed(1, &["is expected"]);
+}

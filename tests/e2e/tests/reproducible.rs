@@ -135,3 +135,81 @@ fn the_digest_does_not_depend_on_the_number_of_cores() {
         .image();
     assert_eq!(one.digest, all.digest);
 }
+
+// finding 39
+// conformance: G43
+#[test]
+fn source_date_epoch_in_the_file_counts() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let then = "2017-07-14T02:40:00Z";
+    let file = |first: &str, rest: &str| {
+        let context = case
+            .context()
+            .file("f", "f")
+            .file(".dockerignore", "Dockerfile\n");
+        context.dockerfile(format!(
+            "{first}\nFROM {base}\n{rest}\nLABEL epoch=$SOURCE_DATE_EPOCH\n"
+        ))
+    };
+    let created = |image: &Image| image.config["created"].as_str().unwrap().to_owned();
+    let declared = "ARG SOURCE_DATE_EPOCH";
+
+    let context = file("ARG SOURCE_DATE_EPOCH=1500000000", declared);
+    let image = case.build(&context).run().image();
+    assert_eq!(
+        (created(&image).as_str(), image.label("epoch")),
+        (then, Some("1500000000"))
+    );
+    // The caller wins, with nothing too.
+    let image = case
+        .build(&context)
+        .build_arg("SOURCE_DATE_EPOCH=1600000000")
+        .run()
+        .image();
+    assert_eq!(created(&image), "2020-09-13T12:26:40Z");
+    let image = case
+        .build(&context)
+        .build_arg("SOURCE_DATE_EPOCH=")
+        .run()
+        .image();
+    assert_ne!(created(&image), then);
+    // It may be made of others, and need not be declared in a stage.
+    let context = file("ARG T=15\nARG SOURCE_DATE_EPOCH=${T}00000000", "");
+    let image = case.build(&context).run().image();
+    assert_eq!(
+        (created(&image).as_str(), image.label("epoch")),
+        (then, Some(""))
+    );
+    let context = file("ARG SOURCE_DATE_EPOCH=soon", "");
+    case.build(&context)
+        .run()
+        .failed(1, &["Dockerfile:1", "invalid SOURCE_DATE_EPOCH: `soon`"]);
+    // Only what stands before the first FROM.
+    let image = case
+        .build(&file("", "ARG SOURCE_DATE_EPOCH=1500000000"))
+        .run()
+        .image();
+    assert_ne!(created(&image), then);
+
+    // The context's files are from 1600000000; the Dockerfile, which is ignored, is newer, and so is the folder.
+    let context = file("ARG SOURCE_DATE_EPOCH=context", declared);
+    let newer = std::fs::File::options()
+        .write(true)
+        .open(case.path("context/Dockerfile"))
+        .unwrap();
+    newer.set_modified(std::time::SystemTime::now()).unwrap();
+    let image = case.build(&context).run().image();
+    let epoch = image.label("epoch");
+    assert_eq!(
+        (created(&image).as_str(), epoch),
+        ("2020-09-13T12:26:40Z", Some("1600000000"))
+    );
+    let image = case
+        .build(&file("", declared))
+        .env("SOURCE_DATE_EPOCH", "context")
+        .run()
+        .image();
+    assert_eq!(image.label("epoch"), Some("1600000000"));
+}

@@ -459,3 +459,91 @@ fn a_missing_id_is_explained() {
     other.failed(7, &["Dockerfile:2"]);
     assert!(!other.log.contains("hint:"), "{}", other.log);
 }
+
+// finding 14
+// conformance: D10
+#[test]
+fn a_command_that_is_too_long_is_refused_without_its_text() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let long = "x".repeat(240_000);
+    let many = (0..3_000).fold(String::new(), |text, n| {
+        text + &format!("ENV V{n}={}\n", "y".repeat(300))
+    });
+    let script = "#!/bin/sh";
+    let table = [
+        (
+            format!("RUN echo {long}"),
+            "the command's text has 240005 bytes",
+            "MAX_ARG_STRLEN",
+        ),
+        (
+            format!("RUN <<E\necho {long}\nE"),
+            "the command's text has 240006 bytes",
+            "MAX_ARG_STRLEN",
+        ),
+        (
+            format!("RUN [\"/bin/echo\", \"{long}\"]"),
+            "the command's text has 240000 bytes",
+            "MAX_ARG_STRLEN",
+        ),
+        (
+            format!("ENV A={long}\nRUN true"),
+            "the variable `A` has 240002 bytes",
+            "MAX_ARG_STRLEN",
+        ),
+        (
+            format!("ARG A={long}\nRUN true"),
+            "the variable `A` has 240002 bytes",
+            "MAX_ARG_STRLEN",
+        ),
+    ];
+    for (lines, said, limit) in table {
+        let context = case.context().dockerfile(format!("FROM {base}\n{lines}\n"));
+        let outcome = case.build(&context).no_push().run();
+        outcome.failed(
+            1,
+            &[
+                said,
+                limit,
+                "heredoc that begins with `#!/bin/sh`",
+                "Dockerfile:",
+            ],
+        );
+        assert!(
+            outcome.log.len() < 8_000,
+            "{} bytes of log",
+            outcome.log.len()
+        );
+    }
+    let _ = many;
+    // Long, and no matter; nothing of it is said in full.
+    let context = case.context().file("f", "f").dockerfile(format!(
+        "FROM {base}\nRUN <<E\n{script}\nX={long}\necho ${{#X}} > /length\nE\nRUN true {}\nLABEL l={long}\n",
+        "z".repeat(100_000)
+    ));
+    let outcome = case.build(&context).run();
+    assert_eq!(outcome.image().tree().text("length"), "240000\n");
+    assert!(
+        outcome.log.len() < 12_000,
+        "{} bytes of log",
+        outcome.log.len()
+    );
+    for lines in [
+        format!("RUN false {}", "z".repeat(100_000)),
+        format!("COPY {} /", "z".repeat(100_000)),
+        format!("FRMO {long}"),
+    ] {
+        let context = case.context().dockerfile(format!("FROM {base}\n{lines}\n"));
+        let outcome = case.build(&context).no_push().run();
+        assert_eq!(outcome.code, Some(1));
+        assert!(
+            outcome.log.len() < 8_000,
+            "{lines:.20}: {} bytes of log\n{:.3000}",
+            outcome.log.len(),
+            outcome.log
+        );
+    }
+}

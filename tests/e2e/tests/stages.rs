@@ -262,3 +262,147 @@ fn the_last_stage_is_built_and_later_ones_are_not_looked_at() {
     let build = case.build(&context).target("first");
     assert_eq!(build.run().image().env("STAGE"), Some("first"));
 }
+
+// finding 41: what is missing is known before the first command runs.
+#[test]
+fn missing_sources_are_found_before_anything_runs() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let table = [
+        ("COPY missing /", "\"/missing\": not found", "Dockerfile:4"),
+        (
+            "ARG N=miss\nCOPY ${N}ing /",
+            "\"/missing\": not found",
+            "Dockerfile:5",
+        ),
+        (
+            "ADD missing.tar /",
+            "\"/missing.tar\": not found",
+            "Dockerfile:4",
+        ),
+        ("COPY ignored /", "\"/ignored\": not found", "Dockerfile:4"),
+        ("COPY no-dir/* /", "not found", "Dockerfile:4"),
+        (
+            "RUN --mount=type=bind,source=missing,target=/m true",
+            "mount source \"/missing\": not found",
+            "Dockerfile:4",
+        ),
+    ];
+    for (line, error, place) in table {
+        let context = case
+            .context()
+            .file("ignored", "")
+            .file(".dockerignore", "ignored\n")
+            .dockerfile(format!("FROM {base} AS a\nRUN echo it-ran-$((1+1))\nFROM {base}\n{line}\nCOPY --from=a /etc/motd /\n"));
+        let outcome = case.build(&context).no_push().run();
+        outcome.failed(1, &[error, place]);
+        assert!(!outcome.log.contains("it-ran-2"), "{line}\n{}", outcome.log);
+        let ran = case.build(&context).no_push().dry_run("text");
+        assert_eq!(ran.code, Some(1), "{line}: {ran:?}");
+    }
+    // What is not needed may be missing; so may what a wildcard names, and what other stages will have.
+    let context = case.context().file("f", "f").dockerfile(format!(
+        "FROM {base} AS unused\nCOPY missing /\nFROM {base} AS a\nRUN echo x > /made\nFROM {base}\n\
+         COPY no* /\nCOPY f* /\nCOPY --from=a /made /\nCOPY <<E /here\nx\nE\nRUN --mount=type=bind,target=/m cat /m/f\n"
+    ));
+    assert!(case.build(&context).run().image().tree().has("made"));
+}
+
+// finding 41: a trigger reads the context of the build that fires it.
+#[test]
+fn missing_sources_of_triggers_are_found_before_anything_runs() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case.context().dockerfile(format!(
+        "FROM {base} AS a\nRUN echo it-ran-$((1+1))\nONBUILD COPY missing /\nFROM a\n"
+    ));
+    let outcome = case.build(&context).no_push().run();
+    outcome.failed(1, &["\"/missing\": not found", "Dockerfile:4"]);
+    assert!(!outcome.log.contains("it-ran-2"), "{}", outcome.log);
+}
+
+// finding 50
+#[test]
+fn a_stage_that_is_misspelled_is_suggested_before_an_image_is_asked_for() {
+    kiln_only!();
+    let case = Case::new();
+    let context = case
+        .context()
+        .dockerfile("FROM scratch AS build\nFROM scratch\nCOPY --from=biuld /a /b\n");
+    let build = case
+        .build(&context)
+        .no_push()
+        .arg("--registry-map=docker.io=127.0.0.1:1")
+        .arg("--image-download-retry=0");
+    let outcome = build.run();
+    outcome.failed(1, &["no stage is called `biuld", "did you mean `build`?"]);
+    let suggested = outcome.log.find("did you mean").unwrap();
+    let asked = outcome.log.find("127.0.0.1:1").unwrap_or(usize::MAX);
+    assert!(suggested < asked, "{}", outcome.log);
+}
+
+// finding 36
+#[test]
+fn images_for_windows_are_refused() {
+    kiln_only!();
+    let case = Case::new();
+    let context = case
+        .context()
+        .file("f", "f")
+        .dockerfile("FROM scratch\nCOPY f /f\n");
+    let outcome = case
+        .build(&context)
+        .no_push()
+        .arg("--custom-platform=windows/amd64")
+        .run();
+    outcome.failed(1, &["--custom-platform", "Windows"]);
+    let context = case
+        .context()
+        .dockerfile("FROM --platform=windows/amd64 scratch\nCOPY f /f\n");
+    case.build(&context)
+        .no_push()
+        .run()
+        .failed(1, &["Windows", "Dockerfile:1"]);
+    let reference = case.destination("windows");
+    let mut spec = Base::Busybox.image_spec();
+    spec.os = "windows";
+    case.registry().push(&spec, &reference);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {reference}\nCOPY f /f\n"));
+    case.build(&context)
+        .no_push()
+        .run()
+        .failed(1, &["Windows", "Dockerfile:1"]);
+}
+
+// finding 56: the kernel takes 500 directories in one overlay.
+#[test]
+fn a_stage_of_six_hundred_steps() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let mut lines = format!("FROM {base} AS a\nRUN echo gone > /gone\n");
+    for number in 0..600 {
+        lines += &match number {
+            300 => "RUN rm /gone && echo 300 > /last && echo new > /etc/motd\n".to_owned(),
+            _ if number % 3 == 0 => format!("RUN echo {number} > /last\n"),
+            _ => format!("COPY f /f{number}\n"),
+        };
+    }
+    lines += &format!(
+        "FROM a\nRUN cat /last /etc/motd > /seen; ls / | grep -c ^f[0-9] >> /seen; test ! -e /gone\nFROM {base}\nCOPY --from=1 /seen /seen\nCOPY --from=a /last /f1 /c/\n"
+    );
+    let tree = case
+        .build(&case.context().file("f", "f").dockerfile(lines))
+        .run()
+        .image()
+        .tree();
+    assert_eq!(tree.text("seen"), "597\nnew\n400\n");
+    assert_eq!(tree.text("c/last"), "597\n");
+}

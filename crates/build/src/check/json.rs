@@ -29,6 +29,7 @@ pub(super) fn write(report: &CheckReport) -> String {
         all["buildError"] = first.clone();
     }
     all["errors"] = problems.into();
+    all["imagesNotChecked"] = report.unseen.clone().into();
     format!("{all:#}\n")
 }
 

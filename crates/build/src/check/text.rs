@@ -26,6 +26,13 @@ pub(super) fn write(report: &CheckReport) -> String {
         out.push_str(excerpt);
         let _ = writeln!(out, "{}\n{}\n", rule.documentation, rule.url());
     }
+    if !report.unseen.is_empty() {
+        let _ = writeln!(
+            out,
+            "{file}: not checked: whether images exist and what they set ({}); --check-bases looks at them",
+            report.unseen.join(", ")
+        );
+    }
     let _ = match (report.problems.len(), report.warnings.len()) {
         (0, 0) => writeln!(out, "{file}: no warnings"),
         (0, warnings) => writeln!(out, "{file}: {}", counted(warnings, "warning")),

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use super::{Build, Prepared};
 use crate::blobs::Blobs;
+use crate::budget::TextBudget;
 use crate::cache::{Distrusted, LayerCache};
 use crate::clock::Clock;
 use crate::early::EarlyUploads;
@@ -94,7 +95,7 @@ impl Build<'_> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let packer = Packer::new(
             blobs_dir,
-            PackOptions::of(settings, threads),
+            PackOptions::of(settings, prepared.epoch, threads),
             threads.div_ceil(2),
             Arc::clone(&events),
             // A stage that fails does not take from the cache what others have made (H28).
@@ -133,7 +134,8 @@ impl Build<'_> {
         let resolv_conf = Path::new("/etc/resolv.conf");
         Ok(Arc::new(Shop {
             build_args: prepared.build_args.clone(),
-            clock: Clock::choose(settings.reproducible, settings.source_date_epoch),
+            clock: Clock::choose(settings.reproducible, prepared.epoch),
+            text: TextBudget::default(),
             events,
             cancel: attempt.stop.clone(),
             interrupt,

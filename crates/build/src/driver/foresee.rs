@@ -102,7 +102,12 @@ impl Foreseen {
     ) -> Result<(StageKeys, State), BuildError> {
         let from = &shop.plan.dockerfile.stages[stage].from;
         let at_from = |error| text.step_error(from.span, &from.source, error);
-        let state = outline(shop, stage, start, outlines).map_err(at_from)?;
+        let state = outline(shop, stage, start, outlines)
+            .and_then(|state| {
+                shop.text.charge(state.text_size())?;
+                Ok(state)
+            })
+            .map_err(at_from)?;
         let mut keys = self.beginning(shop, start);
         let mut stepper = Stepper::new(shop, stage, state);
         for (number, instruction) in instructions(shop, stage, start).enumerate() {
@@ -271,7 +276,7 @@ pub(super) fn cached_kind(cache: &LayerCache, kind: Kind) -> bool {
 }
 
 /// Configuration and variables at the start of a stage.
-fn outline(
+pub(super) fn outline(
     shop: &Shop,
     stage: usize,
     start: &Start,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use kiln_dockerfile::{Command, Instruction, Span, closest};
+use kiln_dockerfile::{Command, Instruction, MOST_INSTRUCTIONS, Span, closest, shortened};
 use kiln_registry::Client;
 use kiln_tarball_cache::ImageCache;
 
@@ -15,7 +15,7 @@ use crate::cache::{LayerCache, Missed, Reason};
 use crate::error::BuildError;
 use crate::event::Event;
 use crate::explain::{ExplainedStep, Explanation};
-use crate::plan::{ImageSource, Plan, Source};
+use crate::plan::{ImageSource, Plan, Source, WINDOWS};
 use crate::report::counted;
 use crate::shop::{Images, Shop};
 
@@ -157,7 +157,7 @@ impl Build<'_> {
                 events.event(Event::StepMissed {
                     stage: step.stage.clone(),
                     number: step.number,
-                    text: step.instruction.clone(),
+                    text: shortened(&step.instruction).into_owned(),
                     reason: if step.asked_again {
                         format!("{reason}; looked up again when the other stage is done")
                     } else {
@@ -205,11 +205,27 @@ impl Build<'_> {
                 }
             }
         }
+        for ((image, _), (span, _)) in &missing {
+            // Said before anybody is asked: where there is no network, the answer takes long.
+            if let Some(stage) = similar_stage(text, *span, image) {
+                let (file, line) = (&text.name, span.line());
+                let text = format!(
+                    "{file}:{line}: no stage is called `{image}`, so it is looked for as an image; did you mean `{stage}`?"
+                );
+                self.events.event(Event::Warning(text));
+            }
+        }
         let finds = missing.into_iter().map(|(key, place)| async move {
             let found = bases.find(&key.0, &key.1).await;
             (key, place, found)
         });
         for (key, (span, line), found) in join_all(finds).await {
+            let found = found.and_then(|base| match base.config.os.as_str() {
+                WINDOWS => Err(BaseError::Windows {
+                    reference: key.0.to_string(),
+                }),
+                _ => Ok(base),
+            });
             let base = found.map_err(|source| BuildError::Base {
                 location: Box::new(text.locate(span, &line)),
                 stage: similar_stage(text, span, &key.0),
@@ -268,6 +284,16 @@ fn triggers(
             (plan.stage_name(*stage), triggers.collect())
         }
     };
+    if triggers.len() > MOST_INSTRUCTIONS {
+        return Err(BuildError::Base {
+            location: Box::new(text.locate(span, "FROM")),
+            stage: None,
+            source: Arc::new(BaseError::TooManyTriggers {
+                reference: name,
+                count: triggers.len(),
+            }),
+        });
+    }
     let escape = plan.dockerfile.directives.escape;
     let parse = |trigger: &String| {
         kiln_dockerfile::parse_trigger(trigger, escape).map_err(|source| BuildError::Base {

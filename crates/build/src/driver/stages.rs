@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use kiln_dockerfile::Instruction;
+use kiln_dockerfile::{Instruction, shortened};
 
 use super::chain::{Chain, Decision};
 use super::foresee::{Foreseen, instructions};
@@ -140,6 +140,10 @@ fn steps(
 ) -> Result<(State, Vec<Layered>), BuildError> {
     let from = &shop.plan.dockerfile.stages[stage].from;
     let state = begin(shop, stage, start)
+        .and_then(|state| {
+            shop.text.charge(state.text_size())?;
+            Ok(state)
+        })
         .map_err(|error| text.step_error(from.span, &from.source, error))?;
     let first = match &start.base {
         Source::Stage(_) => state.content_key,
@@ -165,7 +169,7 @@ fn steps(
             stage: name.clone(),
             number: number + 1,
             total,
-            text: instruction.source.clone(),
+            text: shortened(&instruction.source).into_owned(),
         });
         let begun = Instant::now();
         let layers = stepper.state.layers.len();

@@ -11,6 +11,10 @@ use super::{RootError, Roots};
 use crate::image_view::LayerDir;
 use crate::layers::Layer;
 
+/// Lower directories of one overlay. The kernel takes 500 (OVL_MAX_STACK), and their names have to fit into one page of
+/// options before Linux 6.8.
+const MOST_LOWERS: usize = 180;
+
 /// The overlay root of one stage. Directories below are never written to again, so stages share them.
 #[derive(Debug)]
 pub(crate) struct OverlayRoot {
@@ -60,6 +64,9 @@ impl OverlayRoot {
             self.applied = base.len();
             self.lowers.push(Lower { path, dir });
         }
+        if self.lowers.len() + (layers.len() - self.applied) > MOST_LOWERS {
+            return self.merge(layers);
+        }
         for (number, layer) in layers.iter().enumerate().skip(self.applied) {
             // From COPY, ADD or WORKDIR, or from the cache: its own parents come with it, so it can be
             // unpacked on nothing.
@@ -68,6 +75,15 @@ impl OverlayRoot {
             self.roots.unpack_apart(layer, &root)?;
             self.push(path, Arc::new(root), number);
         }
+        Ok(())
+    }
+
+    /// Puts all layers into one directory, made anew, because others may be using those that there are.
+    fn merge(&mut self, layers: &[Layer]) -> Result<(), RootError> {
+        let dir = self.roots.base_dir(layers)?;
+        let path = dir.root.path().to_owned();
+        self.applied = layers.len();
+        self.lowers = vec![Lower { path, dir }];
         Ok(())
     }
 

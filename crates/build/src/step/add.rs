@@ -37,6 +37,7 @@ impl Stepper<'_> {
             unpack_fetched: add.unpack == Some(true),
             ..Transfer::default()
         };
+        Self::check_path("destination", &transfer.destination)?;
         let checksum = self.checksum(add)?;
         let mut grafted = Grafted::new(self.shop.context_view()?);
         for source in &add.sources {

@@ -89,6 +89,7 @@ impl Stepper<'_> {
             keep_owner: copy.from.is_some(),
             ..Transfer::default()
         };
+        Self::check_path("destination", &transfer.destination)?;
         for source in &copy.sources {
             match source {
                 Source::Path(path) => {
@@ -151,6 +152,7 @@ impl Stepper<'_> {
         } else {
             heredoc.content.clone()
         };
+        self.shop.text.charge(content.len())?;
         transfer.shown.push(format!("<<{}", heredoc.name));
         transfer.sources.push(CopySource::Inline {
             name: heredoc.name.clone().into_bytes(),
@@ -202,8 +204,7 @@ impl Stepper<'_> {
             ));
         }
         let layer = self.packed(items, stage, view.is_stable())?;
-        self.record(transfer.history(), layer);
-        Ok(())
+        self.record(transfer.history(), layer)
     }
 
     /// Starts to pack a layer, unless it is one that the stage the files come from has already.

@@ -72,16 +72,19 @@ impl Stepper<'_> {
         foresight: Foresight<'_>,
     ) -> Result<Option<Inputs>, StepError> {
         let inputs = self.inputs(instruction, foresight)?;
-        self.span = instruction.span;
-        match &instruction.command {
-            Command::Workdir(path) => {
-                if let Some(path) = self.joined_workdir(path)? {
-                    self.enter_workdir(path, None);
-                }
-            }
-            other => self.change_config(other)?,
-        }
+        self.pass(&instruction.command)?;
         Ok(inputs)
+    }
+
+    /// Changes the configuration as an instruction would, and makes no layer.
+    pub(super) fn pass(&mut self, command: &Command) -> Result<(), StepError> {
+        match command {
+            Command::Workdir(path) => match self.joined_workdir(path)? {
+                Some(path) => self.enter_workdir(path, None),
+                None => Ok(()),
+            },
+            other => self.change_config(other),
+        }
     }
 
     /// What a layer of the instruction depends on, in the state before it.
@@ -192,6 +195,9 @@ impl Stepper<'_> {
             Cow::Borrowed(_) => Text::plain(written),
             Cow::Owned(shown) => Text::hidden_behind(written, shown),
         };
+        let held = env.values().map(String::len).sum::<usize>();
+        let held_by_args = args.values().map(|value| value.len()).sum::<usize>();
+        self.shop.text.charge(held + held_by_args)?;
         let mut parts = self
             .standing_parts(text)
             .with(part::ENV, self.environment(env, &args))

@@ -5,6 +5,7 @@ use kiln_dockerfile::{parse_expose, validate_signal};
 use kiln_oci::HealthConfig;
 
 use super::{StepError, Stepper};
+use crate::budget::check_variables;
 use crate::history;
 
 impl Stepper<'_> {
@@ -38,8 +39,7 @@ impl Stepper<'_> {
                 return Ok(());
             }
         };
-        self.record(text, None);
-        Ok(())
+        self.record(text, None)
     }
 
     fn arg(&mut self, args: &[ArgDef]) -> Result<String, StepError> {
@@ -50,6 +50,9 @@ impl Stepper<'_> {
             &shop.plan.global,
             shop.plan.expander,
         )?;
+        check_variables(self.state.scope.size())?;
+        let held = |(_, value): &(String, Option<String>)| value.as_ref().map_or(0, String::len);
+        shop.text.charge(shown.iter().map(held).sum())?;
         let pairs = shown
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_deref()));
@@ -70,6 +73,7 @@ impl Stepper<'_> {
             self.state.config.config.env_set(name, value);
             self.state.scope.set_env(name, value);
         }
+        check_variables(self.state.scope.size())?;
         Ok(history::pairs("ENV", borrowed(&pairs)))
     }
 

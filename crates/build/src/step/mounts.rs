@@ -239,6 +239,9 @@ impl Stepper<'_> {
         };
         let mount = Mount::parse(raw, &mut |word| Ok(expander.word(word, scope)?.text));
         let mount = mount.map_err(wrong)?;
+        for path in mount.target.iter().chain(&mount.source) {
+            Self::check_path("path of a mount", path)?;
+        }
         let own_name = matches!(mount.kind, MountType::Secret | MountType::Ssh);
         if !own_name && ImagePath::from(target(self, &mount).as_path()).is_root() {
             return Err(wrong(MountError::Target {

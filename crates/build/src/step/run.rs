@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use kiln_dockerfile::{CommandLine, Run};
+use kiln_dockerfile::{CommandLine, Run, shortened};
 use kiln_layer::{FileType, ImagePath, LayerError, LinkGroup, Node, NodeKind, Owners, Root};
 use kiln_oci::Digest;
 use kiln_sandbox::{Exit, Network, RunRoot, RunSpec, SandboxMount, Stream, User};
@@ -60,8 +60,9 @@ impl Stepper<'_> {
         {
             env.push((AGENT_VARIABLE.to_owned(), socket));
         }
+        check_lengths(&argv, &env)?;
         let job = Job {
-            shown: argv.join(" "),
+            shown: shortened(&argv.join(" ")).into_owned(),
             argv,
             env,
             user: config.user.clone(),
@@ -72,8 +73,7 @@ impl Stepper<'_> {
         drop(mounts);
         self.settle_doubts(&mut changes)?;
         self.add_names(&mut changes)?;
-        self.keep(text, changes);
-        Ok(())
+        self.keep(text, changes)
     }
 
     /// A scan records files that were touched and may be as before; the layers they came from decide, so that
@@ -130,7 +130,7 @@ impl Stepper<'_> {
     }
 
     /// Starts to pack what changed; nothing changed is no layer (G21).
-    fn keep(&mut self, text: String, changes: ChangeSet) {
+    fn keep(&mut self, text: String, changes: ChangeSet) -> Result<(), StepError> {
         let number = (!changes.is_empty()).then_some(self.state.layers.len());
         if let Some(root) = &mut self.state.root {
             root.settle(number);
@@ -145,7 +145,7 @@ impl Stepper<'_> {
             // The next command changes the files that are being packed. A failure shows at the end.
             drop(layer.describe());
         }
-        self.record(text, layer);
+        self.record(text, layer)
     }
 
     fn execute(&mut self, job: &Job, mounts: &Mounts) -> Result<ChangeSet, StepError> {
@@ -260,6 +260,56 @@ impl Stepper<'_> {
         });
         Ok(target)
     }
+}
+
+/// Bytes of one argument or variable that the kernel takes, with the zero behind it: MAX_ARG_STRLEN.
+const LONGEST_ARGUMENT: usize = 32 * 4096;
+
+/// Refuses what no exec takes, in words that say why; the kernel's own answer is `Argument list too long`.
+fn check_lengths(argv: &[String], env: &[(String, String)]) -> Result<(), StepError> {
+    let (name, limit) = ("MAX_ARG_STRLEN", LONGEST_ARGUMENT - 1);
+    if let Some(long) = argv.iter().find(|word| word.len() > limit) {
+        return Err(StepError::TooLong {
+            what: "the command's text".to_owned(),
+            length: long.len(),
+            limit,
+            name,
+        });
+    }
+    let length_of = |(name, value): &(String, String)| name.len() + 1 + value.len();
+    if let Some(long) = env.iter().find(|pair| length_of(pair) > limit) {
+        return Err(StepError::TooLong {
+            what: format!("the variable `{}`", shortened(&long.0)),
+            length: length_of(long),
+            limit,
+            name,
+        });
+    }
+    // Each string has a zero and a pointer besides.
+    let strings = argv
+        .iter()
+        .map(String::len)
+        .chain(env.iter().map(length_of));
+    let length: usize = strings.map(|length| length + 1 + size_of::<usize>()).sum();
+    let stack = rustix::process::getrlimit(rustix::process::Resource::Stack).current;
+    let limit = most_arguments(stack);
+    if length > limit {
+        return Err(StepError::TooLong {
+            what: "the command with its variables".to_owned(),
+            length,
+            limit,
+            name: "ARG_MAX",
+        });
+    }
+    Ok(())
+}
+
+/// What the kernel takes of arguments and variables together: a quarter of the stack, 6 MiB at most, 128 KiB at least.
+fn most_arguments(stack: Option<u64>) -> usize {
+    let quarter = stack.map_or(usize::MAX, |stack| {
+        usize::try_from(stack / 4).unwrap_or(usize::MAX)
+    });
+    quarter.clamp(LONGEST_ARGUMENT, 6 << 20)
 }
 
 /// A script with an interpreter of its own (D22).

@@ -13,26 +13,32 @@ impl Stepper<'_> {
             return Ok(());
         };
         let layer = self.workdir_layer(&path)?;
-        self.enter_workdir(path, layer);
-        Ok(())
+        self.enter_workdir(path, layer)
     }
 
     /// The directory that WORKDIR names; `None` when it is empty after expansion (F6).
     pub(super) fn joined_workdir(&self, path: &str) -> Result<Option<String>, StepError> {
         let path = self.expand(path)?;
+        Self::check_path("path of WORKDIR", &path)?;
         if path.is_empty() || path.starts_with('/') {
             return Ok(Some(path).filter(|path| !path.is_empty()));
         }
         // Only what is joined gets cleaned; an absolute path stays as it is written (F6).
         let joined = format!("{}/{path}", self.state.workdir());
         let cleaned = ImagePath::from_bytes_cleaned(joined.as_bytes());
-        Ok(Some(format!("/{cleaned}")))
+        let path = format!("/{cleaned}");
+        Self::check_path("path of WORKDIR", &path)?;
+        Ok(Some(path))
     }
 
-    pub(super) fn enter_workdir(&mut self, path: String, layer: Option<crate::layers::Layer>) {
+    pub(super) fn enter_workdir(
+        &mut self,
+        path: String,
+        layer: Option<crate::layers::Layer>,
+    ) -> Result<(), StepError> {
         let text = format!("WORKDIR {path}");
         self.state.config.config.working_dir = path;
-        self.record(text, layer);
+        self.record(text, layer)
     }
 
     /// The layer that makes the directory, every missing parent too, owned by the current user (F7).

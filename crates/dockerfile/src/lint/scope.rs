@@ -11,6 +11,12 @@ use crate::lookup::Lookup;
 /// Every image has a PATH, its own or this (C12).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What is kept of a value: no rule looks further.
+const LONGEST_VALUE: usize = 4096;
+
+/// What the variables of all stages together may take; a lint that cannot follow them says nothing more.
+pub(super) const MOST_HELD: usize = 8 << 20;
+
 /// What is declared before the first FROM.
 #[derive(Debug, Clone)]
 pub(super) struct Globals {
@@ -36,6 +42,7 @@ impl Globals {
                 value.clone_from(given);
             }
         }
+        let mut held = 0;
         for arg in file.global_args.iter().filter_map(|i| i.command.args()) {
             for ArgDef { name, default } in arg {
                 let name = expander.word(name, &globals.values).ok()?.text;
@@ -46,7 +53,11 @@ impl Globals {
                 };
                 globals.declared.insert(name.clone());
                 if let Some(value) = value {
+                    held += name.len() + value.len();
                     globals.values.insert(name, value);
+                }
+                if held > MOST_HELD {
+                    return None;
                 }
             }
         }
@@ -58,6 +69,8 @@ impl Globals {
 #[derive(Debug, Clone)]
 pub(super) struct Scope {
     values: BTreeMap<String, String>,
+    /// Bytes that were set.
+    pub(super) held: usize,
     /// ARGs without a value.
     declared: BTreeSet<String>,
     /// Whether the base image's environment is among the values.
@@ -73,6 +86,10 @@ impl Scope {
         let mut values = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
         values.extend(base.iter().flat_map(|base| base.env.iter().cloned()));
         Self {
+            held: values
+                .iter()
+                .map(|(name, value)| name.len() + value.len())
+                .sum(),
             values,
             declared: BTreeSet::new(),
             knows_base: base.is_some(),
@@ -81,7 +98,10 @@ impl Scope {
         }
     }
 
-    pub(super) fn set(&mut self, name: String, value: String) {
+    pub(super) fn set(&mut self, name: String, mut value: String) {
+        value.truncate(value.floor_char_boundary(LONGEST_VALUE));
+        value.shrink_to_fit();
+        self.held += name.len() + value.len();
         self.values.insert(name, value);
     }
 

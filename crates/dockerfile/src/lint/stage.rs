@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Findings;
 use super::context::LintContext;
 use super::repeated::Repeated;
-use super::scope::{Globals, Scope};
+use super::scope::{Globals, MOST_HELD, Scope};
 use super::{expose, ignored, secrets, variables, workdir};
 use crate::command::{Add, ArgDef, Command, Copy, Instruction, KeyValue, Source};
 use crate::dockerfile::{Dockerfile, Stage};
@@ -20,6 +20,7 @@ pub(super) fn check(file: &Dockerfile, context: &LintContext<'_>, findings: &mut
         return;
     };
     let mut scopes: Vec<Scope> = Vec::new();
+    let mut held = 0;
     for stage in &file.stages {
         let wanted = context.stages.as_ref();
         let mut walk = Walk {
@@ -38,7 +39,11 @@ pub(super) fn check(file: &Dockerfile, context: &LintContext<'_>, findings: &mut
                 repeated.check(instruction, walk.scope.has_shell, findings);
             }
             walk.instruction(instruction, findings);
+            if held + walk.scope.held > MOST_HELD {
+                return;
+            }
         }
+        held += walk.scope.held;
         scopes.push(walk.scope);
     }
 }

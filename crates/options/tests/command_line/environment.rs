@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_options::WorkDir;
+use kiln_options::{SourceDateEpoch, WorkDir};
 
 use crate::Files;
 
@@ -116,5 +116,8 @@ fn the_rest() {
         settings.digest_files.builder_output.as_deref(),
         Some("/out".as_ref())
     );
-    assert_eq!(settings.source_date_epoch, Some(5));
+    assert_eq!(
+        settings.source_date_epoch,
+        Some(SourceDateEpoch::Seconds(5))
+    );
 }

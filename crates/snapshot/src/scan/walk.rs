@@ -7,7 +7,7 @@ use rustix::fs::FileType;
 
 use super::Horizon;
 use super::state::{Builder, Dir, Recent, State, What};
-use crate::error::SnapshotError;
+use crate::error::{SnapshotError, check_length};
 use crate::filter::{Ignored, join};
 use crate::jobs;
 use crate::stat::Stat;
@@ -85,6 +85,7 @@ impl<'a> Walk<'a> {
         more: &mut Vec<Job>,
         known: impl Fn(&[u8], &Stat) -> Option<u32>,
     ) -> Result<Option<Dir>, SnapshotError> {
+        check_length(path)?;
         let fail = |operation, errno| self.tree.error(operation, path, errno);
         let fd = match self.tree.open_dir(path) {
             Ok(fd) => fd,
