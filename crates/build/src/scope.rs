@@ -231,7 +231,7 @@ impl Lookup for StageScope {
 /// Build-args that no ARG of the file names: they have no effect and deserve a warning (B29).
 pub(crate) fn unused_build_args<'a>(
     build_args: &'a BuildArgs,
-    declared: &std::collections::BTreeSet<String>,
+    declared: &BTreeSet<String>,
 ) -> Vec<&'a str> {
     build_args
         .keys()
