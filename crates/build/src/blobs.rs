@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kiln_layer::{Entry, LayerError, LayerReader, extract_contents, read_listing};
+use kiln_layer::{Entry, LayerError, LayerReader, Listing, extract_contents};
 use kiln_oci::{Descriptor, Digest, Repository, VerifyingReader};
 use kiln_registry::{Client, RegistryError};
 use kiln_tarball_cache::{BlobClaim, CacheError, CachedImage, ImageCache};
@@ -448,13 +448,23 @@ impl Blobs {
         unreadable(digest, source)
     }
 
-    /// The entries of a layer, its diff-id checked. Blocks; not for async code.
-    pub(crate) fn listing(&self, layer: &Layer) -> Result<Vec<Entry>, BlobError> {
-        let (reader, digest) = self.reader(layer)?;
-        let (entries, diff_id) =
-            read_listing(reader).map_err(|source| self.unreadable(layer, digest, source))?;
+    /// Calls `visit` with the entries of a layer as they are read, and gives them unless they are too many to be kept.
+    /// Its diff-id is checked at the end. Blocks; not for async code.
+    pub(crate) fn listing(
+        &self,
+        layer: &Layer,
+        visit: &mut dyn FnMut(&Entry),
+    ) -> Result<Option<Vec<Entry>>, BlobError> {
+        let (mut reader, digest) = self.reader(layer)?;
+        let failed = |source| self.unreadable(layer, digest, source);
+        let mut entries = Listing::default();
+        while let Some((entry, _)) = reader.next_entry().map_err(failed)? {
+            visit(&entry);
+            entries.push(entry);
+        }
+        let diff_id = reader.finish().map_err(failed)?;
         check_diff_id(layer, digest, diff_id)?;
-        Ok(entries)
+        Ok(entries.into_entries())
     }
 
     /// Hands the content of wanted files to `take`, in one pass over the layer. Blocks; not for async

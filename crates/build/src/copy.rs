@@ -132,6 +132,15 @@ pub enum CopyError {
         #[source]
         source: LayerError,
     },
+    /// An archive whose packing asks for very much memory.
+    #[error("cannot unpack `{name}`")]
+    Unpack {
+        /// The archive.
+        name: String,
+        /// How much.
+        #[source]
+        source: std::io::Error,
+    },
     /// The work folder refuses.
     #[error("cannot keep `{name}` in the work folder")]
     Spool {

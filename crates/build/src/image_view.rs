@@ -142,7 +142,7 @@ impl ImageView {
             by_layer
                 .entry(node.layer as usize)
                 .or_default()
-                .entry(node.source.clone())
+                .entry(node.source(path).clone())
                 .or_default()
                 .push((*path).clone());
         }

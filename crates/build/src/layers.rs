@@ -33,7 +33,7 @@ struct BaseLayer {
     descriptor: Descriptor,
     diff_id: DiffId,
     origin: Origin,
-    /// Its entries, once somebody had to read them.
+    /// Its entries, once somebody had to read them; never those of a layer that has too many.
     listing: OnceLock<Vec<Entry>>,
 }
 
@@ -138,16 +138,20 @@ impl Layer {
     ) -> Result<(), BlobError> {
         let applied = match &*self.0 {
             State::Base(_) => {
-                self.read_listing(blobs)?;
-                tree.apply_layer(number, self.known_entries().cloned())
+                tree.begin_layer();
+                let mut applied = Ok(());
+                self.visit_entries(blobs, &mut |entry| {
+                    if applied.is_ok() {
+                        applied = tree.apply(number, entry);
+                    }
+                })?;
+                applied
             }
             State::Made { content, .. } => match content {
                 Made::Items(items) => {
-                    tree.apply_layer(number, items.values().map(|item| item.entry.clone()))
+                    tree.apply_layer(number, items.values().map(|item| &item.entry))
                 }
-                Made::Changes(changes) => {
-                    tree.apply_layer(number, changes.entries().iter().cloned())
-                }
+                Made::Changes(changes) => tree.apply_layer(number, changes.entries()),
             },
         };
         applied.map_err(|source| BlobError::Tree {
@@ -156,36 +160,21 @@ impl Layer {
         })
     }
 
-    fn read_listing(&self, blobs: &Blobs) -> Result<(), BlobError> {
-        if let State::Base(base) = &*self.0
-            && base.listing.get().is_none()
-        {
-            let read = blobs.listing(self)?;
-            // A second reader of the same layer got the same list.
-            let _ = base.listing.set(read);
-        }
-        Ok(())
-    }
-
-    fn known_entries(&self) -> impl Iterator<Item = &Entry> {
-        let listing = match &*self.0 {
-            State::Base(base) => base.listing.get(),
-            State::Made { .. } => None,
-        };
-        listing.into_iter().flatten()
-    }
-
-    /// Calls `visit` with every entry of the layer, reading the blob of a base once if need be.
+    /// Calls `visit` with every entry of the layer, reading the blob of a base if need be: once, unless it has so many
+    /// entries that they are not kept.
     pub(crate) fn visit_entries(
         &self,
         blobs: &Blobs,
         visit: &mut dyn FnMut(&Entry),
     ) -> Result<(), BlobError> {
         match &*self.0 {
-            State::Base(_) => {
-                self.read_listing(blobs)?;
-                self.known_entries().for_each(visit);
-            }
+            State::Base(base) => match base.listing.get() {
+                Some(known) => known.iter().for_each(visit),
+                None => {
+                    let read = blobs.listing(self, visit)?;
+                    self.learn_listing(read);
+                }
+            },
             State::Made { content, .. } => match content {
                 Made::Items(items) => items.values().for_each(|item| visit(&item.entry)),
                 Made::Changes(changes) => changes.entries().iter().for_each(visit),
@@ -195,8 +184,8 @@ impl Layer {
     }
 
     /// Remembers the entries of a base layer that somebody had to read anyway.
-    pub(crate) fn learn_listing(&self, entries: Vec<Entry>) {
-        if let State::Base(base) = &*self.0 {
+    pub(crate) fn learn_listing(&self, entries: Option<Vec<Entry>>) {
+        if let (State::Base(base), Some(entries)) = (&*self.0, entries) {
             // The first list is as good as any other.
             let _ = base.listing.set(entries);
         }

@@ -85,13 +85,25 @@ impl Shop {
             source,
         };
         let not = || StepError::NoArchive { url: url.clone() };
-        let stream = open_tar(fetched.content.open())
-            .map_err(io)?
+        let opened = open_tar(fetched.content.open());
+        let stream = opened
+            .map_err(|source| match source.kind() {
+                std::io::ErrorKind::OutOfMemory => StepError::Io {
+                    operation: "unpack",
+                    path: url.to_string().into(),
+                    source,
+                },
+                _ => io(source),
+            })?
             .ok_or_else(not)?;
         let dir = tempfile::tempdir_in(&self.work).map_err(io)?.keep();
         let root = Root::open(&dir)?;
         let reader = LayerReader::new(stream).read_as(ReadAs::Archive);
-        extract(reader, &root, &ExtractOptions::default())?;
+        let options = ExtractOptions {
+            keep_listing: false,
+            ..ExtractOptions::default()
+        };
+        extract(reader, &root, &options)?;
         Ok(DirectoryView::new(root, PatternSet::default()))
     }
 

@@ -27,6 +27,6 @@ pub(crate) fn entry_of(path: ImagePath, node: &Node) -> Entry {
         uid: node.uid,
         gid: node.gid,
         mtime: node.mtime,
-        xattrs: node.xattrs.as_deref().cloned().unwrap_or_default(),
+        xattrs: node.xattrs.clone(),
     }
 }

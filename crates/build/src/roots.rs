@@ -42,6 +42,9 @@ pub(crate) use overlay::OverlayRoot;
 pub(crate) use placed::Placed;
 pub(crate) use plain::PlainRoot;
 
+/// Entries of one layer that were left out and are told one by one.
+const MOST_TOLD: usize = 20;
+
 /// Why a root filesystem cannot be made or compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -334,14 +337,24 @@ impl Roots {
             ),
             _ => self.unpack_blob(layer, root, options)?,
         };
+        let mut told = 0;
         for skipped in &skipped {
             match skip_text(skipped) {
                 Some(text) => {
-                    let text = format!("layer {name}: {text}");
-                    self.events.event(Event::Warning(text));
+                    told += 1;
+                    if told <= MOST_TOLD {
+                        let text = format!("layer {name}: {text}");
+                        self.events.event(Event::Warning(text));
+                    }
                 }
                 None => self.gave_way().extend([skipped.path.clone()]),
             }
+        }
+        if told > MOST_TOLD {
+            let more = told - MOST_TOLD;
+            let text =
+                format!("layer {name}: {more} more entries were left out or lost attributes");
+            self.events.event(Event::Warning(text));
         }
         Ok(())
     }
@@ -543,15 +556,17 @@ fn place_items(
 /// What is missing from a root, and why (conformance G34, G40); `None` for what gave way to a mount (G38).
 fn skip_text(skipped: &Skipped) -> Option<String> {
     let path = &skipped.path;
-    match &skipped.reason {
-        SkipReason::Protected | SkipReason::Mounted => None,
-        SkipReason::Device => Some(format!(
-            "device `/{path}` cannot be made here and is left out of the root"
-        )),
-        SkipReason::Xattr { name, error } => Some(format!(
-            "attribute `{name}` of `/{path}` and maybe others cannot be set here: {error}"
-        )),
-    }
+    let text = match &skipped.reason {
+        SkipReason::Protected | SkipReason::Mounted => return None,
+        SkipReason::Device => {
+            format!("device `/{path}` cannot be made here and is left out of the root")
+        }
+        SkipReason::Xattr { name, error } => {
+            format!("attribute `{name}` of `/{path}` and maybe others cannot be set here: {error}")
+        }
+    };
+    // Names come from an image.
+    Some(text.chars().filter(|c| !c.is_control()).take(500).collect())
 }
 
 fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RootError {

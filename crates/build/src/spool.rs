@@ -1,10 +1,12 @@
 //! Content that has no file of its own yet: pieces in one temporary file of the work folder.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_layer::append_with_holes;
 
 /// An append-only temporary file without a name; it is gone when the last user of it is.
 #[derive(Debug, Clone)]
@@ -39,8 +41,7 @@ impl Spool {
     pub(crate) fn append(&self, content: &mut dyn Read) -> io::Result<Piece> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let offset = file.seek(SeekFrom::End(0))?;
-        let len = io::copy(content, &mut *file)?;
-        file.flush()?;
+        let len = append_with_holes(content, &mut file)?;
         drop(file);
         Ok(Piece {
             file: Arc::clone(&self.file),

@@ -50,7 +50,13 @@ impl Tree {
     fn grow(&mut self, layers: &[Layer], blobs: &Blobs) -> Result<(), BlobError> {
         while self.depth < layers.len() {
             let number = u32::try_from(self.depth).unwrap_or(u32::MAX);
-            layers[self.depth].apply_to(Arc::make_mut(&mut self.index), number, blobs)?;
+            let applied =
+                layers[self.depth].apply_to(Arc::make_mut(&mut self.index), number, blobs);
+            if let Err(error) = applied {
+                // A layer that was applied in part is in no tree.
+                *self = Self::default();
+                return Err(error);
+            }
             self.depth += 1;
         }
         Ok(())

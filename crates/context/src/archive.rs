@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, Read};
 
-use kiln_layer::is_tar_header;
+use kiln_layer::{MAX_DECODER_MEMORY, ZSTD_WINDOW_LOG, is_tar_header};
 
 /// How a stream is compressed, as its first bytes tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +52,22 @@ pub fn open_tar<'a, R: Read + Send + 'a>(
         ArchiveCompression::None => Box::new(stream),
         ArchiveCompression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(stream)),
         ArchiveCompression::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(stream)),
-        ArchiveCompression::Xz => Box::new(liblzma::read::XzDecoder::new_multi_decoder(stream)),
-        ArchiveCompression::Zstd => Box::new(zstd::stream::read::Decoder::new(stream)?),
+        ArchiveCompression::Xz => {
+            use liblzma::stream::{CONCATENATED, Stream};
+            let decoder = Stream::new_auto_decoder(MAX_DECODER_MEMORY, CONCATENATED)?;
+            Box::new(liblzma::read::XzDecoder::new_stream(stream, decoder))
+        }
+        ArchiveCompression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::new(stream)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            Box::new(decoder)
+        }
     };
-    // A stream whose very start does not decompress is a file like any other (E38).
-    let Ok(block) = peek(&mut plain, 512) else {
-        return Ok(None);
+    let block = match peek(&mut plain, 512) {
+        Ok(block) => block,
+        Err(error) if wants_too_much(&error) => return Err(too_much(&error)),
+        // A stream whose very start does not decompress is a file like any other (E38).
+        Err(_) => return Ok(None),
     };
     if !is_tar_header(&block.0) {
         return Ok(None);
@@ -66,6 +76,26 @@ pub fn open_tar<'a, R: Read + Send + 'a>(
         256 * 1024,
         block.chain_owned(plain),
     ))))
+}
+
+/// Does it fail because unpacking takes more memory than is granted? The header of an xz file of a hundred bytes can ask
+/// for gigabytes.
+fn wants_too_much(error: &io::Error) -> bool {
+    let xz = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<liblzma::stream::Error>());
+    matches!(xz, Some(liblzma::stream::Error::MemLimit))
+        || error.to_string().contains("requires too much memory")
+}
+
+fn too_much(error: &io::Error) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::OutOfMemory,
+        format!(
+            "unpacking it takes more than {MAX_DECODER_MEMORY} bytes of memory (MAX_DECODER_MEMORY); \
+             pack it with a smaller dictionary or window: {error}"
+        ),
+    )
 }
 
 /// The first bytes of a stream, read ahead.
@@ -136,6 +166,28 @@ mod tests {
             let mut plain = open_tar(&form[..]).unwrap().expect("an archive");
             plain.read_to_end(&mut read).unwrap();
             assert_eq!(read, tar);
+        }
+    }
+
+    // finding 5
+    #[test]
+    fn archives_that_take_too_much_memory_are_refused() {
+        let tar = sample_tar();
+        let mut filters = liblzma::stream::Filters::new();
+        let mut options = liblzma::stream::LzmaOptions::new_preset(0).unwrap();
+        options.dict_size(1 << 30);
+        filters.lzma2(&options);
+        let check = liblzma::stream::Check::None;
+        let encoder = liblzma::stream::Stream::new_stream_encoder(&filters, check).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new_stream(Vec::new(), encoder);
+        xz.write_all(&tar).unwrap();
+        let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        zstd.window_log(ZSTD_WINDOW_LOG + 1).unwrap();
+        zstd.include_contentsize(false).unwrap();
+        zstd.write_all(&tar).unwrap();
+        for packed in [xz.finish().unwrap(), zstd.finish().unwrap()] {
+            let error = open_tar(&packed[..]).map(drop).unwrap_err();
+            assert!(error.to_string().contains("MAX_DECODER_MEMORY"), "{error}");
         }
     }
 

@@ -1,10 +1,13 @@
 //! What extended headers say about the entry that follows them.
 
 use crate::Xattrs;
+use crate::limits::MAX_XATTR;
 use crate::pax::{decimal, records, seconds};
 use crate::sparse::{Extent, pax_list, push_pax_number};
 
 const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
+/// The kernel's own limit.
+const LONGEST_XATTR_NAME: usize = 255;
 
 /// The values of PAX and GNU long-name headers; what is `None` stands in the entry's own header.
 #[derive(Debug, Clone, Default)]
@@ -45,10 +48,28 @@ impl Attributes {
         Ok(())
     }
 
+    /// Bytes that every entry is given when these are the global ones.
+    pub(crate) fn cost(&self) -> u64 {
+        let texts = [&self.name, &self.link, &self.sparse.name];
+        let texts: usize = texts
+            .iter()
+            .filter_map(|text| Some(text.as_ref()?.len()))
+            .sum();
+        let extents = self.sparse.extents.as_ref().map_or(0, Vec::len);
+        (texts + extents * size_of::<Extent>()) as u64 + self.xattrs.cost()
+    }
+
     fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
         if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
             if name.is_empty() || name.contains(&0) {
                 return Err("extended attribute without a proper name");
+            }
+            // Longer names and values are none that a file system takes.
+            if name.len() > LONGEST_XATTR_NAME {
+                return Err("extended attribute with a name of more than 255 bytes");
+            }
+            if value.len() as u64 > MAX_XATTR {
+                return Err("extended attribute of more than 64 KiB (MAX_XATTR)");
             }
             self.xattrs.insert(name.to_vec(), value.to_vec());
             return Ok(());

@@ -7,6 +7,7 @@ use flate2::bufread::GzDecoder;
 use kiln_oci::LayerCompression;
 
 use crate::LayerError;
+use crate::limits::ZSTD_WINDOW_LOG;
 
 /// Input is read in pieces of this many bytes.
 const BUFFER: usize = 64 * 1024;
@@ -170,7 +171,9 @@ impl<R: Read> Decoder<R> {
         self.state = match format {
             LayerCompression::Gzip => State::Gzip(Box::new(GzDecoder::new(source))),
             LayerCompression::Zstd => {
-                State::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(source)?))
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                State::Zstd(Box::new(decoder))
             }
             LayerCompression::None => State::Plain(source),
         };

@@ -1,12 +1,9 @@
 //! One entry of a layer, apart from any file's content.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::ImagePath;
-
-/// Extended attributes by full name (`security.capability`), in byte order.
-pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
+use crate::limits::DIRECTORY;
+use crate::{ImagePath, Xattrs};
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +126,22 @@ impl Entry {
     pub fn symlink(path: impl Into<ImagePath>, target: impl Into<Vec<u8>>) -> Self {
         let target = target.into();
         Self::new(path, EntryKind::Symlink { target })
+    }
+
+    /// Bytes of its name and of the text it has if it is a link, or what else it makes a reader hold.
+    pub(crate) fn text(&self) -> u64 {
+        let more = match &self.kind {
+            EntryKind::Symlink { target } => target.len(),
+            EntryKind::Hardlink { target } => target.as_bytes().len(),
+            EntryKind::Directory => DIRECTORY as usize,
+            EntryKind::File { .. }
+            | EntryKind::CharDevice { .. }
+            | EntryKind::BlockDevice { .. }
+            | EntryKind::Fifo
+            | EntryKind::Whiteout
+            | EntryKind::OpaqueMarker => 0,
+        };
+        (self.path.as_bytes().len() + more) as u64
     }
 
     /// The deletion of `path` from the layers below.

@@ -60,6 +60,18 @@ pub enum LayerError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// More than any honest archive needs, all its entries taken together.
+    #[error("the archive asks for too much: {found} {what}, and {limit} is the limit ({name})")]
+    Limit {
+        /// How much it asks for, at least.
+        found: u64,
+        /// What is counted.
+        what: &'static str,
+        /// How much is granted.
+        limit: u64,
+        /// The name of the limit in this crate.
+        name: &'static str,
+    },
     /// An entry that would reach outside the root, or that no layer may hold.
     #[error("refusing layer entry `{entry}`: {reason}")]
     UnsafeEntry {
@@ -184,6 +196,7 @@ impl LayerError {
             Self::Decompress { .. }
                 | Self::Truncated { .. }
                 | Self::Header { .. }
+                | Self::Limit { .. }
                 | Self::UnsafeEntry { .. }
                 | Self::MissingLinkTarget { .. }
                 | Self::NotADirectory { .. }

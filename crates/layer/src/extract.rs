@@ -7,7 +7,7 @@ use std::io::Read;
 
 use kiln_oci::DiffId;
 
-use crate::{Entry, ImagePath, LayerError, LayerReader, Root};
+use crate::{Entry, ImagePath, LayerError, LayerReader, Listing, Root};
 use unpacker::Unpacker;
 
 /// Whether owners are set.
@@ -61,7 +61,7 @@ pub struct ExtractOptions<'a> {
     /// without it (conformance: G30). With [`Whiteouts::Overlay`] this is how such a parent keeps the metadata it
     /// has in the layer below.
     pub implied_parent: Option<&'a ImpliedParent>,
-    /// Fill [`ExtractReport::listing`].
+    /// Fill [`ExtractReport::listing`], unless there is too much for a [`Listing`].
     pub keep_listing: bool,
 }
 
@@ -130,8 +130,8 @@ pub struct ExtractReport {
     pub skipped: Vec<Skipped>,
     /// Hard links whose target is not in the root; only with [`Whiteouts::Overlay`], where a lower layer has it.
     pub unresolved_links: Vec<Entry>,
-    /// The entries in the order of the layer.
-    pub listing: Vec<Entry>,
+    /// The entries in the order of the layer; `None` if they were not asked for, or are too many to be kept.
+    pub listing: Option<Vec<Entry>>,
 }
 
 /// Unpacks a layer below `root`; no entry can reach anything outside it (conformance: G28 to G36).
@@ -143,19 +143,20 @@ pub fn extract<R: Read>(
     options: &ExtractOptions<'_>,
 ) -> Result<ExtractReport, LayerError> {
     let mut extraction = Extraction::new(root, options);
-    let mut listing = Vec::new();
+    let mut listing = Listing::default();
+    if !options.keep_listing {
+        listing = Listing::none();
+    }
     while let Some((entry, mut content)) = reader.next_entry()? {
         extraction.entry(&entry, &mut content)?;
-        if options.keep_listing {
-            listing.push(entry);
-        }
+        listing.push(entry);
     }
     let (skipped, unresolved_links) = extraction.finish()?;
     Ok(ExtractReport {
         diff_id: reader.finish()?,
         skipped,
         unresolved_links,
-        listing,
+        listing: listing.into_entries(),
     })
 }
 

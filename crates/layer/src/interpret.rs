@@ -3,6 +3,7 @@
 use crate::attributes::Attributes;
 use crate::frame::{OPAQUE_NAME, WHITEOUT_PREFIX};
 use crate::header::Header;
+use crate::limits::shown;
 use crate::{Entry, EntryKind, ImagePath, LayerError, ReadAs};
 
 /// Names AUFS kept for itself; old images still carry them.
@@ -220,7 +221,7 @@ fn marker(path: &ImagePath, name: &[u8]) -> Result<Option<Meaning>, LayerError> 
 
 fn refused(name: &[u8], reason: &'static str) -> LayerError {
     LayerError::UnsafeEntry {
-        entry: String::from_utf8_lossy(name).into_owned(),
+        entry: shown(name),
         reason,
     }
 }

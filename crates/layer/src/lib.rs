@@ -34,8 +34,10 @@ mod error;
 mod extract;
 mod frame;
 mod header;
+mod holes;
 mod incompressible;
 mod interpret;
+mod limits;
 mod listing;
 mod path;
 mod pax;
@@ -47,17 +49,24 @@ mod sparse;
 mod stage;
 mod tree;
 mod writer;
+mod xattrs;
 
 pub use compression::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
-pub use entry::{Entry, EntryKind, Xattrs};
+pub use entry::{Entry, EntryKind};
 pub use error::LayerError;
 pub use extract::{
     ExtractOptions, ExtractReport, Extraction, ImpliedParent, OpaqueXattr, Owners, SkipReason,
     Skipped, Whiteouts, extract,
 };
-pub use listing::{extract_contents, read_listing};
+pub use holes::append_with_holes;
+pub use limits::{
+    ArchiveLimits, MAX_DECODER_MEMORY, MAX_ENTRIES, MAX_EXTENSIONS, MAX_FILE, MAX_GLOBALS,
+    MAX_HOLES, MAX_TEXT, MAX_XATTR, ZSTD_WINDOW_LOG,
+};
+pub use listing::{LONGEST_LISTING, LONGEST_LISTING_TEXT, Listing, extract_contents, read_listing};
 pub use path::ImagePath;
 pub use reader::{EntryReader, LayerReader, ReadAs, is_tar_header};
 pub use root::{DirEntry, FileType, NewDirectory, Parent, ResolvedPath, Root, Stat};
 pub use tree::{LinkGroup, Node, NodeKind, Resolved, TreeError, TreeIndex};
 pub use writer::{LayerInfo, LayerWriter, WriterOptions};
+pub use xattrs::Xattrs;

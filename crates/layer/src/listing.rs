@@ -6,6 +6,54 @@ use kiln_oci::DiffId;
 
 use crate::{Entry, EntryKind, LayerError, LayerReader};
 
+/// Entries of one layer that are remembered at most.
+pub const LONGEST_LISTING: usize = 150_000;
+/// Bytes of their names.
+pub const LONGEST_LISTING_TEXT: u64 = 16 << 20;
+
+/// The entries of a layer, as long as they are few: one with very many is read again when they are asked for again.
+#[derive(Debug)]
+pub struct Listing {
+    entries: Option<Vec<Entry>>,
+    text: u64,
+}
+
+impl Default for Listing {
+    fn default() -> Self {
+        Self {
+            entries: Some(Vec::new()),
+            text: 0,
+        }
+    }
+}
+
+impl Listing {
+    /// One that keeps nothing.
+    pub fn none() -> Self {
+        Self {
+            entries: None,
+            text: 0,
+        }
+    }
+
+    /// Adds the next entry, or drops all of them if it is too much.
+    pub fn push(&mut self, entry: Entry) {
+        self.text += entry.text();
+        if let Some(entries) = &mut self.entries {
+            if entries.len() < LONGEST_LISTING && self.text <= LONGEST_LISTING_TEXT {
+                entries.push(entry);
+            } else {
+                self.entries = None;
+            }
+        }
+    }
+
+    /// All entries in the order of the layer; `None` if they were too many.
+    pub fn into_entries(self) -> Option<Vec<Entry>> {
+        self.entries
+    }
+}
+
 /// Reads a whole layer and keeps its headers, in the order of the layer.
 pub fn read_listing<R: Read>(
     mut reader: LayerReader<R>,

@@ -7,12 +7,10 @@ use kiln_oci::{DiffId, LayerCompression};
 use crate::attributes::Attributes;
 use crate::header::{Header, RECORD};
 use crate::interpret::{Meaning, interpret};
+use crate::limits::{ArchiveLimits, Limit, MAX_EXTENSIONS, Spent, shown};
 use crate::source::Source;
 use crate::sparse::{Extent, MapText, SparseMap, gnu_start, push_gnu};
 use crate::{Entry, EntryKind, LayerError};
-
-/// Longest extended header or long name that is read into memory.
-const MAX_EXTENSION: u64 = 1 << 20;
 
 /// Whose rules an archive follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +32,8 @@ pub struct LayerReader<R> {
     source: Source<R>,
     rules: ReadAs,
     globals: Attributes,
+    limits: ArchiveLimits,
+    spent: Spent,
     /// Raw name of the current entry, for errors.
     name: Vec<u8>,
     content: Content,
@@ -64,6 +64,8 @@ impl<R: Read> LayerReader<R> {
             source: Source::new(inner),
             rules: ReadAs::Layer,
             globals: Attributes::default(),
+            limits: ArchiveLimits::default(),
+            spent: Spent::default(),
             name: Vec::new(),
             content: Content::default(),
             ended: false,
@@ -77,6 +79,13 @@ impl<R: Read> LayerReader<R> {
         self
     }
 
+    /// Changes how much the archive may ask for.
+    #[must_use]
+    pub fn limited_to(mut self, limits: ArchiveLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// How the stream is packed, once something was read.
     pub fn compression(&self) -> Option<LayerCompression> {
         self.source.compression()
@@ -85,6 +94,7 @@ impl<R: Read> LayerReader<R> {
     /// Goes to the next entry, past what is left of the one before; `None` at the end of the tar.
     pub fn next_entry(&mut self) -> Result<Option<(Entry, EntryReader<'_, R>)>, LayerError> {
         let mut attributes = None;
+        let mut extensions = 0;
         while !self.ended {
             self.skip_content()?;
             let at = self.source.offset();
@@ -112,10 +122,11 @@ impl<R: Read> LayerReader<R> {
                 });
             }
             let bad = |reason| LayerError::Header { offset: at, reason };
-            if self.extension(header, at, &mut attributes)? {
+            if self.extension(header, at, &mut attributes, &mut extensions)? {
                 continue;
             }
             let attributes = attributes.take().unwrap_or_else(|| self.globals.clone());
+            extensions = 0;
             let stored = self.start_content(header, &attributes).map_err(bad)?;
             self.name.clear();
             match &attributes.sparse.name {
@@ -130,6 +141,7 @@ impl<R: Read> LayerReader<R> {
                 .unwrap_or(stored);
             match interpret(header, attributes, &self.name, size, self.rules, at)? {
                 Meaning::Entry(entry) => {
+                    self.charge(&entry)?;
                     if !matches!(entry.kind, EntryKind::File { .. }) {
                         self.skip_content()?;
                     }
@@ -147,6 +159,7 @@ impl<R: Read> LayerReader<R> {
         header: Header<'_>,
         at: u64,
         attributes: &mut Option<Attributes>,
+        extensions: &mut u64,
     ) -> Result<bool, LayerError> {
         let bad = |reason| LayerError::Header { offset: at, reason };
         let typeflag = header.typeflag();
@@ -155,8 +168,12 @@ impl<R: Read> LayerReader<R> {
         }
         let size = header.size().and_then(|size| u64::try_from(size).ok());
         let size = size.ok_or_else(|| bad("size that is no number"))?;
-        if size > MAX_EXTENSION {
-            return Err(bad("extended header of more than 1 MiB"));
+        // Those before one entry count together. Global ones are gone but for what they set, which has its own limit.
+        let together = if typeflag == b'g' { 0 } else { *extensions };
+        Limit::EXTENSIONS.check(together.saturating_add(size))?;
+        debug_assert!(size <= MAX_EXTENSIONS);
+        if typeflag != b'g' {
+            *extensions += size;
         }
         let inside = || "an extended header".to_owned();
         let data = self.source.bytes(size as usize, inside)?;
@@ -164,6 +181,7 @@ impl<R: Read> LayerReader<R> {
             .skip(size.next_multiple_of(RECORD as u64) - size, inside)?;
         if typeflag == b'g' {
             self.globals.apply(&data).map_err(bad)?;
+            Limit::GLOBALS.check(self.globals.cost())?;
             return Ok(true);
         }
         let attributes = attributes.get_or_insert_with(|| self.globals.clone());
@@ -174,6 +192,20 @@ impl<R: Read> LayerReader<R> {
             _ => attributes.apply(&data).map_err(bad)?,
         }
         Ok(true)
+    }
+
+    /// Adds what an entry makes its reader hold.
+    fn charge(&mut self, entry: &Entry) -> Result<(), LayerError> {
+        let mut text = entry.text();
+        if !entry.xattrs.shares_with(&self.globals.xattrs) {
+            text += entry.xattrs.cost();
+        }
+        self.spent.entries += 1;
+        self.spent.text += text;
+        if let EntryKind::File { size } = entry.kind {
+            Limit::FILE.check(size)?;
+        }
+        self.spent.check(self.limits)
     }
 
     /// Notes how much content follows; links, directories and devices have none, whatever their size field says.
@@ -235,6 +267,8 @@ impl<R: Read> LayerReader<R> {
             return Ok(None);
         };
         let map = SparseMap::new(extents, size, stored).map_err(bad)?;
+        self.spent.holes = self.spent.holes.saturating_add(map.size - stored);
+        self.spent.check(self.limits)?;
         self.content.sparse = Some(SparseContent {
             extents: map.extents.into_iter(),
             current: None,
@@ -329,7 +363,7 @@ impl<R: Read> LayerReader<R> {
 }
 
 fn inside_content(name: &[u8]) -> String {
-    format!("the content of `{}`", String::from_utf8_lossy(name))
+    format!("the content of `{}`", shown(name))
 }
 
 /// The content of one entry: the bytes of a file, nothing for other kinds.

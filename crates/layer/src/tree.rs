@@ -3,10 +3,12 @@
 //! No file system is needed: this is what COPY, ADD, WORKDIR and USER look at, and what is walked to copy from a
 //! stage that was never unpacked. Merging follows the same rules as [`extract`](crate::extract).
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::limits::{ArchiveLimits, DIRECTORY, Spent};
 use crate::path::{LINK_LIMIT, parts};
 use crate::{Entry, EntryKind, ImagePath, LayerError, Xattrs};
 
@@ -62,12 +64,20 @@ pub struct Node {
     pub gid: u32,
     /// Modification time in whole seconds.
     pub mtime: i64,
-    /// Extended attributes; `None` when there are none.
-    pub xattrs: Option<Box<Xattrs>>,
+    /// Extended attributes, shared with other nodes that have the same.
+    pub xattrs: Xattrs,
     /// The layer that holds it.
     pub layer: u32,
-    /// The path of the entry in that layer that holds the data: for a hard link its target.
-    pub source: ImagePath,
+    /// See [`Node::source`]; a box, because nearly all have none.
+    source: Option<Box<ImagePath>>,
+}
+
+impl Node {
+    /// The path of the entry in its layer that holds the data: for a hard link its target. `own` is the path of the
+    /// node itself, under which most files came.
+    pub fn source<'a>(&'a self, own: &'a ImagePath) -> &'a ImagePath {
+        self.source.as_deref().unwrap_or(own)
+    }
 }
 
 /// Where a path leads in the tree.
@@ -109,6 +119,11 @@ pub struct TreeIndex {
     groups: u32,
     /// Layers laid over the root so far.
     applied: u32,
+    limits: ArchiveLimits,
+    /// Bytes of names, links and attributes in all slots.
+    text: u64,
+    /// Those of the last entry, which the next one may share.
+    xattrs: Xattrs,
 }
 
 #[derive(Debug, Clone)]
@@ -118,6 +133,8 @@ struct Slot {
     /// Which of the applied layers has an entry for it, 0 for none: whiteouts of that layer leave it alone. Not the
     /// layer of the node, which for a hard link is that of the file.
     brought: u32,
+    /// Its part of [`TreeIndex::text`].
+    charged: u32,
 }
 
 impl Slot {
@@ -146,37 +163,58 @@ impl Default for TreeIndex {
 impl TreeIndex {
     /// A tree with nothing but its root directory (root:root 0755).
     pub fn new() -> Self {
-        let root = Node::of(&Entry::directory(ImagePath::root()), 0, NodeKind::Directory);
+        let root = Node::implied(0);
         Self {
             slots: vec![Slot {
                 node: root,
                 children: BTreeMap::new(),
                 brought: 0,
+                charged: 0,
             }],
             free: Vec::new(),
             groups: 0,
             applied: 0,
+            limits: ArchiveLimits::default(),
+            text: 0,
+            xattrs: Xattrs::new(),
         }
+    }
+
+    /// Changes how large the tree may get.
+    #[must_use]
+    pub fn limited_to(mut self, limits: ArchiveLimits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Lays the entries of a layer over the tree. Whiteouts and opaque markers delete what lower layers brought and
     /// never what this one brings, in whatever order they come (conformance: G32). `layer` must be larger than that
     /// of the layers below.
-    pub fn apply_layer(
+    pub fn apply_layer<E: Borrow<Entry>>(
         &mut self,
         layer: u32,
-        entries: impl IntoIterator<Item = Entry>,
+        entries: impl IntoIterator<Item = E>,
     ) -> Result<(), LayerError> {
-        self.applied += 1;
-        // One after the other, as they are unpacked: an entry can change where the names of later ones lead.
+        self.begin_layer();
         for entry in entries {
-            match entry.kind {
-                EntryKind::Whiteout => self.remove(layer, &entry.path)?,
-                EntryKind::OpaqueMarker => self.empty(layer, &entry.path)?,
-                _ => self.add(layer, &entry)?,
-            }
+            self.apply(layer, entry.borrow())?;
         }
         Ok(())
+    }
+
+    /// Begins a layer whose entries follow one by one, with [`apply`](Self::apply).
+    pub fn begin_layer(&mut self) {
+        self.applied += 1;
+    }
+
+    /// The next entry of the layer that was begun. In the order of the layer, as they are unpacked: an entry can change
+    /// where the names of later ones lead. After an error the tree is of no use.
+    pub fn apply(&mut self, layer: u32, entry: &Entry) -> Result<(), LayerError> {
+        match entry.kind {
+            EntryKind::Whiteout => self.remove(layer, &entry.path),
+            EntryKind::OpaqueMarker => self.empty(layer, &entry.path),
+            _ => self.add(layer, entry),
+        }
     }
 
     /// The node at exactly this path; symlinks are not followed anywhere.
@@ -352,7 +390,7 @@ impl TreeIndex {
                 if stays {
                     self.imply(layer, *child);
                 } else {
-                    self.free.push(*child);
+                    self.give_back(*child);
                 }
                 stays
             });
@@ -365,15 +403,15 @@ impl TreeIndex {
         let applied = self.applied;
         let slot = &mut self.slots[slot as usize];
         if slot.brought != applied {
-            let entry = Entry::directory(slot.node.source.clone());
-            slot.node = Node::of(&entry, layer, NodeKind::Directory);
+            slot.node = Node::implied(layer);
         }
     }
 
     fn add(&mut self, layer: u32, entry: &Entry) -> Result<(), LayerError> {
         if entry.path.is_root() {
-            self.slots[ROOT as usize].node = Node::of(entry, layer, NodeKind::Directory);
-            return Ok(());
+            self.slots[ROOT as usize].node =
+                Node::of(entry, &entry.path, layer, NodeKind::Directory);
+            return self.charge(ROOT, 0);
         }
         let Found { path, slot, .. } = self.place(&entry.path, false)?;
         let node = self.node_of(layer, entry, &path)?;
@@ -387,22 +425,60 @@ impl TreeIndex {
                 if other.is_some() {
                     self.detach(&path);
                 }
-                self.insert(&path, node, layer)
+                self.insert(&path, node, layer)?
             }
         };
         self.slots[slot as usize].brought = self.applied;
-        Ok(())
+        self.charge(slot, path.file_name().unwrap_or_default().len())
+    }
+
+    /// Counts what a slot holds now, under a name of this length.
+    fn charge(&mut self, slot: u32, name: usize) -> Result<(), LayerError> {
+        let Slot { node, charged, .. } = &mut self.slots[slot as usize];
+        let mut text = name
+            + node
+                .source
+                .as_deref()
+                .map_or(0, |path| path.as_bytes().len());
+        if let NodeKind::Symlink { target } = &node.kind {
+            text += target.len();
+        }
+        let mut text = text as u64;
+        if node.kind == NodeKind::Directory {
+            text += DIRECTORY;
+        }
+        if !node.xattrs.shares_with(&self.xattrs) {
+            text += node.xattrs.cost();
+            self.xattrs = node.xattrs.clone();
+        }
+        self.text = self.text + text - u64::from(*charged);
+        // What does not fit into 32 bits is beyond any limit.
+        *charged = u32::try_from(text).unwrap_or(u32::MAX);
+        Spent {
+            entries: self.len() as u64,
+            text: self.text,
+            holes: 0,
+        }
+        .check(self.limits)
+    }
+
+    fn give_back(&mut self, slot: u32) {
+        let gone = &mut self.slots[slot as usize];
+        self.text -= u64::from(std::mem::take(&mut gone.charged));
+        // Nothing it held is needed while the slot waits to be used again.
+        gone.node = Node::implied(0);
+        self.free.push(slot);
     }
 
     /// The node for an entry whose real path is `path`.
     fn node_of(&mut self, layer: u32, entry: &Entry, path: &ImagePath) -> Result<Node, LayerError> {
         let EntryKind::Hardlink { target } = &entry.kind else {
-            return Ok(Node::of(entry, layer, NodeKind::of(&entry.kind)));
+            return Ok(Node::of(entry, path, layer, NodeKind::of(&entry.kind)));
         };
         // What goes away to make room for the link is no target.
         let found = self.existing(target, false)?;
         let found = found.filter(|(found, _)| found == path || !found.starts_with(path));
-        let Some((_, slot)) = found else {
+        let Some((found, slot)) = found else {
             return Err(LayerError::MissingLinkTarget {
                 entry: entry.path.clone(),
                 target: target.clone(),
@@ -418,24 +494,32 @@ impl TreeIndex {
             *links = Some(LinkGroup(self.groups));
             self.groups += 1;
         }
-        Ok(node.clone())
+        let mut node = node.clone();
+        if found != *path {
+            node.source.get_or_insert_with(|| Box::new(found));
+        }
+        Ok(node)
     }
 
     /// Puts a node where nothing is; missing parents are root's, with mode 0755 (G30).
-    fn insert(&mut self, path: &ImagePath, node: Node, layer: u32) -> u32 {
+    fn insert(&mut self, path: &ImagePath, node: Node, layer: u32) -> Result<u32, LayerError> {
         let mut dir = ROOT;
         let mut start = 0;
         let bytes = path.as_bytes();
         for (end, _) in bytes.iter().enumerate().filter(|(_, b)| **b == b'/') {
             let name = &bytes[start..end];
-            let known = self.slot(dir).children.get(name).copied();
-            dir = known.unwrap_or_else(|| {
-                let entry = Entry::directory(ImagePath::from_clean(&bytes[..end]));
-                self.put(dir, name, Node::of(&entry, layer, NodeKind::Directory))
-            });
+            dir = match self.slot(dir).children.get(name) {
+                Some(known) => *known,
+                None => {
+                    let made = self.put(dir, name, Node::implied(layer));
+                    // One name can imply two thousand directories.
+                    self.charge(made, name.len())?;
+                    made
+                }
+            };
             start = end + 1;
         }
-        self.put(dir, &bytes[start..], node)
+        Ok(self.put(dir, &bytes[start..], node))
     }
 
     fn put(&mut self, dir: u32, name: &[u8], node: Node) -> u32 {
@@ -450,6 +534,7 @@ impl TreeIndex {
             node,
             children: BTreeMap::new(),
             brought: 0,
+            charged: 0,
         };
         if let Some(free) = self.free.pop() {
             self.slots[free as usize] = slot;
@@ -479,7 +564,7 @@ impl TreeIndex {
         while let Some(slot) = pending.pop() {
             let children = std::mem::take(&mut self.slots[slot as usize].children);
             pending.extend(children.into_values());
-            self.free.push(slot);
+            self.give_back(slot);
         }
     }
 }
@@ -513,16 +598,30 @@ impl NodeKind {
 }
 
 impl Node {
-    fn of(entry: &Entry, layer: u32, kind: NodeKind) -> Self {
+    fn of(entry: &Entry, real: &ImagePath, layer: u32, kind: NodeKind) -> Self {
         Self {
             kind,
             mode: entry.mode,
             uid: entry.uid,
             gid: entry.gid,
             mtime: entry.mtime,
-            xattrs: (!entry.xattrs.is_empty()).then(|| Box::new(entry.xattrs.clone())),
+            xattrs: entry.xattrs.clone(),
             layer,
-            source: entry.path.clone(),
+            source: (entry.path != *real).then(|| Box::new(entry.path.clone())),
+        }
+    }
+
+    /// A directory that is there because of what is in it (G30).
+    fn implied(layer: u32) -> Self {
+        Self {
+            kind: NodeKind::Directory,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+            xattrs: Xattrs::new(),
+            layer,
+            source: None,
         }
     }
 }
@@ -652,7 +751,8 @@ mod tests {
         assert!(group("a").is_some());
         assert_eq!(group("a"), group("b"));
         assert_eq!(group("a"), group("c"));
-        assert_eq!(tree.get(&"c".into()).unwrap().source, "a".into());
+        let own = ImagePath::from("c");
+        assert_eq!(tree.get(&own).unwrap().source(&own), &"a".into());
         assert!(
             TreeIndex::new()
                 .apply_layer(0, [link("b", "none")])

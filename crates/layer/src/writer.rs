@@ -9,6 +9,7 @@ use kiln_oci::{DiffId, Digest, LayerCompression};
 use crate::block::Block;
 use crate::frame::Framer;
 use crate::header::RECORD;
+use crate::limits::Limit;
 use crate::pipeline::Pipeline;
 use crate::stage::{Encoder, OutSide, TarSide, block_size};
 use crate::{Compression, Entry, EntryKind, LayerError};
@@ -147,6 +148,7 @@ impl<W: Write + Send + 'static> LayerWriter<W> {
         self.put(framer.frame(entry, mtime)?)?;
         self.framer = framer;
         if let EntryKind::File { size } = entry.kind {
+            Limit::FILE.check(size)?;
             self.put_content(entry, size, content.unwrap_or(&mut io::empty()))?;
         }
         Ok(())

@@ -1,14 +1,14 @@
 //! Extended attributes: which belong in a layer, and what overlayfs writes into them.
 
-use std::collections::BTreeMap;
 use std::ffi::CStr;
 
+use kiln_layer::Xattrs;
 use rustix::buffer::spare_capacity;
 use rustix::fd::AsFd;
 use rustix::fs::{fgetxattr, flistxattr};
 use rustix::io::Errno;
 
-pub(crate) type Attributes = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(crate) type Attributes = Xattrs;
 
 const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 

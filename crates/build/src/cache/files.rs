@@ -160,7 +160,7 @@ impl ContentDigests {
             mode: entry.mode,
             uid: entry.uid,
             gid: entry.gid,
-            xattrs: entry.xattrs.clone(),
+            xattrs: (*entry.xattrs).clone(),
         }))
     }
 }

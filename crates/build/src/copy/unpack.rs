@@ -4,12 +4,18 @@ use std::collections::VecDeque;
 use std::io::Read;
 
 use kiln_context::open_tar;
-use kiln_layer::{Entry, EntryKind, ImagePath, LayerError, LayerReader, NodeKind, ReadAs};
+use kiln_layer::{
+    ArchiveLimits, Entry, EntryKind, ImagePath, LayerError, LayerReader, NodeKind, ReadAs,
+};
 
 use super::CopyError;
 use super::items::{Content, Item};
 use super::place::{Destination, MadeFor, Placer, Standing};
 
+/// Entries of one archive; all of them are held until the layer is packed.
+const MAX_ADDED_ENTRIES: u64 = 400_000;
+/// Bytes of their names.
+const MAX_ADDED_TEXT: u64 = 32 << 20;
 /// How many symlinks one path may pass.
 const LINK_LIMIT: usize = 40;
 
@@ -21,9 +27,12 @@ pub(super) fn into_layer<'r>(
     into: &Destination,
 ) -> Result<bool, CopyError> {
     let shown_name = String::from_utf8_lossy(name).into_owned();
-    let spooled = |source| CopyError::Spool {
-        name: shown_name.clone(),
-        source,
+    let spooled = |source: std::io::Error| {
+        let name = shown_name.clone();
+        match source.kind() {
+            std::io::ErrorKind::OutOfMemory => CopyError::Unpack { name, source },
+            _ => CopyError::Spool { name, source },
+        }
     };
     let Some(stream) = open_tar(open()?).map_err(spooled)? else {
         return Ok(false);
@@ -33,7 +42,14 @@ pub(super) fn into_layer<'r>(
         source,
     };
     unpack_root(placer, &into.path)?;
-    let mut reader = LayerReader::new(stream).read_as(ReadAs::Archive);
+    let limits = ArchiveLimits {
+        entries: MAX_ADDED_ENTRIES,
+        text: MAX_ADDED_TEXT,
+        ..ArchiveLimits::default()
+    };
+    let mut reader = LayerReader::new(stream)
+        .read_as(ReadAs::Archive)
+        .limited_to(limits);
     while let Some((entry, mut content)) = reader.next_entry().map_err(damaged)? {
         let kept = match entry.kind {
             EntryKind::File { size } if size > 0 => {

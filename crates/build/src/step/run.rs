@@ -89,7 +89,8 @@ impl Stepper<'_> {
         for path in doubtful {
             if let Some(node) = tree.get(&path) {
                 let names = by_layer.entry(node.layer as usize).or_default();
-                names.entry(node.source.clone()).or_default().push(path);
+                let source = node.source(&path).clone();
+                names.entry(source).or_default().push(path);
             }
         }
         for (number, names) in by_layer {

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, Mode, XattrFlags};
 use rustix::io::Errno;
 
 use super::{ExtractOptions, OpaqueXattr, Owners, SkipReason, Skipped, Whiteouts};
+use crate::holes::HoleWriter;
+use crate::limits::{Limit, MAX_TEXT};
 use crate::root::{create_at, make_node, name_of, set_metadata, set_metadata_at, stat_at};
 use crate::{Entry, EntryKind, FileType, ImagePath, LayerError, NewDirectory, Parent, Root, Stat};
 
@@ -22,6 +24,8 @@ pub(super) struct Unpacker<'a> {
     lost: HashSet<String>,
     /// Real paths that this layer brought: its own whiteouts leave them alone (G32).
     brought: BTreeSet<ImagePath>,
+    /// Bytes of those paths.
+    text: u64,
     /// Directories by their real paths; what they look like is set when their content is there (G30).
     directories: BTreeMap<ImagePath, Entry>,
     /// The directory of the last entry, by the path that the layer has for it.
@@ -50,6 +54,7 @@ impl<'a> Unpacker<'a> {
             unresolved_links: Vec::new(),
             lost: HashSet::new(),
             brought: BTreeSet::new(),
+            text: 0,
             directories: BTreeMap::new(),
             last: None,
             buffer: vec![0; 256 * 1024],
@@ -66,7 +71,7 @@ impl<'a> Unpacker<'a> {
             EntryKind::OpaqueMarker => self.opaque(&entry.path),
             _ if entry.path.is_root() => {
                 if self.options.root_entry && entry.kind == EntryKind::Directory {
-                    self.directories.insert(ImagePath::root(), entry.clone());
+                    self.looks(&ImagePath::root(), entry.clone());
                 }
                 Ok(())
             }
@@ -167,9 +172,10 @@ impl<'a> Unpacker<'a> {
 
     /// Says what a directory is to look like in the end.
     fn looks(&mut self, real: &ImagePath, entry: Entry) {
-        let path = real.clone();
+        // Its path is the key; there may be very many.
+        let path = ImagePath::root();
         self.directories
-            .insert(path.clone(), Entry { path, ..entry });
+            .insert(real.clone(), Entry { path, ..entry });
     }
 
     fn place(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), Refusal> {
@@ -198,6 +204,14 @@ impl<'a> Unpacker<'a> {
         if hidden && entry.kind == EntryKind::Directory {
             self.mark_opaque(&real)?;
         }
+        self.bring(real)?;
+        Ok(())
+    }
+
+    /// Remembers a path. Through a symlink a short name can have a very long one, as often as the archive likes.
+    fn bring(&mut self, real: ImagePath) -> Result<(), LayerError> {
+        self.text += real.as_bytes().len() as u64;
+        Limit::text(MAX_TEXT).check(self.text)?;
         self.brought.insert(real);
         Ok(())
     }
@@ -282,6 +296,8 @@ impl<'a> Unpacker<'a> {
         content: &mut dyn Read,
         file: &mut File,
     ) -> Result<(), LayerError> {
+        let failed = |error| LayerError::io("write", self.root.host(&entry.path), error);
+        let mut writer = HoleWriter::new(file);
         let mut left = size;
         while left > 0 {
             let want = self
@@ -304,11 +320,10 @@ impl<'a> Unpacker<'a> {
                     actual: size - left,
                 });
             }
-            file.write_all(&self.buffer[..read])
-                .map_err(|error| LayerError::io("write", self.root.host(&entry.path), error))?;
+            writer.put(&self.buffer[..read]).map_err(failed)?;
             left -= read as u64;
         }
-        Ok(())
+        writer.finish().map_err(failed)
     }
 
     fn directory(
@@ -384,7 +399,7 @@ impl<'a> Unpacker<'a> {
         // Two names of one file already, as after unpacking a layer twice (G37).
         let same = self.root.stat(real)?;
         if same.is_some_and(|same| (same.dev, same.ino) == (found.dev, found.ino)) {
-            self.brought.insert(real.clone());
+            self.bring(real.clone())?;
             return Ok(None);
         }
         self.root.open_parent(&source).map(Some)
@@ -503,10 +518,14 @@ impl<'a> Unpacker<'a> {
     /// Gives directories their looks, inner ones first, so that no later change touches their times.
     pub(super) fn finish_directories(&mut self) -> Result<(), LayerError> {
         for (real, entry) in std::mem::take(&mut self.directories).into_iter().rev() {
+            let entry = Entry {
+                path: real,
+                ..entry
+            };
             match self.root.set_metadata(&entry, self.options.owners) {
                 Ok(lost) => self.report_lost(lost),
                 Err(error) => match busy(error) {
-                    Refusal::Skip(reason) => self.skip(&real, reason),
+                    Refusal::Skip(reason) => self.skip(&entry.path, reason),
                     Refusal::Fail(error) => return Err(error),
                 },
             }

@@ -75,11 +75,11 @@ fn open_closed(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
 
 /// Takes away the attributes of images that the entry does not have.
 fn drop_xattrs(file: BorrowedFd<'_>, entry: &Entry) -> Result<(), Errno> {
-    for name in read_xattrs(file)?.into_keys() {
-        let of_images = name.starts_with(b"user.") || name == b"security.capability";
+    for name in read_xattrs(file)?.keys() {
+        let of_images = name.starts_with(b"user.") || name.as_slice() == b"security.capability";
         let ours = NEVER_SET.iter().any(|prefix| name.starts_with(prefix));
-        if of_images && !ours && !entry.xattrs.contains_key(&name) {
-            rustix::fs::fremovexattr(file, name_of(&name))?;
+        if of_images && !ours && !entry.xattrs.contains_key(name) {
+            rustix::fs::fremovexattr(file, name_of(name))?;
         }
     }
     Ok(())

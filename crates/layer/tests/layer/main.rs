@@ -4,6 +4,7 @@
     reason = "a test that cannot prepare its case should stop"
 )]
 
+mod costs;
 mod disk;
 mod forge;
 mod hostile;

@@ -8,7 +8,7 @@ use kiln_layer::{
 };
 use proptest::prelude::*;
 
-use crate::disk::{Kind, Notes, Seen, seen};
+use crate::disk::{Kind, Seen, seen};
 use crate::lines::pack;
 use crate::privilege::{can_mknod, can_set, owners};
 use crate::trees::{Item, config};
@@ -136,7 +136,7 @@ pub(crate) fn indexed(tree: &TreeIndex) -> BTreeMap<Vec<u8>, Seen> {
             mode: node.mode,
             owner: (node.uid, node.gid),
             mtime: node.mtime,
-            notes: node.xattrs.as_deref().cloned().unwrap_or_else(Notes::new),
+            notes: (*node.xattrs).clone(),
         };
         (path, seen)
     })
@@ -168,7 +168,7 @@ fn unpack(items: &[Item], root: &Root) -> Result<Vec<Entry>, LayerError> {
     let layer = pack(items);
     let report = extract(LayerReader::new(layer.as_slice()), root, &options)?;
     assert_eq!(report.skipped, []);
-    Ok(report.listing)
+    Ok(report.listing.unwrap())
 }
 
 /// The items that an index takes, one after the other, on top of `tree`.

@@ -437,7 +437,8 @@ fn layers_do_what_the_rules_say() {
             let packed = layer(lines);
             let report = unpack(&packed, &root).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(report.skipped, [], "{name}");
-            tree.apply_layer(number as u32, report.listing).unwrap();
+            tree.apply_layer(number as u32, report.listing.unwrap())
+                .unwrap();
         }
         assert_eq!(shown(dir.path()), *expected, "{name}");
         assert_eq!(
@@ -528,7 +529,7 @@ fn what_cannot_be_unpacked_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         let mut tree = TreeIndex::new();
-        tree.apply_layer(0, unpack(&layer(lower), &root).unwrap().listing)
+        tree.apply_layer(0, unpack(&layer(lower), &root).unwrap().listing.unwrap())
             .unwrap();
         let entries = upper.iter().map(|line| entry(line).0);
         let errors = [

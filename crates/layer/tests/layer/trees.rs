@@ -153,7 +153,7 @@ fn build(sketches: &[Sketch]) -> Vec<Item> {
             EntryKind::Symlink { .. } => {}
             EntryKind::File { .. } | EntryKind::Directory => {
                 entry.mode = sketch.mode;
-                entry.xattrs.clone_from(&sketch.notes);
+                entry.xattrs = sketch.notes.clone().into();
             }
             _ => entry.mode = sketch.mode,
         }
@@ -196,7 +196,7 @@ pub(crate) fn expected(items: &[Item]) -> BTreeMap<Vec<u8>, Seen> {
                 mode: entry.mode,
                 owner: (entry.uid, entry.gid),
                 mtime: entry.mtime,
-                notes: entry.xattrs.clone(),
+                notes: (*entry.xattrs).clone(),
             },
         );
     }
