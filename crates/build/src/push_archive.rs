@@ -83,6 +83,14 @@ pub enum PushArchiveError {
         /// Its file.
         path: PathBuf,
     },
+    /// Manifests of an index that are too much together.
+    #[error(
+        "the manifests of the image have more than 64 MiB together, up to `{path}` (MAX_DOCUMENTS)"
+    )]
+    Documents {
+        /// The one that was too much.
+        path: PathBuf,
+    },
     /// The config of an archive is not the one that its name promises.
     #[error("entry `{entry}` of docker archive `{path}` is damaged: its digest is {actual}")]
     Config {

@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::document::MAX_DOCUMENT;
 use crate::{Digest, DocumentError, LayerCompression, MediaType, lenient};
 
-pub use read::{ArchiveImage, ArchiveLayer, DockerArchive, read_docker_archive};
+pub use read::{ArchiveImage, ArchiveLayer, DockerArchive, MAX_CONFIGS, read_docker_archive};
 pub use write::write_docker_archive;
 
 const MANIFEST: &str = "manifest.json";
@@ -106,7 +107,7 @@ pub enum ArchiveError {
         source: DocumentError,
     },
     /// An entry that should be small is not.
-    #[error("entry `{entry}` of docker archive `{}` has {size} bytes, too many to be true", path.display())]
+    #[error("entry `{entry}` of docker archive `{}` has {size} bytes, and no document in one has more than {MAX_DOCUMENT} (MAX_DOCUMENT)", path.display())]
     TooLarge {
         /// The archive.
         path: PathBuf,
@@ -114,6 +115,14 @@ pub enum ArchiveError {
         entry: String,
         /// Its length in bytes.
         size: u64,
+    },
+    /// The same config named very often, or very many large ones.
+    #[error("the configs of the images in docker archive `{}` have more than {MAX_CONFIGS} bytes together, up to `{entry}` (MAX_CONFIGS)", path.display())]
+    Configs {
+        /// The archive.
+        path: PathBuf,
+        /// The name of the config that was too much.
+        entry: String,
     },
     /// The config lists another number of layers than the archive.
     #[error("docker archive `{}` has {layers} layers, but its config lists {diff_ids}", path.display())]

@@ -273,7 +273,11 @@ pub struct HealthConfig {
 impl ImageConfig {
     /// Reads a config, forgiving what C19 lists: `null` anywhere, a missing history, odd Env entries.
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
-        document::parse(DOCUMENT, bytes)
+        let foreign = ["manifests", "layers", "fsLayers"];
+        document::unambiguous(DOCUMENT, bytes, &[], &foreign)?;
+        let config: Self = document::parse(DOCUMENT, bytes)?;
+        document::check_layers(DOCUMENT, config.rootfs.diff_ids.len())?;
+        Ok(config)
     }
 
     /// Compact JSON; equal configs give equal bytes.

@@ -10,6 +10,9 @@ use crate::manifest::refuse_others;
 use crate::{Descriptor, Family, MediaType, Platform, lenient};
 
 const DOCUMENT: &str = "image index";
+/// Its fields, and those that only a manifest has.
+pub(crate) const KNOWN: [&str; 4] = ["schemaVersion", "mediaType", "manifests", "annotations"];
+pub(crate) const FOREIGN: [&str; 3] = ["config", "layers", "fsLayers"];
 
 /// A list of manifests, mostly one per platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,11 +47,20 @@ pub struct NoMatch {
     pub unlabelled: Vec<Descriptor>,
 }
 
+/// Platforms that a message names.
+const MOST_SHOWN: usize = 20;
+
 fn listed(platforms: &[Platform]) -> String {
     if platforms.is_empty() {
         return "no platform at all".to_owned();
     }
-    let texts: Vec<String> = platforms.iter().map(|p| format!("`{p}`")).collect();
+    let shown = platforms.iter().take(MOST_SHOWN);
+    let mut texts: Vec<String> = shown
+        .map(|p| format!("`{}`", document::shortened(&p.to_string())))
+        .collect();
+    if platforms.len() > MOST_SHOWN {
+        texts.push(format!("and {} more", platforms.len() - MOST_SHOWN));
+    }
     texts.join(", ")
 }
 
@@ -66,6 +78,7 @@ impl Index {
     /// Reads an index; a manifest is refused by name (I23).
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
         refuse_others(bytes, DOCUMENT, |media_type| !media_type.is_manifest())?;
+        document::unambiguous(DOCUMENT, bytes, &KNOWN, &FOREIGN)?;
         document::parse(DOCUMENT, bytes)
     }
 

@@ -15,6 +15,8 @@ use thiserror::Error;
 
 use crate::SmallFile;
 use crate::atomic::{self, Staged};
+use crate::document::{self, MAX_DOCUMENT};
+use crate::index::{FOREIGN, KNOWN};
 use crate::manifest::refuse_others;
 use crate::{
     Descriptor, Digest, DocumentError, ImageConfig, Index, Manifest, Mismatch, NoMatch, Platform,
@@ -28,11 +30,10 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const MARKER: &str = "oci-layout";
 const INDEX: &str = "index.json";
 const DOCUMENT: &str = "image index";
-/// Manifests and configs beyond this are not believed.
-const MAX_DOCUMENT: u64 = 16 << 20;
-
 /// `oci-layout` and `index.json`.
 const FILE: SmallFile = SmallFile::new("a file of an OCI layout", MAX_DOCUMENT);
+/// Manifests that are read to find out what an index means that does not say so itself.
+pub const MAX_CANDIDATES: usize = 32;
 /// Indexes inside indexes beyond this depth are not followed (I24).
 const MAX_DEPTH: u32 = 4;
 
@@ -80,7 +81,7 @@ pub enum LayoutError {
         source: DocumentError,
     },
     /// A manifest or config is larger than any real one.
-    #[error("`{}` has {size} bytes, more than any manifest or config", path.display())]
+    #[error("`{}` has {size} bytes or more, and no manifest or config has more than {MAX_DOCUMENT} (MAX_DOCUMENT)", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -95,6 +96,12 @@ pub enum LayoutError {
         /// Expected and actual.
         #[source]
         source: Mismatch,
+    },
+    /// An index that sends whoever reads it through very many manifests.
+    #[error("layout `{}` has more than {MAX_CANDIDATES} manifests that do not say what platform they are for (MAX_CANDIDATES)", dir.display())]
+    Candidates {
+        /// The layout.
+        dir: PathBuf,
     },
     /// Nothing in the layout is for the wanted platform.
     #[error("layout `{}` does not fit", dir.display())]
@@ -328,7 +335,7 @@ impl Layout {
     ) -> Result<(), LayoutError> {
         fields.insert("manifests".to_owned(), Value::Array(entries));
         let path = self.dir.join(INDEX);
-        let bytes = crate::document::to_bytes(&fields);
+        let bytes = document::to_bytes(&fields);
         atomic::replace(&self.dir, &path, &bytes).map_err(failed("replace", &path))
     }
 
@@ -337,6 +344,7 @@ impl Layout {
         let path = self.dir.join(INDEX);
         let bytes = FILE.read(&path).map_err(failed("read", &path))?;
         refuse_others(&bytes, DOCUMENT, |media_type| !media_type.is_manifest())
+            .and_then(|()| document::unambiguous(DOCUMENT, &bytes, &KNOWN, &FOREIGN))
             .map_err(|source| LayoutError::Document { path, source })?;
         let mut fields: Map<String, Value> =
             serde_json::from_slice(&bytes).map_err(self.bad_index())?;
@@ -380,7 +388,8 @@ impl Layout {
         {
             return Ok(Some(only.clone()));
         }
-        self.choose(&index, wanted, MAX_DEPTH).map(Some)
+        self.choose(&index, wanted, MAX_DEPTH, &mut { MAX_CANDIDATES })
+            .map(Some)
     }
 
     /// The manifest for `wanted` below one entry: the entry itself, or what the index it names offers (C15, I24).
@@ -390,7 +399,8 @@ impl Layout {
         wanted: &Platform,
     ) -> Result<Descriptor, LayoutError> {
         if entry.media_type.is_index() {
-            self.choose(&self.read_index(entry)?, wanted, MAX_DEPTH)
+            let index = self.read_index(entry)?;
+            self.choose(&index, wanted, MAX_DEPTH, &mut { MAX_CANDIDATES })
         } else {
             Ok(entry.clone())
         }
@@ -401,21 +411,25 @@ impl Layout {
         index: &Index,
         wanted: &Platform,
         depth: u32,
+        left: &mut usize,
     ) -> Result<Descriptor, LayoutError> {
         let mut miss = match index.select(wanted) {
             Ok(entry) if entry.media_type.is_index() && depth > 0 => {
-                return self.choose(&self.read_index(entry)?, wanted, depth - 1);
+                return self.choose(&self.read_index(entry)?, wanted, depth - 1, left);
             }
             Ok(entry) => return Ok(entry.clone()),
             Err(miss) => miss,
         };
         let mut best: Option<(u32, Descriptor)> = None;
         for entry in std::mem::take(&mut miss.unlabelled) {
+            *left = left.checked_sub(1).ok_or_else(|| LayoutError::Candidates {
+                dir: self.dir.clone(),
+            })?;
             if entry.media_type.is_index() {
                 if depth == 0 {
                     continue;
                 }
-                match self.choose(&self.read_index(&entry)?, wanted, depth - 1) {
+                match self.choose(&self.read_index(&entry)?, wanted, depth - 1, left) {
                     Ok(found) => return Ok(found),
                     Err(LayoutError::Platform { source, .. }) => {
                         miss.available.extend(source.available);
@@ -490,6 +504,7 @@ fn retain(entries: &mut Vec<Value>, keep: impl Fn(&Descriptor) -> bool) {
         serde_json::from_value::<Descriptor>(entry.clone()).map_or(true, |entry| keep(&entry))
     });
 }
+
 
 fn replaces(new: &Descriptor, old: &Descriptor) -> bool {
     match (new.annotations.get(REF_NAME), old.annotations.get(REF_NAME)) {

@@ -36,15 +36,15 @@ mod small_file;
 mod verify;
 
 pub use archive::{
-    ArchiveError, ArchiveImage, ArchiveLayer, DockerArchive, read_docker_archive,
+    ArchiveError, ArchiveImage, ArchiveLayer, DockerArchive, MAX_CONFIGS, read_docker_archive,
     write_docker_archive,
 };
 pub use config::{ContainerConfig, HealthConfig, History, ImageConfig, RootFs};
 pub use descriptor::Descriptor;
 pub use digest::{DiffId, Digest, DigestError};
-pub use document::DocumentError;
+pub use document::{DocumentError, MAX_DOCUMENT, MAX_JSON_VALUES, MAX_LAYERS};
 pub use index::{Index, NoMatch};
-pub use layout::{Layout, LayoutError, REF_NAME};
+pub use layout::{Layout, LayoutError, MAX_CANDIDATES, REF_NAME};
 pub use manifest::Manifest;
 pub use media_type::{Family, LayerCompression, MediaType};
 pub use platform::{Platform, PlatformError};

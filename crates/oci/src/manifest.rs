@@ -8,6 +8,13 @@ use crate::document::{self, DocumentError};
 use crate::{Descriptor, Family, MediaType, lenient};
 
 const DOCUMENT: &str = "image manifest";
+const KNOWN: [&str; 5] = [
+    "schemaVersion",
+    "mediaType",
+    "config",
+    "layers",
+    "annotations",
+];
 
 /// An image manifest, OCI or docker schema 2: a config and layers, base first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +58,10 @@ impl Manifest {
     /// Reads a manifest; an index or a schema 1 manifest is refused by name (I23).
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
         refuse_others(bytes, DOCUMENT, |media_type| !media_type.is_index())?;
-        document::parse(DOCUMENT, bytes)
+        document::unambiguous(DOCUMENT, bytes, &KNOWN, &["manifests", "fsLayers"])?;
+        let manifest: Self = document::parse(DOCUMENT, bytes)?;
+        document::check_layers(DOCUMENT, manifest.layers.len())?;
+        Ok(manifest)
     }
 
     /// Compact JSON in the field order of Go's OCI types; equal manifests give equal bytes.
@@ -156,6 +166,94 @@ mod tests {
             let error = Manifest::parse(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");
         }
+    }
+
+    // finding 9
+    // conformance: I23
+    #[test]
+    fn what_can_be_read_as_two_images_is_refused() {
+        let config = format!(
+            r#"{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":2}}"#,
+            crate::Digest::of(b"{}")
+        );
+        let manifest =
+            |more: &str| format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]{more}}}"#);
+        let refused = [
+            r#","manifests":[]"#,
+            r#","manifests":[{}]"#,
+            r#","fsLayers":[]"#,
+            r#","Layers":[]"#,
+            r#","Config":{}"#,
+            r#","MediaType":"x""#,
+            r#","Manifests":[]"#,
+            r#","layers":[]"#,
+        ];
+        for more in refused {
+            let error = Manifest::parse(manifest(more).as_bytes()).unwrap_err();
+            let text = format!("{error} {:?}", std::error::Error::source(&error));
+            assert!(
+                text.contains("two different") || text.contains("duplicate"),
+                "{more}: {text}"
+            );
+        }
+        for more in [
+            "",
+            r#","manifests":null"#,
+            r#","subject":null"#,
+            r#","x":[]"#,
+        ] {
+            Manifest::parse(manifest(more).as_bytes()).unwrap();
+        }
+        let index = |more: &str| format!(r#"{{"schemaVersion":2,"manifests":[]{more}}}"#);
+        for more in [
+            r#","layers":[]"#.to_owned(),
+            format!(r#","config":{config}"#),
+            r#","Manifests":[]"#.to_owned(),
+        ] {
+            let error = crate::Index::parse(index(&more).as_bytes()).unwrap_err();
+            assert!(
+                error.to_string().contains("two different"),
+                "{more}: {error}"
+            );
+        }
+        crate::Index::parse(index(r#","layers":null"#).as_bytes()).unwrap();
+        for more in ["manifests", "layers", "fsLayers"] {
+            let text = format!(r#"{{"os":"linux","{more}":[]}}"#);
+            let error = crate::ImageConfig::parse(text.as_bytes()).unwrap_err();
+            assert!(
+                error.to_string().contains("two different"),
+                "{more}: {error}"
+            );
+        }
+    }
+
+    // finding 5
+    #[test]
+    fn documents_with_too_much_in_them_are_refused() {
+        let layer = format!(
+            r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{}","size":1}}"#,
+            crate::Digest::of(b"x")
+        );
+        let layers = vec![layer.clone(); crate::MAX_LAYERS + 1].join(",");
+        let text = format!(r#"{{"schemaVersion":2,"config":{layer},"layers":[{layers}]}}"#);
+        let error = Manifest::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("MAX_LAYERS"), "{error}");
+        let empty = vec!["{}"; crate::MAX_JSON_VALUES / 2 + 1].join(",");
+        for text in [
+            format!(r#"{{"os":"linux","history":[{empty}]}}"#),
+            format!(r#"{{"os":"linux","x":[{empty}]}}"#),
+        ] {
+            let error = crate::ImageConfig::parse(text.as_bytes())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("MAX_JSON_VALUES"), "{error}");
+        }
+        // Commas and brackets in texts are no values.
+        let text = format!(
+            r#"{{"os":"linux","author":"{}"}}"#,
+            r#"[,\",{"#.repeat(100_000)
+        );
+        crate::ImageConfig::parse(text.as_bytes()).unwrap();
     }
 
     #[test]

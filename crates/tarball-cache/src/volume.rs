@@ -4,12 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use kiln_oci::{Digest, Mismatch};
+use kiln_oci::{Digest, MAX_DOCUMENT, Mismatch};
 
 use crate::Miss;
-
-/// Manifests, configs and entries beyond this are not believed.
-const MAX_DOCUMENT: u64 = 16 << 20;
 
 /// Paths inside the volume.
 #[derive(Debug, Clone)]

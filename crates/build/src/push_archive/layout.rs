@@ -9,6 +9,8 @@ use super::parcel::{Blob, Document, Parcel};
 
 /// An index may name indexes; real ones do that once at most.
 const MAX_DEPTH: u32 = 4;
+/// Bytes of all manifests and indexes of one image; they are held until they are sent.
+const MAX_DOCUMENTS: u64 = 64 << 20;
 
 /// Reads all manifests and indexes of the layout's one image; blobs are left for later.
 pub(super) fn read(layout: Layout) -> Result<Parcel, PushArchiveError> {
@@ -18,6 +20,7 @@ pub(super) fn read(layout: Layout) -> Result<Parcel, PushArchiveError> {
         seen: BTreeSet::new(),
         blobs: Vec::new(),
         below: Vec::new(),
+        held: 0,
     };
     let top = reader.document(&entry, MAX_DEPTH)?;
     Ok(Parcel {
@@ -56,6 +59,8 @@ struct Reader {
     seen: BTreeSet<Digest>,
     blobs: Vec<Blob>,
     below: Vec<Document>,
+    /// Bytes of all documents.
+    held: u64,
 }
 
 impl Reader {
@@ -63,6 +68,10 @@ impl Reader {
     fn document(&mut self, entry: &Descriptor, depth: u32) -> Result<Document, PushArchiveError> {
         let bytes = self.layout.read_blob(&entry.digest)?;
         let path = self.layout.blob_path(&entry.digest);
+        self.held += bytes.len() as u64;
+        if self.held > MAX_DOCUMENTS {
+            return Err(PushArchiveError::Documents { path });
+        }
         let unusable = |source| PushArchiveError::Document {
             path: path.clone(),
             source,

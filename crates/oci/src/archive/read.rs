@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use tar::EntryType;
 
 use super::{ArchiveEntry, ArchiveError, MANIFEST};
-use crate::{DiffId, ImageConfig, LayerCompression, document};
+use crate::document::{self, MAX_DOCUMENT, check_layers};
+use crate::{DiffId, ImageConfig, LayerCompression};
 
-/// Configs and `manifest.json` beyond this are not believed.
-const MAX_DOCUMENT: u64 = 16 << 20;
+/// Bytes of the configs of all images of one archive: each is held, however often `manifest.json` names it.
+pub const MAX_CONFIGS: u64 = 32 << 20;
 /// `docker save` of old versions links equal layers; longer chains are loops.
 const MAX_LINKS: u32 = 16;
 
@@ -86,10 +87,20 @@ pub fn read_docker_archive(path: &Path) -> Result<DockerArchive, ArchiveError> {
     let bytes = directory.document(MANIFEST)?;
     let entries: Vec<ArchiveEntry> = document::parse("docker archive manifest", &bytes)
         .map_err(|source| directory.unusable(MANIFEST, source))?;
-    let images = entries
-        .into_iter()
-        .map(|entry| directory.image(entry))
-        .collect::<Result<_, _>>()?;
+    let mut images = Vec::new();
+    let mut configs = 0;
+    for entry in entries {
+        let name = entry.config.clone();
+        let image = directory.image(entry)?;
+        configs += image.config_bytes.len() as u64;
+        if configs > MAX_CONFIGS {
+            return Err(ArchiveError::Configs {
+                path: path.to_owned(),
+                entry: document::shortened(&name),
+            });
+        }
+        images.push(image);
+    }
     Ok(DockerArchive {
         path: path.to_owned(),
         images,
@@ -177,6 +188,8 @@ impl Directory<'_> {
         let config_bytes = self.document(&entry.config)?;
         let config = ImageConfig::parse(&config_bytes)
             .map_err(|source| self.unusable(&entry.config, source))?;
+        check_layers("docker archive manifest", entry.layers.len())
+            .map_err(|source| self.unusable(MANIFEST, source))?;
         let diff_ids = &config.rootfs.diff_ids;
         if diff_ids.len() != entry.layers.len() {
             return Err(ArchiveError::LayerCount {
