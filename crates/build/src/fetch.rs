@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use kiln_oci::{Digest, SmallFile};
-use kiln_registry::{Cause, Retries, Waits};
+use kiln_registry::{Cause, Floor, Pace, Retries, Slow, Waits};
 use kiln_shown::SecretUrl;
 use sha2::{Digest as _, Sha256};
 
@@ -32,6 +32,14 @@ pub enum FetchError {
         /// Why it failed.
         #[source]
         source: Cause,
+    },
+    /// It comes so slowly that it would never end.
+    #[error("cannot fetch `{url}`")]
+    Slow {
+        /// The URL without its query.
+        url: String,
+        /// How slow.
+        source: Slow,
     },
     /// The server answered with an error.
     #[error("cannot fetch `{url}`: the server answered {status}")]
@@ -70,6 +78,7 @@ impl FetchError {
         match self {
             FetchError::Transport { source, .. } => source.is_temporary(),
             FetchError::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            FetchError::Slow { source, .. } => matches!(source, Slow::Silent { .. }),
             _ => false,
         }
     }
@@ -169,7 +178,13 @@ async fn fetch_once(
         url: shown.clone(),
         source,
     };
-    let mut response = client.get(url.clone()).send().await.map_err(transport)?;
+    let mut pace = Pace::new(Floor::default(), STALL);
+    let slow = |source| FetchError::Slow {
+        url: shown.clone(),
+        source,
+    };
+    let asked = pace.wait(client.get(url.clone()).send()).await;
+    let mut response = asked.map_err(slow)?.map_err(transport)?;
     if !response.status().is_success() {
         return Err(FetchError::Status {
             url: shown.clone(),
@@ -181,7 +196,13 @@ async fn fetch_once(
     let mut file = tempfile::tempfile_in(spool.dir()).map_err(keep)?;
     let mut hash = Sha256::new();
     let mut size = 0;
-    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+    while let Some(chunk) = pace
+        .wait(response.chunk())
+        .await
+        .map_err(slow)?
+        .map_err(transport)?
+    {
+        pace.came(chunk.len() as u64).map_err(slow)?;
         hash.update(&chunk);
         size += chunk.len() as u64;
         kind.map_or(Ok(()), |kind| kind.check(size))
@@ -313,7 +334,8 @@ mod tests {
         let table = [
             ("busy", Fault::status(503), 2, true, 3),
             ("too busy", Fault::status(503), 3, false, 3),
-            ("limited", Fault::too_many("1"), 1, true, 2),
+            ("limited", Fault::too_many("0"), 1, true, 2),
+            ("limited for long", Fault::too_many("1"), 1, false, 1),
             ("slow", Fault::status(408), 1, true, 2),
             ("broken", Fault::Reset, 1, true, 2),
             ("missing", Fault::status(404), 1, false, 1),

@@ -41,11 +41,11 @@ pub(crate) fn failure_json(
 
 /// An error and its causes, each said once.
 fn chain(error: &dyn Error) -> String {
-    let mut said = for_people(&error.to_string()).into_owned();
+    let mut said = printable(&for_people(&error.to_string()));
     let mut text = said.clone();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let more = for_people(&inner.to_string()).into_owned();
+        let more = printable(&for_people(&inner.to_string()));
         // A transparent wrapper says what its cause says.
         if !more.is_empty() && !said.ends_with(&more) {
             text.push_str(if more.contains('\n') { ":\n" } else { ": " });
@@ -57,9 +57,37 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// Without what a terminal obeys, and not longer than anybody reads: a part of it may come from an image or a registry.
+fn printable(text: &str) -> String {
+    let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+    let mut shown: String = text.chars().filter(kept).take(LONGEST_SHOWN + 1).collect();
+    if let Some((end, _)) = shown.char_indices().nth(LONGEST_SHOWN) {
+        shown.truncate(end);
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Characters of one message.
+const LONGEST_SHOWN: usize = 4000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // finding 5: what an image or a registry says is shown, not obeyed.
+    #[test]
+    fn messages_are_short_and_obeyed_by_no_terminal() {
+        let error = std::io::Error::other(format!("\u{1b}[2J{}\u{7}\tb", "a".repeat(10_000)));
+        let text = failure_text(&error, None, None);
+        assert!(
+            text.starts_with("error: [2Jaaa") && text.ends_with("a..."),
+            "{text}"
+        );
+        assert!(text.len() < 5000);
+        let error = std::io::Error::other("one\n\ttwo\r");
+        assert_eq!(failure_text(&error, None, None), "error: one\n\ttwo");
+    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kiln_oci::{Digest, Platform};
 
+use crate::pace::Slow;
 use crate::settings::SettingsError;
 
 /// A request or transfer that failed for good, after all retries.
@@ -17,8 +18,8 @@ use crate::settings::SettingsError;
 pub enum RegistryError {
     /// The registry answered, and the answer is an error.
     #[error(
-        "registry `{registry}` answered {ask} with {status}{}",
-        explain(message)
+        "registry `{registry}` answered {ask} with {status}{}{}",
+        explain(message), unwaited(*retry_after, *limit)
     )]
     Status {
         /// The host.
@@ -33,6 +34,8 @@ pub enum RegistryError {
         message: String,
         /// When to come back, if it said so.
         retry_after: Option<Duration>,
+        /// Set when that is longer than is waited.
+        limit: Option<Duration>,
     },
     /// Credentials were sent and refused, or none were found and some are needed (I10).
     #[error(
@@ -74,6 +77,17 @@ pub enum RegistryError {
         ask: String,
         /// How long was waited.
         after: Duration,
+    },
+    /// Something moved, but less than anybody can wait for (I17).
+    #[error("registry `{registry}` is too slow: during {ask}")]
+    TooSlow {
+        /// The host.
+        registry: String,
+        /// What was asked, as a noun phrase.
+        ask: String,
+        /// How slow.
+        #[source]
+        source: Slow,
     },
     /// The answer is well-formed HTTP but nothing a registry would say.
     #[error("registry `{registry}` answered {ask} with {got}, not {wanted}; is this a registry?")]
@@ -282,6 +296,12 @@ impl Cause {
             t if t.contains("connection closed before message completed") => {
                 "the connection was closed without an answer".to_owned()
             }
+            // What a server does that asks for a certificate and is shown none; TLS 1.3 tells only afterwards.
+            t if t == "channel closed" || t.contains("CertificateRequired") => {
+                "the connection was closed right after it was made; a registry that wants a client certificate does \
+                 that, see `--registry-client-cert`"
+                    .to_owned()
+            }
             t if certificate => certificate_words(t),
             t => t.split(" (os error").next().unwrap_or(t).to_owned(),
         };
@@ -396,6 +416,14 @@ impl RegistryError {
         }
     }
 
+    /// The same, with the reason why it was not tried again.
+    pub(crate) fn not_waited_for(mut self, longest: Duration) -> Self {
+        if let Self::Status { limit, .. } = &mut self {
+            *limit = Some(longest);
+        }
+        self
+    }
+
     /// The registry's own words about a status.
     pub(crate) fn message(&self) -> &str {
         match self {
@@ -469,19 +497,37 @@ fn explain(message: &str) -> String {
     }
 }
 
+/// Why a registry that is busy is not asked again.
+fn unwaited(asked: Option<Duration>, limit: Option<Duration>) -> String {
+    match (asked, limit) {
+        (Some(asked), Some(limit)) => format!(
+            "; it wants to be asked again in {} s, and {} s is the longest wait (RETRY_AFTER_LIMIT)",
+            asked.as_secs(),
+            limit.as_secs()
+        ),
+        _ => String::new(),
+    }
+}
+
 fn seconds(duration: &Duration) -> f64 {
     (duration.as_secs_f64() * 10.0).round() / 10.0
 }
+
+/// Platforms that a message names.
+const MOST_SHOWN: usize = 20;
 
 fn offers(available: &[String]) -> String {
     if available.is_empty() {
         "nothing".to_owned()
     } else {
-        available
-            .iter()
-            .map(|p| format!("`{p}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let shown = available.iter().take(MOST_SHOWN);
+        let mut texts: Vec<String> = shown
+            .map(|p| format!("`{}`", p.chars().take(100).collect::<String>()))
+            .collect();
+        if available.len() > MOST_SHOWN {
+            texts.push(format!("and {} more", available.len() - MOST_SHOWN));
+        }
+        texts.join(", ")
     }
 }
 

@@ -30,6 +30,7 @@ mod client;
 mod error;
 mod inflight;
 mod manifest;
+mod pace;
 mod pull;
 mod push;
 mod request;
@@ -43,7 +44,10 @@ pub use auth::{AuthConfig, CredentialHelper, DOCKER_CONFIG};
 pub use client::Client;
 pub use error::{Cause, RegistryError, Try};
 pub use manifest::{Fetched, RemoteImage};
+pub use pace::{Floor, Pace, Slow, TRANSFER_FLOOR, TRANSFER_WINDOW};
 pub use push::{BlobSource, GrowingFile, Growth, Pushed, UnnamedBlob};
 pub use retry::{Waits, retry_after};
-pub use settings::{RegistrySettings, Retries, SettingsError};
+pub use settings::{
+    CONNECT_TIMEOUT, RESUME_PROGRESS, RETRY_AFTER_LIMIT, RegistrySettings, Retries, SettingsError,
+};
 pub use transport::{http_client_builder, tls_config};

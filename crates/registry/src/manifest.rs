@@ -4,7 +4,7 @@ mod document;
 mod image;
 
 use bytes::Bytes;
-use kiln_oci::{Descriptor, Digest, MediaType, Reference, Repository};
+use kiln_oci::{Descriptor, Digest, MAX_DOCUMENT, MediaType, Reference, Repository};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderValue};
 
@@ -29,9 +29,6 @@ pub struct Fetched {
     /// Where it really came from: the mirror, if one served it.
     pub from: Repository,
 }
-
-/// Manifests and configs larger than this are refused; the specification asks for 4 MiB.
-const DOCUMENT_LIMIT: u64 = 16 << 20;
 
 /// What we read (I23). Schema 1 is not asked for, but some registries send it all the same.
 const ACCEPT_MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
@@ -186,7 +183,7 @@ impl Client {
         waits: Waits,
     ) -> Result<Fetched, RegistryError> {
         let call = self.manifest_call(&repo, r, Method::GET, waits);
-        let (headers, bytes) = self.send_and_read(&call, DOCUMENT_LIMIT).await?;
+        let (headers, bytes) = self.send_and_read(&call, MAX_DOCUMENT).await?;
         let media_type = document::media_type(&call.ask, &r.familiar(), &headers, &bytes)?;
         let digest = Digest::of(&bytes);
         let said = headers

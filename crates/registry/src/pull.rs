@@ -16,6 +16,9 @@ use crate::request::Call;
 use crate::retry::{Waits, repeat};
 use crate::transport::Direction;
 
+/// Addresses of a foreign layer that are tried; the rest of a longer list is not.
+const MAX_URLS: usize = 8;
+
 impl Client {
     /// Streams a blob to the file `to`, which appears only when digest and size are right (I25).
     ///
@@ -34,7 +37,10 @@ impl Client {
             let _permit = self.inner.transfers.acquire().await;
             let waits = Waits::download(&self.inner.settings.retries);
             repeat(waits, RegistryError::is_retryable, || {
-                self.get_anywhere(repo, d, |origin| self.transfer(origin, d, to, progress))
+                // Boxed, or every future above would carry all of it.
+                self.get_anywhere(repo, d, |origin| {
+                    Box::pin(self.transfer(origin, d, to, progress))
+                })
             })
             .await
         };
@@ -52,7 +58,7 @@ impl Client {
     ) -> Result<Bytes, RegistryError> {
         let waits = Waits::download(&self.inner.settings.retries);
         repeat(waits, RegistryError::is_retryable, || {
-            self.get_anywhere(repo, d, |origin| self.read(origin, d, limit))
+            self.get_anywhere(repo, d, |origin| Box::pin(self.read(origin, d, limit)))
         })
         .await
     }
@@ -103,7 +109,7 @@ impl Client {
         } else {
             &[]
         };
-        let urls = urls.iter().map(|url| Origin::Url {
+        let urls = urls.iter().take(MAX_URLS).map(|url| Origin::Url {
             repo: repo.clone(),
             url: url.clone(),
         });

@@ -253,6 +253,7 @@ mod tests {
                 codes: vec![],
                 message: message.into(),
                 retry_after: None,
+                limit: None,
             };
             assert_eq!(is_immutable_tag(&error), expected, "{message}");
         }

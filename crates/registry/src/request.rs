@@ -19,6 +19,7 @@ use crate::ask::Ask;
 use crate::auth::Scope;
 use crate::client::Client;
 use crate::error::{Cause, RegistryError};
+use crate::pace::{Pace, Slow};
 use crate::push::{BlobSource, GrowingFile};
 use crate::retry::{Waits, repeat};
 use crate::transport::{Direction, Host, authority};
@@ -26,6 +27,8 @@ use crate::upload::{self, Activity};
 
 /// A chain of redirects longer than this is a loop.
 const MAX_REDIRECTS: usize = 10;
+/// Times one request is sent to find out who we have to be: nobody, with a token, with a fresh one.
+const MAX_AUTH_ROUNDS: u32 = 4;
 
 /// A request to a registry, complete enough to be sent again.
 pub(crate) struct Call {
@@ -144,7 +147,7 @@ impl Client {
         };
         let home = authority(&call.host.url(scheme, "/v2/")?);
         let mut refused = false;
-        loop {
+        for round in 1..=MAX_AUTH_ROUNDS {
             let sent = if authority(&url) == home {
                 self.authorize(call).await?
             } else {
@@ -152,7 +155,10 @@ impl Client {
             };
             let answer = self.follow(call, url.clone(), &home, &sent).await?;
             if answer.status() == StatusCode::UNAUTHORIZED {
-                if !refused && self.learn(call, &answer, &sent).await {
+                // Only the registry itself says where its credentials go, not who it has sent us to.
+                let asked_by_host = authority(answer.response.url()) == home;
+                let again = asked_by_host && !refused && round < MAX_AUTH_ROUNDS;
+                if again && self.learn(call, &answer, &sent).await {
                     refused = !matches!(sent, Sent::Nothing);
                     continue;
                 }
@@ -166,6 +172,12 @@ impl Client {
             }
             return Err(answer.into_error().await);
         }
+        // Not reached: the last round returns.
+        Err(redirect_error(
+            call,
+            None,
+            "it asked for credentials again and again",
+        ))
     }
 
     /// Sends and follows redirects; authorization goes to the registry's own address only (I11, I28).
@@ -205,6 +217,12 @@ impl Client {
             Some(&url),
             "too many redirects in a row",
         ))
+    }
+
+    /// For an answer that is about to be read.
+    pub(crate) fn pace(&self) -> Pace {
+        let settings = &self.inner.settings;
+        Pace::new(settings.floor, settings.inactivity_timeout)
     }
 
     async fn send_once(
@@ -252,7 +270,7 @@ impl Client {
             Some(Ok(response)) => Ok(Answer {
                 ask: call.ask.clone(),
                 response,
-                patience,
+                pace: self.pace(),
             }),
             // A failure of our own file is not the network's.
             Some(Err(error)) => Err(activity
@@ -298,6 +316,18 @@ pub(crate) fn connection(ask: &Ask, error: &reqwest::Error) -> RegistryError {
         registry: ask.registry.clone(),
         ask: ask.what.clone(),
         source: Cause::of(error),
+    }
+}
+
+/// A body that does not come, or hardly (I17).
+pub(crate) fn slow(ask: &Ask, reason: Slow) -> RegistryError {
+    match reason {
+        Slow::Silent { after } => timeout(ask, after),
+        Slow::Below { .. } => RegistryError::TooSlow {
+            registry: ask.registry.clone(),
+            ask: ask.what.clone(),
+            source: reason,
+        },
     }
 }
 

@@ -55,7 +55,12 @@ impl Waits {
             None
         };
         let Some(wait) = wait else {
-            return Err(error);
+            let refused = self.left > 0 && self.too_long(error.retry_after());
+            return Err(if refused {
+                error.not_waited_for(self.cap)
+            } else {
+                error
+            });
         };
         tracing::debug!("{}; trying again in {} ms", error.full(), wait.as_millis());
         tokio::time::sleep(wait).await;
@@ -75,12 +80,20 @@ impl Waits {
         self.next(error.retry_after())
     }
 
-    /// The wait before the next try, if there is one; a server that named a time is obeyed up to a cap.
+    /// The wait before the next try, if there is one. A server that named a time is obeyed, unless it is longer than
+    /// anybody wants to wait: to come back earlier would be in vain.
     pub fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
+        if self.too_long(asked) {
+            return None;
+        }
         self.left = self.left.checked_sub(1)?;
         let own = self.next;
         self.next = own.saturating_mul(2).min(LONGEST);
-        Some(asked.map_or(own, |asked| asked.max(own).min(self.cap.max(own))))
+        Some(asked.map_or(own, |asked| asked.max(own)))
+    }
+
+    fn too_long(&self, asked: Option<Duration>) -> bool {
+        asked.is_some_and(|asked| asked > self.cap)
     }
 }
 
@@ -139,6 +152,7 @@ mod tests {
             codes: vec![],
             message: String::new(),
             retry_after: Some(Duration::from_secs(seconds)),
+            limit: None,
         }
     }
 
@@ -162,9 +176,13 @@ mod tests {
     fn retry_after_is_obeyed_up_to_a_cap() {
         let mut waits = Waits::request(&Retries::default());
         assert_eq!(waits.after(&busy(7)), Some(Duration::from_secs(7)));
-        assert_eq!(waits.after(&busy(7000)), Some(Duration::from_mins(1)));
+        assert_eq!(waits.after(&busy(120)), Some(Duration::from_mins(2)));
         assert_eq!(waits.after(&busy(0)), Some(Duration::from_millis(800)));
         assert_eq!(waits.after(&busy(0)), None);
+        // finding 8
+        for long in [121, 999_999_999, u64::MAX] {
+            assert_eq!(Waits::request(&Retries::default()).after(&busy(long)), None);
+        }
     }
 
     // conformance: I15

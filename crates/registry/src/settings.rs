@@ -5,6 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::auth::AuthConfig;
+use crate::pace::Floor;
+
+/// A broken transfer that was resumed has to bring so much before its failures are counted anew.
+pub const RESUME_PROGRESS: u64 = 1 << 20;
+/// The longest wait that a `Retry-After` header can ask for; a longer one ends the request.
+pub const RETRY_AFTER_LIMIT: Duration = Duration::from_mins(2);
+/// How long a connection may take to come up: name, TCP, proxy and TLS together.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Checked settings of one [`Client`](crate::Client); hosts are written `host` or `host:port`.
 #[derive(Debug, Clone)]
@@ -39,6 +47,12 @@ pub struct RegistrySettings {
     pub auth: AuthConfig,
     /// A transfer that moves no byte for this long is given up (I17).
     pub inactivity_timeout: Duration,
+    /// A transfer that brings less than this is given up (I17).
+    pub floor: Floor,
+    /// See [`RESUME_PROGRESS`].
+    pub resume_progress: u64,
+    /// See [`CONNECT_TIMEOUT`].
+    pub connect_timeout: Duration,
     /// Blobs moved at the same time, pulls and pushes together (I33); zero counts as one.
     pub concurrency: usize,
     /// Speak HTTP/1.1 only, for registries that are slow or broken with HTTP/2 (I35).
@@ -65,6 +79,9 @@ impl Default for RegistrySettings {
             user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),
             auth: AuthConfig::default(),
             inactivity_timeout: Duration::from_secs(30),
+            floor: Floor::default(),
+            resume_progress: RESUME_PROGRESS,
+            connect_timeout: CONNECT_TIMEOUT,
             concurrency: 8,
             disable_http2: false,
             ignore_immutable_tag_errors: false,
@@ -88,7 +105,7 @@ pub struct Retries {
     pub request: u32,
     /// Wait before the first of these; doubles each time.
     pub request_delay: Duration,
-    /// The longest wait that a `Retry-After` header can ask for.
+    /// The longest wait that a `Retry-After` header can ask for; there is no further try after a longer one.
     pub retry_after_cap: Duration,
 }
 
@@ -100,7 +117,7 @@ impl Default for Retries {
             delay: Duration::from_secs(1),
             request: 3,
             request_delay: Duration::from_millis(200),
-            retry_after_cap: Duration::from_mins(1),
+            retry_after_cap: RETRY_AFTER_LIMIT,
         }
     }
 }

@@ -9,10 +9,7 @@ use std::time::Duration;
 
 pub(crate) use host::{Direction, Host, Hosts, Scheme, authority};
 
-use crate::settings::SettingsError;
-
-/// How long a connection may take to come up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+use crate::settings::{CONNECT_TIMEOUT, SettingsError};
 
 /// What is offered in the TLS handshake; reqwest leaves a configuration of ours as it is.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];

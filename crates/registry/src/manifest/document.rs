@@ -19,6 +19,8 @@ struct Shape {
     manifests: Option<serde::de::IgnoredAny>,
     #[serde(default)]
     config: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    layers: Option<serde::de::IgnoredAny>,
 }
 
 /// The media type of a manifest: its own field, else the header, else what it looks like.
@@ -51,7 +53,28 @@ pub(super) fn media_type(
             reference: reference.to_owned(),
         });
     }
-    if let Some(kind) = own.into_iter().chain(header).find(is_document) {
+    // One that is a manifest to one tool and an index to another is two images, of which people see one.
+    let refuse = |reason: &str| {
+        Err(RegistryError::Unusable {
+            reference: reference.to_owned(),
+            reason: reason.to_owned(),
+        })
+    };
+    if shape.manifests.is_some() && (shape.layers.is_some() || shape.config.is_some()) {
+        return refuse(
+            "its manifest has both `manifests` and `layers` or `config`, so it could be two different images",
+        );
+    }
+    let own = own.filter(is_document);
+    let header = header.filter(is_document);
+    if let (Some(own), Some(header)) = (&own, &header)
+        && own.is_index() != header.is_index()
+    {
+        return refuse(
+            "its manifest calls itself something else than the registry does (`mediaType` and `Content-Type`)",
+        );
+    }
+    if let Some(kind) = own.or(header) {
         return Ok(kind);
     }
     if shape.manifests.is_some() {

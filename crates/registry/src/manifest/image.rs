@@ -2,15 +2,25 @@
 
 use bytes::Bytes;
 use kiln_oci::{
-    Descriptor, Digest, ImageConfig, Index, Manifest, NoMatch, Platform, Reference, Repository,
+    Descriptor, Digest, ImageConfig, Index, MAX_CANDIDATES, MAX_DOCUMENT, Manifest, NoMatch,
+    Platform, Reference, Repository,
 };
 
-use super::{DOCUMENT_LIMIT, Fetched};
+use super::Fetched;
 use crate::client::Client;
 use crate::error::RegistryError;
 
 /// Indexes in indexes are rare; in more than this many of them something is wrong.
 const MAX_DEPTH: u32 = 4;
+
+/// A search through indexes.
+struct Hunt<'a> {
+    platform: &'a Platform,
+    /// What was seen for other platforms.
+    available: Vec<Platform>,
+    /// Manifests that may still be read to find out what they are for.
+    left: usize,
+}
 
 /// An image of one platform: manifest and config, both verified. Layers are fetched apart.
 #[derive(Debug, Clone)]
@@ -50,13 +60,17 @@ impl Client {
             return Ok(image);
         }
         let index_digest = top.digest;
-        let mut available = Vec::new();
-        match self.search(r, &top, p, 0, &mut available).await? {
+        let mut hunt = Hunt {
+            platform: p,
+            available: Vec::new(),
+            left: MAX_CANDIDATES,
+        };
+        match self.search(r, &top, &mut hunt, 0).await? {
             Some(mut image) => {
                 image.index_digest = Some(index_digest);
                 Ok(image)
             }
-            None => Err(RegistryError::no_platform(r.familiar(), p, &available)),
+            None => Err(RegistryError::no_platform(r.familiar(), p, &hunt.available)),
         }
     }
 
@@ -65,9 +79,8 @@ impl Client {
         &self,
         r: &Reference,
         fetched: &Fetched,
-        p: &Platform,
+        hunt: &mut Hunt<'_>,
         depth: u32,
-        available: &mut Vec<Platform>,
     ) -> Result<Option<RemoteImage>, RegistryError> {
         if depth >= MAX_DEPTH {
             return Err(RegistryError::Unusable {
@@ -77,25 +90,32 @@ impl Client {
         }
         let index =
             Index::parse(&fetched.bytes).map_err(|source| malformed("the index", r, source))?;
-        let unlabelled = match index.select(p) {
-            Ok(entry) => return self.entry(r, fetched, entry, p, depth, available).await,
+        let unlabelled = match index.select(hunt.platform) {
+            Ok(entry) => return self.entry(r, fetched, entry, hunt, depth).await,
             Err(miss) => {
                 let NoMatch {
                     available: offered,
                     unlabelled,
                     ..
                 } = *miss;
-                available.extend(offered);
+                hunt.available.extend(offered);
                 unlabelled
             }
         };
         for entry in &unlabelled {
-            if let Some(image) = self.entry(r, fetched, entry, p, depth, available).await? {
+            hunt.left = hunt.left.checked_sub(1).ok_or_else(|| RegistryError::Unusable {
+                reference: r.familiar(),
+                reason: format!(
+                    "it has more than {MAX_CANDIDATES} manifests that do not say what platform they are for \
+                     (MAX_CANDIDATES)"
+                ),
+            })?;
+            if let Some(image) = self.entry(r, fetched, entry, hunt, depth).await? {
                 let candidate = image.config.platform();
-                if candidate.is_empty() || p.rank(&candidate).is_some() {
+                if candidate.is_empty() || hunt.platform.rank(&candidate).is_some() {
                     return Ok(Some(image));
                 }
-                available.push(candidate);
+                hunt.available.push(candidate);
             }
         }
         Ok(None)
@@ -107,13 +127,12 @@ impl Client {
         r: &Reference,
         parent: &Fetched,
         entry: &Descriptor,
-        p: &Platform,
+        hunt: &mut Hunt<'_>,
         depth: u32,
-        available: &mut Vec<Platform>,
     ) -> Result<Option<RemoteImage>, RegistryError> {
         let inner = self.of_digest(&parent.from, &entry.digest).await?;
         if inner.media_type.is_index() {
-            return Box::pin(self.search(r, &inner, p, depth + 1, available)).await;
+            return Box::pin(self.search(r, &inner, hunt, depth + 1)).await;
         }
         self.single(r, inner).await.map(Some)
     }
@@ -146,7 +165,7 @@ impl Client {
         let manifest = Manifest::parse(&fetched.bytes)
             .map_err(|source| malformed("the manifest", r, source))?;
         let config_bytes = self
-            .blob_bytes(&fetched.from, &manifest.config, DOCUMENT_LIMIT)
+            .blob_bytes(&fetched.from, &manifest.config, MAX_DOCUMENT)
             .await?;
         let config = ImageConfig::parse(&config_bytes)
             .map_err(|source| malformed("the config", r, source))?;

@@ -25,8 +25,8 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// A sink for the file `to`, in the same directory.
-    pub(super) async fn new(to: &Path) -> Result<Self, RegistryError> {
+    /// A sink for the file `to` of this size, in the same directory.
+    pub(super) async fn new(to: &Path, size: u64) -> Result<Self, RegistryError> {
         let wanted = to.to_owned();
         let file = blocking(move || {
             use std::os::unix::fs::PermissionsExt as _;
@@ -34,6 +34,7 @@ impl Sink {
                 .parent()
                 .filter(|dir| !dir.as_os_str().is_empty())
                 .unwrap_or(Path::new("."));
+            check_room(dir, size)?;
             tempfile::Builder::new()
                 .prefix(".kiln-")
                 .suffix(".part")
@@ -101,6 +102,21 @@ fn write_all(
             .map_err(|source| io("write", path, source))?;
     }
     Ok((Digest::from_bytes(hasher.finalize().into()), file))
+}
+
+/// A blob that cannot fit is not begun: filling the disk to find out would hurt others.
+fn check_room(dir: &Path, size: u64) -> Result<(), RegistryError> {
+    // Where the system does not tell, writing will.
+    let Ok(found) = rustix::fs::statvfs(dir) else {
+        return Ok(());
+    };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    if size <= free {
+        return Ok(());
+    }
+    let reason = format!("No space left: it has {size} bytes, and {free} are free there");
+    let source = std::io::Error::new(std::io::ErrorKind::StorageFull, reason);
+    Err(io("keep a blob in", dir, source))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -54,7 +54,7 @@ impl Client {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), RegistryError> {
         let mut call = self.content_call(&origin, d)?;
-        let mut sink = Sink::new(to).await?;
+        let mut sink = Sink::new(to, d.size).await?;
         let mut waits = Waits::request(&self.inner.settings.retries);
         loop {
             let before = sink.taken();
@@ -62,11 +62,15 @@ impl Client {
                 Ok(()) => break,
                 Err(error) => error,
             };
-            if sink.taken() > before {
-                // It moved: the next failure is a new one.
+            if sink.taken() - before >= self.inner.settings.resume_progress {
+                // It moved, and not by a byte per connection: the next failure is a new one.
                 waits = Waits::request(&self.inner.settings.retries);
             }
-            waits.pause(error, RegistryError::is_transient).await?;
+            if let Err(error) = waits.pause(error, RegistryError::is_transient).await {
+                // The unfinished file is gone before the caller hears of it.
+                drop(sink.finish().await);
+                return Err(error);
+            }
         }
         let taken = sink.taken();
         let (actual, file) = sink.finish().await?;

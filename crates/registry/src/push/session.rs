@@ -12,7 +12,7 @@ use crate::ask::Ask;
 use crate::auth::Scope;
 use crate::client::Client;
 use crate::error::RegistryError;
-use crate::request::{Call, ERROR_BODY_LIMIT, Payload, Target};
+use crate::request::{Call, Payload, Target};
 use crate::retry::Waits;
 use crate::transport::{Direction, authority};
 
@@ -269,7 +269,7 @@ impl Client {
         call.body = payload(source, 0, d.size);
         let mut answer = self.attempt(&call).await?;
         let headers = std::mem::take(answer.response.headers_mut());
-        let _ = answer.bytes(ERROR_BODY_LIMIT).await;
+        answer.drain().await;
         check_stored(ask, &headers, d.digest)
     }
 

@@ -7,13 +7,16 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 
-use super::{connection, timeout};
+use super::{connection, slow};
 use crate::ask::Ask;
 use crate::error::{RegistryError, StatusText};
+use crate::pace::Pace;
 use crate::retry::retry_after;
 
 /// Bodies of errors are read up to here.
 pub(crate) const ERROR_BODY_LIMIT: u64 = 64 << 10;
+/// And for so long: the status says what matters.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 /// A registry's message is shortened to this many characters.
 const MESSAGE_LIMIT: usize = 300;
 
@@ -21,7 +24,7 @@ const MESSAGE_LIMIT: usize = 300;
 pub(crate) struct Answer {
     pub(crate) ask: Ask,
     pub(crate) response: reqwest::Response,
-    pub(crate) patience: Duration,
+    pub(crate) pace: Pace,
 }
 
 impl Answer {
@@ -36,13 +39,20 @@ impl Answer {
             .and_then(|value| value.to_str().ok())
     }
 
-    /// The next piece of the body; silence is an error (I17).
+    /// The next piece of the body; silence is an error, and so is a drip (I17).
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        match tokio::time::timeout(self.patience, self.response.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) => Err(connection(&self.ask, &error)),
-            Err(_) => Err(timeout(&self.ask, self.patience)),
-        }
+        let waited = self.pace.wait(self.response.chunk()).await;
+        let chunk = waited.map_err(|reason| slow(&self.ask, reason))?;
+        let chunk = chunk.map_err(|error| connection(&self.ask, &error))?;
+        let size = chunk.as_ref().map_or(0, Bytes::len) as u64;
+        let came = self.pace.came(size);
+        came.map_err(|reason| slow(&self.ask, reason))?;
+        Ok(chunk)
+    }
+
+    /// Reads what little there should be, so that the connection can serve again.
+    pub(crate) async fn drain(mut self) {
+        drop(self.beginning().await);
     }
 
     /// The whole body; more than `limit` bytes is an error.
@@ -66,13 +76,17 @@ impl Answer {
     /// The start of the body, whatever happens while reading it.
     async fn beginning(&mut self) -> BytesMut {
         let mut body = BytesMut::new();
-        while (body.len() as u64) < ERROR_BODY_LIMIT {
-            match self.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                // The status is already known to be an error; its text is a courtesy.
-                Ok(None) | Err(_) => break,
+        let read = async {
+            while (body.len() as u64) < ERROR_BODY_LIMIT {
+                match self.chunk().await {
+                    Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                    // The status is already known to be an error; its text is a courtesy.
+                    Ok(None) | Err(_) => break,
+                }
             }
-        }
+        };
+        // What came by then has to do.
+        let _ = tokio::time::timeout(ERROR_BODY_TIME, read).await;
         body
     }
 
@@ -87,6 +101,7 @@ impl Answer {
             codes,
             message,
             retry_after: retry_after(self.response.headers(), SystemTime::now()),
+            limit: None,
         }
     }
 

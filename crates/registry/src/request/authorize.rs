@@ -191,7 +191,7 @@ impl Client {
         let answer = Answer {
             ask: ask.clone(),
             response,
-            patience,
+            pace: self.pace(),
         };
         let status = answer.status();
         if matches!(status.as_u16(), 400 | 401 | 403) {
@@ -220,12 +220,18 @@ impl Client {
                 .filter(|token| !token.is_empty())?;
             Some(Token::new(value, answer.expires_in))
         });
-        token.ok_or_else(|| RegistryError::NotARegistry {
+        let odd = |got: String| RegistryError::NotARegistry {
             registry: ask.registry.clone(),
             ask: ask.what.clone(),
-            got: kind,
+            got,
             wanted: "a token",
-        })
+        };
+        let token = token.ok_or_else(|| odd(kind))?;
+        // One with a line feed in it can never be sent, so that the registry would ask for it for ever.
+        if secret_header(&format!("Bearer {}", token.value)).is_none() {
+            return Err(odd("a text that no header can hold".to_owned()));
+        }
+        Ok(token)
     }
 }
 

@@ -90,7 +90,7 @@ impl Client {
             Ok(Ok(response)) => Answer {
                 ask,
                 response,
-                patience,
+                pace: self.pace(),
             },
             Ok(Err(error)) => return Err(connection(&ask, &error)),
             Err(_) => return Err(timeout(&ask, patience)),
@@ -105,8 +105,7 @@ impl Client {
                 self.inner.tokens.set_challenge(&host.name, challenge);
             }
         }
-        // Reading the little there is lets the connection serve again.
-        let _ = answer.bytes(super::ERROR_BODY_LIMIT).await;
+        answer.drain().await;
         Ok(())
     }
 }

@@ -43,6 +43,7 @@ pub(crate) struct Host {
     /// Where it really is: `registry-1.docker.io`.
     authority: String,
     pub(crate) http: reqwest::Client,
+    direction: Direction,
     /// Plain http may be used if https is not spoken.
     pub(crate) insecure: bool,
     /// Decided by the first request; see `request::scheme`.
@@ -66,7 +67,8 @@ impl Host {
 pub(crate) struct Hosts {
     plain: reqwest::Client,
     unverified: reqwest::Client,
-    special: BTreeMap<String, reqwest::Client>,
+    /// By direction, since `--skip-tls-verify-pull` is about one.
+    special: BTreeMap<String, [reqwest::Client; 2]>,
     known: Mutex<HashMap<(String, Direction), Arc<Host>>>,
     insecure: [bool; 2],
     insecure_names: Vec<String>,
@@ -87,6 +89,7 @@ impl Hosts {
             )
             // Redirects are followed by hand: credentials and schemes are checked at each hop (I11).
             .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(settings.connect_timeout)
             .pool_max_idle_per_host(settings.concurrency.max(16));
             builder = if settings.disable_http2 {
                 builder.http1_only()
@@ -102,12 +105,17 @@ impl Hosts {
         };
         let mut special = BTreeMap::new();
         for (host, trust, identity) in special_hosts(settings)? {
-            let trust = if unverified_hosts.contains(&host) {
-                Trust::Anyone
-            } else {
-                trust
+            // A certificate of its own does not take back what was said about not looking at any.
+            let client = |unverified_all: bool| {
+                let unverified = unverified_all || unverified_hosts.contains(&host);
+                let trust = if unverified { &Trust::Anyone } else { &trust };
+                build(trust.client_config(identity.as_ref())?)
             };
-            special.insert(host, build(trust.client_config(identity.as_ref())?)?);
+            let clients = [
+                client(settings.skip_tls_verify_pull)?,
+                client(settings.skip_tls_verify_push)?,
+            ];
+            special.insert(host, clients);
         }
         Ok(Self {
             plain: build(Trust::System.client_config(None)?)?,
@@ -133,14 +141,17 @@ impl Hosts {
     /// registry's.
     pub(crate) fn client_for_redirect(&self, host: &Host, target: &Url) -> reqwest::Client {
         let authority = authority(target);
-        self.special.get(&authority).unwrap_or(&host.http).clone()
+        let special = self.special.get(&authority);
+        special
+            .map_or(&host.http, |clients| &clients[host.direction as usize])
+            .clone()
     }
 
     fn make(&self, name: String, direction: Direction) -> Host {
         let at = direction as usize;
         let named = |list: &[String]| list.contains(&name);
         let http = if let Some(special) = self.special.get(&name) {
-            special
+            &special[at]
         } else if self.unverified_all[at] || named(&self.unverified_names) {
             &self.unverified
         } else {
@@ -154,6 +165,7 @@ impl Hosts {
         let insecure = self.insecure[at] || named(&self.insecure_names) || is_private(&name);
         Host {
             http: http.clone(),
+            direction,
             authority,
             insecure,
             scheme: if insecure {

@@ -10,7 +10,7 @@ use crate::settings;
 #[tokio::test]
 async fn an_image_makes_the_round_trip() {
     if let Some(registry) = DebianRegistry::start() {
-        round_trip(&registry, settings()).await;
+        Box::pin(round_trip(&registry, settings())).await;
     }
 }
 
@@ -23,7 +23,7 @@ async fn an_image_makes_the_round_trip_over_http_2() {
             skip_tls_verify_hosts: vec![registry.host()],
             ..settings()
         };
-        round_trip(&registry, settings).await;
+        Box::pin(round_trip(&registry, settings)).await;
     }
 }
 

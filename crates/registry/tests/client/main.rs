@@ -9,6 +9,7 @@ mod errors;
 mod mirrors;
 mod pull;
 mod push;
+mod rude;
 mod tls;
 
 use std::time::Duration;

@@ -66,6 +66,56 @@ async fn certificates_are_verified_unless_told_otherwise() {
     }
 }
 
+/// What a flag does to the settings.
+type Change = fn(&mut RegistrySettings, String);
+
+// finding 44: a certificate of its own does not take back that a host's is not looked at.
+// conformance: I13
+#[tokio::test]
+async fn skipping_holds_for_hosts_with_certificates_of_their_own() {
+    let authority = Authority::new();
+    let registry = Registry::with_tls(&authority);
+    registry.push_image("a/b:1", &image_from("x"));
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("other.pem");
+    std::fs::write(&other, Authority::new().pem()).unwrap();
+    let (certificate, key) = authority.issue(&["me"]).write(dir.path(), "me");
+    let roots = vec![(registry.host(), other)];
+    let identity = vec![(registry.host(), certificate, key)];
+    let flags: [(&str, Change, [bool; 2]); 4] = [
+        ("nothing", |_, _| (), [false, false]),
+        ("pull", |s, _| s.skip_tls_verify_pull = true, [true, false]),
+        ("push", |s, _| s.skip_tls_verify_push = true, [false, true]),
+        (
+            "host",
+            |s, host| s.skip_tls_verify_hosts = vec![host],
+            [true, true],
+        ),
+    ];
+    for (certificates, client_certificates) in [
+        (roots.clone(), vec![]),
+        (vec![], identity.clone()),
+        (roots, identity),
+    ] {
+        for (what, change, expected) in flags {
+            let mut with = RegistrySettings {
+                certificates: certificates.clone(),
+                client_certificates: client_certificates.clone(),
+                ..settings()
+            };
+            change(&mut with, registry.host());
+            let client = Client::new(with).unwrap();
+            let pulled = client.manifest(&registry.reference("a/b:1")).await;
+            let pushed = client.check_push(&registry.repo("a/b")).await;
+            assert_eq!(
+                [pulled.is_ok(), pushed.is_ok()],
+                expected,
+                "{what}: {pulled:?} {pushed:?}"
+            );
+        }
+    }
+}
+
 // conformance: I13
 #[tokio::test]
 async fn a_self_signed_certificate_is_called_so() {
@@ -105,6 +155,14 @@ async fn client_certificates_are_shown() {
             .await
             .is_err()
     );
+    // finding 44: what the server wants is said.
+    let error = Client::new(with.clone()).unwrap();
+    let error = error
+        .manifest(&registry.reference("a/b:1"))
+        .await
+        .unwrap_err();
+    let text = shown(&error);
+    assert!(text.contains("--registry-client-cert"), "{text}");
     with.client_certificates = vec![(registry.host(), certificate, key)];
     Client::new(with)
         .unwrap()
