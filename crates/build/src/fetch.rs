@@ -37,7 +37,7 @@ pub enum FetchError {
     #[error("cannot fetch `{url}`")]
     Slow {
         /// The URL without its query.
-        url: String,
+        url: SecretUrl,
         /// How slow.
         source: Slow,
     },

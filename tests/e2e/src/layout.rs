@@ -314,7 +314,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// `sha256:<hex>` of some bytes.
-pub(crate) fn digest(bytes: &[u8]) -> String {
+pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
@@ -327,7 +327,7 @@ pub(crate) fn host_architecture() -> &'static str {
     }
 }
 
-fn write_blob(dir: &Path, media_type: &str, bytes: &[u8]) -> Value {
+pub(crate) fn write_blob(dir: &Path, media_type: &str, bytes: &[u8]) -> Value {
     let digest = digest(bytes);
     fs::write(dir.join("blobs").join(digest.replace(':', "/")), bytes).expect("a blob");
     json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
