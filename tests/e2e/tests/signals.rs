@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use kiln_e2e::{
-    Case, ImageSpec, LayerSpec, Leaks, Packing, Registry, TarTree, all_in_place, incompressible,
-    kiln_only, needs_root, output, roomy_tempdir, skipped, tool,
+    Case, ImageSpec, LayerSpec, Leaks, Packing, Registry, TarTree, incompressible, kiln_only,
+    needs_root, output, roomy_tempdir, skipped, tool,
 };
 use nix::sys::signal::Signal;
 
@@ -105,11 +105,7 @@ fn a_build_ends_at_any_moment() {
         let leaks = Leaks::before(&case);
         let mut running = build.start();
         std::thread::sleep(delay);
-        if all_in_place() {
-            running.signal_child(signal);
-        } else {
-            running.signal(signal);
-        }
+        running.signal(signal);
         let sent = Instant::now();
         let outcome = running.wait();
         let took = sent.elapsed();
