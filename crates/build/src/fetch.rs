@@ -118,7 +118,7 @@ pub(crate) async fn fetch(
 /// The same for a file that is read whole afterwards: gives up as soon as it is larger than it may be.
 pub(crate) async fn fetch_small(
     client: &reqwest::Client,
-    url: &str,
+    url: &SecretUrl,
     kind: SmallFile,
     spool: &Spool,
 ) -> Result<FetchedFile, FetchError> {

@@ -11,7 +11,12 @@ use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
+use kiln_oci::SmallFile;
+
 use crate::settings::{BuildSettings, SecretSource};
+
+/// The size of a secret, as in BuildKit.
+const SECRET: SmallFile = SmallFile::new("a secret", 500 << 10);
 
 /// Secrets by id, and agents.
 #[derive(Default)]
@@ -56,7 +61,7 @@ impl Held {
                 SecretSource::Env(name) => Secret::Variable(std::env::var_os(name)),
                 SecretSource::File(path) => Secret::File {
                     path: path.clone(),
-                    content: std::fs::read(path),
+                    content: SECRET.read(path),
                 },
             };
             (spec.id.clone(), secret)

@@ -77,7 +77,7 @@ impl ImageView {
     /// A layer of our own in this image that has exactly these entries with the same content, if there is one: what
     /// COPY --from brings is often all that one step made, and need not be packed again.
     pub(crate) fn layer_with(&self, items: &Items) -> Option<Layer> {
-        let first = items.values().find_map(|item| self.node_behind(item))?;
+        let (_, first) = items.values().find_map(|item| self.node_behind(item))?;
         let layer = self.layers.get(first.layer as usize)?;
         let content = layer.content()?;
         if content.len() != items.len() {
@@ -86,7 +86,9 @@ impl ImageView {
         let same = |(item, entry): (&Item, &Entry)| {
             let data = match (&item.content, self.node_behind(item)) {
                 (Content::None, _) => true,
-                (_, Some(node)) => node.layer == first.layer && node.source == entry.path,
+                (_, Some((path, node))) => {
+                    node.layer == first.layer && *node.source(path) == entry.path
+                }
                 (_, None) => false,
             };
             data && item.entry == *entry
@@ -98,11 +100,11 @@ impl ImageView {
             .then(|| layer.clone())
     }
 
-    /// Where the content of an entry is in this image.
-    fn node_behind(&self, item: &Item) -> Option<&Node> {
+    /// Where the content of an entry is in this image, with its path.
+    fn node_behind<'a>(&self, item: &'a Item) -> Option<(&'a ImagePath, &Node)> {
         match &item.content {
             Content::View(view, path) if std::ptr::addr_eq(Arc::as_ptr(view), self) => {
-                self.tree.get(path)
+                Some((path, self.tree.get(path)?))
             }
             _ => None,
         }

@@ -12,7 +12,7 @@ use kiln_dockerfile::PatternSet;
 use kiln_layer::{
     Compression, ExtractOptions, LayerReader, LayerWriter, Root, TreeIndex, WriterOptions, extract,
 };
-use kiln_oci::{Digest, Platform, SmallFile};
+use kiln_oci::{Digest, Platform};
 use kiln_sandbox::{Cancel, OverlayMount};
 use kiln_shown::SecretUrl;
 
@@ -37,9 +37,6 @@ use crate::spool::Spool;
 use crate::stage::{Finished, State};
 use crate::step::StepError;
 use crate::work::private_dir;
-
-/// The size of a secret, as in BuildKit.
-const SECRET: SmallFile = SmallFile::new("a secret", 500 << 10);
 
 /// What `--from` may name besides stages.
 pub(crate) type Images = BTreeMap<(Box<ImageSource>, Platform), BaseImage>;

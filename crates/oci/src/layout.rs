@@ -505,7 +505,6 @@ fn retain(entries: &mut Vec<Value>, keep: impl Fn(&Descriptor) -> bool) {
     });
 }
 
-
 fn replaces(new: &Descriptor, old: &Descriptor) -> bool {
     match (new.annotations.get(REF_NAME), old.annotations.get(REF_NAME)) {
         (Some(new_name), Some(old_name)) => {

@@ -56,7 +56,7 @@ impl<'a> MakeWriter<'a> for Streams {
 /// Sends everything traced from now on to stderr, for the rest of the process. There are colours only on a terminal;
 /// `NO_COLOR` turns them off there, too.
 pub fn start_logging(options: &LogOptions, env: &Env<'_>) -> Result<(), LogError> {
-    let lines = Lines::new(options, env, std::io::stderr().is_terminal());
+    let lines = Lines::new(options, env, io::stderr().is_terminal());
     tracing_subscriber::registry()
         .with(
             tracing_subscriber::fmt::layer()
