@@ -28,7 +28,7 @@ use crate::shop::Shop;
 use crate::stage::{State, ViewUnavailable};
 use crate::user::{Accounts, UserError};
 
-/// Bytes of a path that the kernel takes, without the zero behind it: PATH_MAX.
+/// Bytes of a path that the kernel takes, without the zero behind it: `PATH_MAX`.
 const LONGEST_PATH: usize = 4095;
 
 /// Why a step failed.

@@ -16,7 +16,7 @@ use crate::stage_lookup::copy_source;
 
 /// Reads a Dockerfile. The error lists every faulty instruction, not only the first.
 pub fn parse(text: &[u8]) -> Result<Dockerfile, ParseError> {
-    if text.iter().filter(|byte| **byte == b'\n').count() > MOST_LINES {
+    if text.split(|byte| *byte == b'\n').count() > MOST_LINES {
         let fault = Fault::TooMany {
             what: "lines",
             limit: MOST_LINES,

@@ -389,15 +389,17 @@ fn a_stage_of_six_hundred_steps() {
     let base = case.base(Base::Busybox);
     let mut lines = format!("FROM {base} AS a\nRUN echo gone > /gone\n");
     for number in 0..600 {
-        lines += &match number {
+        let line = match number {
             300 => "RUN rm /gone && echo 300 > /last && echo new > /etc/motd\n".to_owned(),
             _ if number % 3 == 0 => format!("RUN echo {number} > /last\n"),
             _ => format!("COPY f /f{number}\n"),
         };
+        lines.push_str(&line);
     }
-    lines += &format!(
+    let last = format!(
         "FROM a\nRUN cat /last /etc/motd > /seen; ls / | grep -c ^f[0-9] >> /seen; test ! -e /gone\nFROM {base}\nCOPY --from=1 /seen /seen\nCOPY --from=a /last /f1 /c/\n"
     );
+    lines.push_str(&last);
     let tree = case
         .build(&case.context().file("f", "f").dockerfile(lines))
         .run()

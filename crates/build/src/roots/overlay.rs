@@ -11,7 +11,7 @@ use super::{RootError, Roots};
 use crate::image_view::LayerDir;
 use crate::layers::Layer;
 
-/// Lower directories of one overlay. The kernel takes 500 (OVL_MAX_STACK), and their names have to fit into one page of
+/// Lower directories of one overlay. The kernel takes 500 (`OVL_MAX_STACK`), and their names have to fit into one page of
 /// options before Linux 6.8.
 const MOST_LOWERS: usize = 180;
 

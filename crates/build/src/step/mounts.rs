@@ -1,5 +1,6 @@
 //! `RUN --mount`: what is shown to one command and is in no layer (conformance D24-D38).
 
+use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -301,7 +302,7 @@ fn cache_name(step: &Stepper<'_>, mount: &Mount, target: &Path) -> Result<String
     if asked && (source.is_root() || mount.from.is_some()) {
         let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
         let mode = mount.mode.unwrap_or(CACHE_MODE);
-        name.push_str(&format!("\0owner {uid}:{gid} {mode:o}"));
+        let _ = write!(name, "\0owner {uid}:{gid} {mode:o}");
     }
     if let Some(from) = &mount.from {
         let named = step.shop.plan.source_of(step.stage, from, step.span);
@@ -313,7 +314,7 @@ fn cache_name(step: &Stepper<'_>, mount: &Mount, target: &Path) -> Result<String
             Source::Files(_) => Some(from.to_lowercase()),
         };
         if let Some(origin) = origin {
-            name.push_str(&format!("\0from {origin} {source}"));
+            let _ = write!(name, "\0from {origin} {source}");
         }
     }
     Ok(Digest::of(name.as_bytes()).hex())

@@ -263,7 +263,7 @@ impl Stepper<'_> {
     }
 }
 
-/// Bytes of one argument or variable that the kernel takes, with the zero behind it: MAX_ARG_STRLEN.
+/// Bytes of one argument or variable that the kernel takes, with the zero behind it: `MAX_ARG_STRLEN`.
 const LONGEST_ARGUMENT: usize = 32 * 4096;
 
 /// Refuses what no exec takes, in words that say why; the kernel's own answer is `Argument list too long`.
