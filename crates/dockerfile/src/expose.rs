@@ -1,5 +1,7 @@
 //! `EXPOSE` words (F2).
 
+use std::ops::RangeInclusive;
+
 /// A word of `EXPOSE` that names no port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -33,6 +35,16 @@ pub enum ExposeError {
 /// The ports of one expanded word in the form the image config has: `80-82/UDP` gives `80/udp`,
 /// `81/udp`, `82/udp`. A host address or host port before the last colon is checked and dropped.
 pub fn parse_expose(word: &str) -> Result<Vec<String>, ExposeError> {
+    let (ports, protocol) = ports_of(word)?;
+    Ok(ports.map(|port| format!("{port}/{protocol}")).collect())
+}
+
+/// Whether [`parse_expose`] would take the word, without a line for each port of a range.
+pub(crate) fn check_expose(word: &str) -> Result<(), ExposeError> {
+    ports_of(word).map(drop)
+}
+
+fn ports_of(word: &str) -> Result<(RangeInclusive<u16>, String), ExposeError> {
     let (ports, protocol) = match word.split_once('/') {
         Some((ports, protocol)) => (ports, protocol),
         None => (word, ""),
@@ -68,9 +80,7 @@ pub fn parse_expose(word: &str) -> Result<Vec<String>, ExposeError> {
     let (first, last) = port_range(container).ok_or_else(|| ExposeError::ContainerPort {
         text: container.to_owned(),
     })?;
-    Ok((first..=last)
-        .map(|port| format!("{port}/{protocol}"))
-        .collect())
+    Ok((first..=last, protocol))
 }
 
 fn looks_like_address(text: &str) -> bool {

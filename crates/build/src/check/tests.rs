@@ -54,8 +54,13 @@ Docker file:1:1: warning: StageNameCasing: Stage name 'Base' should be lowercase
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(
-        Case::new("FROM a\n").text().await,
+        Case::new("FROM scratch\n").text().await,
         "Docker file: no warnings\n"
+    );
+    assert_eq!(
+        Case::new("FROM a\n").text().await,
+        "Docker file: not checked: whether images exist and what they set (a:latest); --check-bases looks at them\n\
+         Docker file: no warnings\n"
     );
 }
 

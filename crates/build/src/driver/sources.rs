@@ -35,7 +35,12 @@ fn check(shop: &Arc<Shop>, text: &Text, starts: &BTreeMap<usize, Start>) -> Resu
     let mut outlines: BTreeMap<usize, State> = BTreeMap::new();
     for (stage, start) in starts {
         let from = &shop.plan.dockerfile.stages[*stage].from;
+        // Kept for the stages that start where this one ends, so it counts.
         let state = outline(shop, *stage, start, &outlines)
+            .and_then(|state| {
+                shop.text.charge(state.text_size())?;
+                Ok(state)
+            })
             .map_err(|error| text.step_error(from.span, &from.source, error))?;
         let mut stepper = Stepper::new(shop, *stage, state);
         for (number, instruction) in instructions(shop, *stage, start).enumerate() {

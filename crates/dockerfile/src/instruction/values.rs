@@ -7,7 +7,7 @@ use super::Line;
 use crate::chmod::Chmod;
 use crate::error::Fault;
 use crate::expand::{ExpandFault, Expander};
-use crate::expose::parse_expose;
+use crate::expose::check_expose;
 use crate::flags::Flags;
 use crate::glob::Glob;
 use crate::logical::Located;
@@ -110,7 +110,7 @@ impl Line<'_> {
             return;
         };
         for port in ports.split_whitespace() {
-            if let Err(error) = parse_expose(port) {
+            if let Err(error) = check_expose(port) {
                 self.doubt(error, word);
             }
         }
