@@ -135,10 +135,10 @@ fn it_says_what_it_did_not_look_at_and_looks_when_told_to() {
     let file = "FROM unreachable.invalid/x\nCOPY --from=unreachable.invalid/tools /a /b\nRUN echo $NO_SUCH\n";
     let ran = checked(&case, file, "text");
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let note = "not checked: whether images exist and what they set (unreachable.invalid/tools, unreachable.invalid/x); --check-bases";
+    let note = "not checked: whether images exist and what they set (unreachable.invalid/tools:latest, unreachable.invalid/x:latest); --check-bases";
     assert!(ran.stdout.contains(note), "{ran:?}");
     let json: Value = serde_json::from_str(&checked(&case, file, "json").stdout).unwrap();
-    assert_eq!(json["imagesNotChecked"][1], "unreachable.invalid/x");
+    assert_eq!(json["imagesNotChecked"][1], "unreachable.invalid/x:latest");
     let ran = checked(&case, "FROM scratch\nCOPY kept /\n", "text");
     assert!(!ran.stdout.contains("not checked"), "{ran:?}");
 
