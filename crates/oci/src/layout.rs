@@ -31,7 +31,7 @@ const MARKER: &str = "oci-layout";
 const INDEX: &str = "index.json";
 const DOCUMENT: &str = "image index";
 /// `oci-layout` and `index.json`.
-const FILE: SmallFile = SmallFile::new("a file of an OCI layout", MAX_DOCUMENT);
+const FILE: SmallFile = SmallFile::new("a file of an OCI layout (MAX_DOCUMENT)", MAX_DOCUMENT);
 /// Manifests that are read to find out what an index means that does not say so itself.
 pub const MAX_CANDIDATES: usize = 32;
 /// Indexes inside indexes beyond this depth are not followed (I24).
