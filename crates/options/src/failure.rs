@@ -68,8 +68,8 @@ fn printable(text: &str) -> String {
     shown
 }
 
-/// Characters of one message.
-const LONGEST_SHOWN: usize = 4000;
+/// Characters of one message: the mistakes of a Dockerfile that are listed fit in.
+const LONGEST_SHOWN: usize = 60_000;
 
 #[cfg(test)]
 mod tests {
