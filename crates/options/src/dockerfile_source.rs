@@ -37,7 +37,11 @@ impl DockerfileSource {
             match std::fs::metadata(&path) {
                 Ok(found) if !found.is_dir() => return Ok(Self::Path(path)),
                 // Where a link leads is for whoever reads it to find out: in a context, links are followed inside of it.
-                Err(_) if path.is_symlink() => return Ok(Self::Path(path)),
+                Err(source)
+                    if source.kind() == std::io::ErrorKind::NotFound && path.is_symlink() =>
+                {
+                    return Ok(Self::Path(path));
+                }
                 // It may be there: another place would be another file than the one that is meant.
                 Err(source) if !is_nothing_there(&source) => {
                     return Err(OptionError::DockerfileUnreadable { path, source });

@@ -183,6 +183,7 @@ fn executor_rows() -> Vec<Row<ExecutorOptions>> {
         row!(["--preserve-context"], build.preserve_context, "Some(true)"),
         row!(["--materialize"], build.materialize, "true"),
         row!(["--check"], build.check, "true"),
+        row!(["--check", "--check-bases"], build.check_bases, "true"),
         row!(
             ["--check", "--check-format=sarif"],
             build.check_format,
@@ -501,8 +502,15 @@ fn booleans_leave_the_next_word_alone() {
         .collect();
     assert!(booleans.len() > 20, "{booleans:?}");
     for flag in booleans {
-        let with = |value: &str| executor(&[&format!("{flag}={value}")]).unwrap().options;
-        let yes = executor(&[&flag]).unwrap().options;
+        // It means nothing without the other.
+        let needed: &[&str] = if flag == "--check-bases" {
+            &["--check"]
+        } else {
+            &[]
+        };
+        let read = |words: &[&str]| executor(&[needed, words].concat());
+        let with = |value: &str| read(&[&format!("{flag}={value}")]).unwrap().options;
+        let yes = read(&[&flag]).unwrap().options;
         for value in ["true", "1", "t", "T", "TRUE", "True"] {
             assert_eq!(with(value), yes, "{flag}={value}");
         }
@@ -511,9 +519,9 @@ fn booleans_leave_the_next_word_alone() {
         for value in ["0", "f", "F", "FALSE", "False"] {
             assert_eq!(with(value), no, "{flag}={value}");
         }
-        let error = executor(&[&flag, "false"]).unwrap_err().to_string();
+        let error = read(&[&flag, "false"]).unwrap_err().to_string();
         assert_eq!(error, "unexpected argument `false`", "{flag}");
-        assert!(executor(&[&format!("{flag}=maybe")]).is_err(), "{flag}");
+        assert!(read(&[&format!("{flag}=maybe")]).is_err(), "{flag}");
     }
 }
 
