@@ -60,13 +60,25 @@ fn chain(error: &dyn Error) -> String {
 /// Without what a terminal obeys, and not longer than anybody reads: a part of it may come from an image or a registry.
 fn printable(text: &str) -> String {
     let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
-    let mut shown: String = text.chars().filter(kept).take(LONGEST_SHOWN + 1).collect();
-    if let Some((end, _)) = shown.char_indices().nth(LONGEST_SHOWN) {
-        shown.truncate(end);
-        shown.push_str("...");
-    }
+    let text: String = text.chars().filter(kept).take(LONGEST_SHOWN + 1).collect();
+    let lines: Vec<String> = text
+        .split('\n')
+        .map(|line| cut(line, LONGEST_LINE))
+        .collect();
+    let shown = cut(&lines.join("\n"), LONGEST_SHOWN);
     shown
 }
+
+/// The beginning of a text that is longer than `limit` characters.
+fn cut(text: &str, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Characters of one line of a message.
+const LONGEST_LINE: usize = 2000;
 
 /// Characters of one message: the mistakes of a Dockerfile that are listed fit in.
 const LONGEST_SHOWN: usize = 60_000;
@@ -84,7 +96,7 @@ mod tests {
             text.starts_with("error: [2Jaaa") && text.ends_with("a..."),
             "{text}"
         );
-        assert!(text.len() < 61_000);
+        assert!(text.len() < 2100);
         let error = std::io::Error::other("one\n\ttwo\r");
         assert_eq!(failure_text(&error, None, None), "error: one\n\ttwo");
     }
