@@ -65,8 +65,7 @@ fn printable(text: &str) -> String {
         .split('\n')
         .map(|line| cut(line, LONGEST_LINE))
         .collect();
-    let shown = cut(&lines.join("\n"), LONGEST_SHOWN);
-    shown
+    cut(&lines.join("\n"), LONGEST_SHOWN)
 }
 
 /// The beginning of a text that is longer than `limit` characters.
