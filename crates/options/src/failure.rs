@@ -60,7 +60,7 @@ fn chain(error: &dyn Error) -> String {
 /// Without what a terminal obeys, and not longer than anybody reads: a part of it may come from an image or a registry.
 fn printable(text: &str) -> String {
     let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
-    let text: String = text.chars().filter(kept).take(LONGEST_SHOWN + 1).collect();
+    let text: String = text.chars().filter(kept).collect();
     let lines: Vec<String> = text
         .split('\n')
         .map(|line| cut(line, LONGEST_LINE))
@@ -68,12 +68,16 @@ fn printable(text: &str) -> String {
     cut(&lines.join("\n"), LONGEST_SHOWN)
 }
 
-/// The beginning of a text that is longer than `limit` characters.
+/// Both ends of a text that is longer than `limit` characters: what is wrong stands after a name that may be long.
 fn cut(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
+    let count = text.chars().count();
+    if count <= limit {
+        return text.to_owned();
     }
+    let half = limit / 2;
+    let head: String = text.chars().take(half).collect();
+    let tail: String = text.chars().skip(count - half).collect();
+    format!("{head} ... {tail}")
 }
 
 /// Characters of one line of a message.
@@ -92,10 +96,13 @@ mod tests {
         let error = std::io::Error::other(format!("\u{1b}[2J{}\u{7}\tb", "a".repeat(100_000)));
         let text = failure_text(&error, None, None);
         assert!(
-            text.starts_with("error: [2Jaaa") && text.ends_with("a..."),
+            text.starts_with("error: [2Jaaa") && text.ends_with("aaa\tb"),
             "{text}"
         );
         assert!(text.len() < 2100);
+        let error = std::io::Error::other(format!("image {}: not found", "a".repeat(100_000)));
+        let text = failure_text(&error, None, None);
+        assert!(text.contains("a ... a") && text.ends_with("a: not found"));
         let error = std::io::Error::other("one\n\ttwo\r");
         assert_eq!(failure_text(&error, None, None), "error: one\n\ttwo");
     }
