@@ -27,7 +27,7 @@ pub(crate) use place::Place;
 pub(crate) use shared::{Given, SharedSteps};
 pub(crate) use why::{Missed, Reason};
 
-use entry::{NewEntry, StoredStep, stored_parts};
+use entry::{NewEntry, StoredStep, read_bounded, stored_parts};
 use place::LayerFile;
 
 use crate::blobs::Origin;
@@ -462,7 +462,7 @@ impl LayerCache {
     pub(crate) async fn trail(&self) -> Option<Trail> {
         for place in &self.places {
             if let Some(bytes) = place.note(&self.trail_note).await
-                && let Ok(trail) = serde_json::from_slice(&bytes)
+                && let Some(trail) = read_bounded(&bytes)
             {
                 return Some(trail);
             }

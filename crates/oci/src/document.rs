@@ -75,9 +75,9 @@ pub(crate) fn parse<T: DeserializeOwned>(
     serde_json::from_slice(bytes).map_err(|source| DocumentError::Json { document, source })
 }
 
-/// Refuses a document with so many values that reading it takes more memory than it is worth: an empty object is two
-/// bytes of JSON and a hundred of ours.
-pub(crate) fn bounded(document: &'static str, bytes: &[u8]) -> Result<(), DocumentError> {
+/// How many values a JSON text has, at the most, by its commas and opening brackets: known before anything is read into
+/// memory, where each takes many times its text.
+pub fn json_values(bytes: &[u8]) -> usize {
     let (mut values, mut quoted, mut escaped) = (0, false, false);
     for byte in bytes {
         match byte {
@@ -88,7 +88,13 @@ pub(crate) fn bounded(document: &'static str, bytes: &[u8]) -> Result<(), Docume
             _ => {}
         }
     }
-    if values <= MAX_JSON_VALUES {
+    values
+}
+
+/// Refuses a document with so many values that reading it takes more memory than it is worth: an empty object is two
+/// bytes of JSON and a hundred of ours.
+pub(crate) fn bounded(document: &'static str, bytes: &[u8]) -> Result<(), DocumentError> {
+    if json_values(bytes) <= MAX_JSON_VALUES {
         return Ok(());
     }
     Err(DocumentError::TooMany {

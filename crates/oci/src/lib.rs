@@ -42,7 +42,7 @@ pub use archive::{
 pub use config::{ContainerConfig, HealthConfig, History, ImageConfig, RootFs};
 pub use descriptor::Descriptor;
 pub use digest::{DiffId, Digest, DigestError};
-pub use document::{DocumentError, MAX_DOCUMENT, MAX_JSON_VALUES, MAX_LAYERS};
+pub use document::{DocumentError, MAX_DOCUMENT, MAX_JSON_VALUES, MAX_LAYERS, json_values};
 pub use index::{Index, NoMatch};
 pub use layout::{Layout, LayoutError, MAX_CANDIDATES, REF_NAME};
 pub use manifest::Manifest;

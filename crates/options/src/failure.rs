@@ -41,11 +41,11 @@ pub(crate) fn failure_json(
 
 /// An error and its causes, each said once.
 fn chain(error: &dyn Error) -> String {
-    let mut said = printable(&for_people(&error.to_string()));
+    let mut said = for_people(&error.to_string()).into_owned();
     let mut text = said.clone();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let more = printable(&for_people(&inner.to_string()));
+        let more = for_people(&inner.to_string()).into_owned();
         // A transparent wrapper says what its cause says.
         if !more.is_empty() && !said.ends_with(&more) {
             text.push_str(if more.contains('\n') { ":\n" } else { ": " });
@@ -57,55 +57,9 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Without what a terminal obeys, and not longer than anybody reads: a part of it may come from an image or a registry.
-fn printable(text: &str) -> String {
-    let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
-    let text: String = text.chars().filter(kept).collect();
-    let lines: Vec<String> = text
-        .split('\n')
-        .map(|line| cut(line, LONGEST_LINE))
-        .collect();
-    cut(&lines.join("\n"), LONGEST_SHOWN)
-}
-
-/// Both ends of a text that is longer than `limit` characters: what is wrong stands after a name that may be long.
-fn cut(text: &str, limit: usize) -> String {
-    let count = text.chars().count();
-    if count <= limit {
-        return text.to_owned();
-    }
-    let half = limit / 2;
-    let head: String = text.chars().take(half).collect();
-    let tail: String = text.chars().skip(count - half).collect();
-    format!("{head} ... {tail}")
-}
-
-/// Characters of one line of a message.
-const LONGEST_LINE: usize = 2000;
-
-/// Characters of one message: the mistakes of a Dockerfile that are listed fit in.
-const LONGEST_SHOWN: usize = 60_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    // finding 5: what an image or a registry says is shown, not obeyed.
-    #[test]
-    fn messages_are_short_and_obeyed_by_no_terminal() {
-        let error = std::io::Error::other(format!("\u{1b}[2J{}\u{7}\tb", "a".repeat(100_000)));
-        let text = failure_text(&error, None, None);
-        assert!(
-            text.starts_with("error: [2Jaaa") && text.ends_with("aaa\tb"),
-            "{text}"
-        );
-        assert!(text.len() < 2100);
-        let error = std::io::Error::other(format!("image {}: not found", "a".repeat(100_000)));
-        let text = failure_text(&error, None, None);
-        assert!(text.contains("a ... a") && text.ends_with("a: not found"));
-        let error = std::io::Error::other("one\n\ttwo\r");
-        assert_eq!(failure_text(&error, None, None), "error: one\n\ttwo");
-    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]

@@ -169,7 +169,8 @@ mod tests {
         for length in [0, 4, 6, 20, 60, 64, 100, 200] {
             let path = directory.path().join(length.to_string());
             std::fs::write(&path, &own[..length]).unwrap();
-            let _ = interpreter(&path).unwrap();
+            // The name of the loader stands far behind the headers.
+            assert!(interpreter(&path).unwrap().is_none(), "{length} bytes");
         }
     }
 }

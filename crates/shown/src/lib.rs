@@ -1,4 +1,5 @@
-//! Text as people may see it: URLs without their secrets, and what the system said without its numbers.
+//! Text as people may see it: URLs without their secrets, what the system said without its numbers, nothing that a
+//! terminal obeys, and an end.
 //!
 //! A URL that is kept for use is a [`SecretUrl`], which cannot be printed whole by accident. Text that may have URLs in
 //! it, such as a line of a Dockerfile, goes through [`redact`] where it leaves the program.
@@ -11,6 +12,7 @@
 //! assert_eq!(redact("ADD https://t0ken@host/f /"), "ADD https://xxxxx@host/f /");
 //! ```
 
+mod printable;
 mod system;
 mod url;
 
@@ -19,10 +21,15 @@ use std::borrow::Cow;
 pub use system::{io_words, without_numbers};
 pub use url::{MASK, SecretUrl, redact};
 
-/// Text for people: [`redact`] and [`without_numbers`].
+/// Text for people: [`redact`] and [`without_numbers`], no longer than anybody reads, and nothing that a terminal obeys.
 pub fn for_people(text: &str) -> Cow<'_, str> {
-    match redact(text) {
+    let shown = match redact(text) {
         Cow::Borrowed(text) => without_numbers(text),
         Cow::Owned(text) => Cow::Owned(without_numbers(&text).into_owned()),
+    };
+    if printable::is_printable(&shown) {
+        shown
+    } else {
+        Cow::Owned(printable::printable(&shown))
     }
 }

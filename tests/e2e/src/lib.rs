@@ -26,6 +26,7 @@
     clippy::format_collect
 )]
 
+mod attack;
 mod base;
 mod build;
 mod case;
@@ -50,6 +51,7 @@ mod tool;
 mod tree;
 mod volume;
 
+pub use attack::{Ends, attack, attack_all};
 pub use base::Base;
 pub use build::{Build, Builder, Outcome, Running};
 pub use case::Case;

@@ -5,23 +5,17 @@
 // finding 7
 // finding 8
 // finding 9
-#![expect(
-    clippy::too_many_lines,
-    clippy::print_stdout,
-    reason = "tables of attacks"
-)]
+#![expect(clippy::too_many_lines, reason = "tables of attacks")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kiln_e2e::{
-    Case, Forged, Leaks, PeakMemory, Request, Rude, Said, kiln_only, namespace_only, served,
+    Case, Ends, Forged, Request, Rude, Said, attack, attack_all, kiln_only, namespace_only, served,
     write_documents,
 };
 use serde_json::json;
-
-const MOST: u64 = 256_000_000;
 
 type Answer = Box<dyn Fn(&Request, &str) -> Option<Said> + Send + Sync>;
 
@@ -63,15 +57,10 @@ fn part(request: &Request) -> &str {
 
 /// Runs a build on what the server gives; an answer of `None` is that of a good registry.
 fn run(rows: Vec<Row>) {
-    assert!(!rows.is_empty());
-    let mut failed = Vec::new();
-    for row in rows {
-        let what = row.what;
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run_one(row))).is_err() {
-            failed.push(what);
-        }
-    }
-    assert!(failed.is_empty(), "{failed:#?}");
+    attack_all(
+        rows.into_iter().map(|row| (row.what.to_owned(), row)),
+        |_, row| run_one(row),
+    );
 }
 
 fn run_one(row: Row) {
@@ -98,40 +87,13 @@ fn run_one(row: Row) {
     // The registry of another process that is gone must not be asked instead.
     let text = format!("FROM {}/x:1\nCOPY own /own\n", rude.host());
     let context = case.context().dockerfile(text).file("own", "own");
-    let build = case.build(&context).no_push().arg("--log-format=text");
-    let leaks = Leaks::before(&case);
-    let mut running = build.start();
-    let memory = PeakMemory::watch(running.pid());
-    let outcome = running.wait();
-    let (peak, line) = memory.finish();
-    let last = outcome
-        .log
-        .lines()
-        .rfind(|line| line.contains("rror"))
-        .unwrap_or_default();
-    println!(
-        "{:>4} MB {:>3} requests  {what}: {}",
-        peak / 1_000_000,
-        rude.requests(),
-        &last.chars().take(200).collect::<String>()
-    );
-    if expected.is_empty() {
-        outcome.ok();
-    } else {
-        outcome.failed(1, &[expected]);
+    let outcome = attack(what, &case, &case.build(&context).no_push());
+    match expected {
+        "" => Ends::Builds,
+        text => Ends::Fails(text),
     }
-    assert!(
-        outcome.log.len() < 10_000,
-        "{what}: {} bytes of log",
-        outcome.log.len()
-    );
-    assert!(
-        !outcome.log.contains('\u{1b}'),
-        "{what}: escapes in the log"
-    );
-    assert!(peak < MOST, "{what}: {line}");
+    .check(&outcome);
     assert!(rude.requests() <= requests, "{what}: {:#?}", rude.seen());
-    leaks.check_after(&outcome.log);
 }
 
 fn at(request: &Request, place: &str) -> bool {

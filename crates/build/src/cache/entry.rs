@@ -29,6 +29,9 @@ const MEMBER: &str = "dev.kiln.cache";
 /// Files listed one by one in a stored entry; beyond, only their common digest is kept.
 const MAX_FILES: usize = 65_536;
 
+/// Values of a stored entry or trail. Ours have up to ten for each of [`MAX_FILES`].
+const MAX_VALUES: usize = 1_000_000;
+
 /// Why a stored document is no entry.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EntryError {
@@ -200,9 +203,25 @@ impl NewEntry<'_> {
 
 /// The parts that a stored config keeps of its key; `None` when it keeps none that can be read.
 pub(crate) fn stored_parts(config: &[u8]) -> Option<Parts> {
-    let mut config: serde_json::Value = serde_json::from_slice(config).ok()?;
-    let parts = config.get_mut(MEMBER)?.get_mut("parts")?.take();
-    serde_json::from_value(parts).ok()
+    #[derive(serde::Deserialize)]
+    struct Config {
+        #[serde(rename = "dev.kiln.cache")]
+        kept: Kept,
+    }
+    #[derive(serde::Deserialize)]
+    struct Kept {
+        parts: Parts,
+    }
+    read_bounded::<Config>(config).map(|config| config.kept.parts)
+}
+
+/// A document of a cache, which anybody may have written who can write there. `None` when it is something else, or has
+/// more values than any of ours.
+pub(crate) fn read_bounded<T: serde::de::DeserializeOwned>(document: &[u8]) -> Option<T> {
+    if kiln_oci::json_values(document) > MAX_VALUES {
+        return None;
+    }
+    serde_json::from_slice(document).ok()
 }
 
 /// Documents that are no entry of a step, but kept beside them: a trail.
@@ -237,6 +256,18 @@ mod tests {
             created: "2026-01-02T03:04:05Z".to_owned(),
             layer: layer.map(|layer| (layer, DiffId::of(b"tar"))),
         }
+    }
+
+    // finding 11: who can write into the cache cannot fill the memory of who reads it.
+    #[test]
+    fn documents_with_too_many_values_are_not_read() {
+        let parts = |count: usize| {
+            let list = vec!["[]"; count].join(",");
+            let kept = format!("{{\"parts\":{{}},\"more\":[{list}]}}");
+            stored_parts(format!("{{\"{MEMBER}\":{kept}}}").as_bytes())
+        };
+        assert_eq!(parts(1000), Some(Parts::new()));
+        assert_eq!(parts(MAX_VALUES / 2 + 1), None);
     }
 
     // conformance: H19 H25
