@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use kiln_layer::{Entry, LayerError, LayerReader, Listing, extract_contents};
 use kiln_oci::{Descriptor, Digest, Repository, VerifyingReader};
@@ -20,6 +19,7 @@ use crate::event::{Event, EventSink};
 use crate::interrupt::Interrupt;
 use crate::layers::{Described, Layer};
 use crate::pack::{PackError, blob_file, blob_path};
+use crate::patience::{LONGEST_WAIT, Patience};
 use crate::unless_cancelled::UnlessCancelled;
 use crate::workers::Workers;
 
@@ -141,9 +141,6 @@ impl BlobError {
         matches!(self, BlobError::Open { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }
-
-/// How often somebody who waits for another's transfer looks.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 type Fetch = Arc<OnceCell<PathBuf>>;
 
@@ -304,26 +301,33 @@ impl Blobs {
         Ok(path)
     }
 
-    /// The right to fetch a layer, or the layer: waits while somebody else is at it.
+    /// The right to fetch a layer, or the layer: waits while somebody else is at it, but not for ever.
     async fn claim(
         &self,
         volume: &ImageCache,
         descriptor: &Descriptor,
     ) -> Result<BlobClaim, CacheError> {
-        let mut waiting = false;
+        let digest = descriptor.digest;
+        let mut patience = None;
         loop {
             let claim = volume.claim_blob(descriptor)?;
             if !matches!(claim, BlobClaim::Busy) {
                 return Ok(claim);
             }
-            if !waiting {
-                waiting = true;
-                let digest = descriptor.digest;
+            let patience = patience.get_or_insert_with(|| {
                 self.events.event(Event::Info(format!(
                     "layer {digest} is being fetched by somebody else: waiting"
                 )));
+                Patience::of(LONGEST_WAIT)
+            });
+            if !patience.wait().await {
+                self.events.event(Event::Warning(format!(
+                    "layer {digest} is still being fetched by somebody else after {} minutes: \
+                     fetching it without them",
+                    LONGEST_WAIT.as_secs() / 60
+                )));
+                return Ok(claim);
             }
-            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 

@@ -56,6 +56,7 @@ mod named;
 mod node;
 mod output;
 mod pack;
+mod patience;
 mod plan;
 mod promise;
 mod push_archive;

@@ -20,6 +20,7 @@ use kiln_tarball_cache::{
 
 use crate::event::{Careful, Event, EventSink};
 use crate::fetch::{self, ClientError, FetchError};
+use crate::patience::{LONGEST_WAIT, Patience};
 use crate::plan::{ImageSource, Plan, PlanError, Source};
 use crate::report::{counted, with_causes};
 use crate::scope::BuildArgs;
@@ -28,8 +29,8 @@ use crate::spool::Spool;
 
 use self::room::Room;
 
-/// How often is asked whether a layer that somebody else fetches has come.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How long another warmer is waited for that stores the same image.
+const LONGEST_IMAGE_WAIT: Duration = Duration::from_hours(1);
 
 /// Why warming failed as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +101,14 @@ pub enum WarmImageError {
         free: u64,
         /// The volume.
         dir: PathBuf,
+    },
+    /// Somebody else holds the lock of the image, and does not come to an end.
+    #[error(
+        "another process has been storing manifest {digest} for more than an hour; end it, or try again when it is done"
+    )]
+    HeldByAnother {
+        /// Digest of the manifest.
+        digest: Digest,
     },
     /// The thread that waited for the volume is gone.
     #[error("a thread ended before it was done")]
@@ -322,7 +331,7 @@ impl Warmer<'_> {
         digest: &Digest,
         platform: &Platform,
     ) -> Result<Found, WarmImageError> {
-        let mut waiting = false;
+        let mut patience = None;
         loop {
             // In this order: whoever gives the right back may have stored the image.
             let claim = self.cache.claim(digest)?;
@@ -335,14 +344,16 @@ impl Warmer<'_> {
             if let Some(claim) = claim {
                 return Ok(Found::Claimed(claim));
             }
-            if !waiting {
-                waiting = true;
+            let patience = patience.get_or_insert_with(|| {
                 self.events.event(Event::Info(format!(
                     "{} ({digest}) is being fetched by somebody else: waiting",
                     reference.familiar()
                 )));
+                Patience::of(LONGEST_IMAGE_WAIT)
+            });
+            if !patience.wait().await {
+                return Err(WarmImageError::HeldByAnother { digest });
             }
-            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 
@@ -403,11 +414,13 @@ impl Warmer<'_> {
         layer: &Descriptor,
         image: &RemoteImage,
     ) -> Result<u64, WarmImageError> {
+        let patience = Patience::of(LONGEST_WAIT);
         let _claim = loop {
             match writer.claim_blob(layer)? {
                 BlobClaim::Present => return Ok(0),
-                BlobClaim::Claimed(claim) => break claim,
-                BlobClaim::Busy => tokio::time::sleep(ASK_AGAIN).await,
+                BlobClaim::Claimed(claim) => break Some(claim),
+                BlobClaim::Busy if patience.wait().await => {}
+                BlobClaim::Busy => break None,
             }
         };
         let path = writer.staging_dir().join(layer.digest.hex());

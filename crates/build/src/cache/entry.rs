@@ -263,7 +263,8 @@ mod tests {
     fn documents_with_too_many_values_are_not_read() {
         let parts = |count: usize| {
             let list = vec!["[]"; count].join(",");
-            let kept = format!("{{\"parts\":{{}},\"more\":[{list}]}}");
+            let empty = serde_json::to_string(&Parts::new()).unwrap();
+            let kept = format!("{{\"parts\":{empty},\"more\":[{list}]}}");
             stored_parts(format!("{{\"{MEMBER}\":{kept}}}").as_bytes())
         };
         assert_eq!(parts(1000), Some(Parts::new()));
