@@ -252,6 +252,11 @@ impl<'a> Build<'a> {
             .program("/kaniko/executor");
         if mounted.is_some() {
             moved = moved.context("/workspace");
+            // A file of the context is named where the context is.
+            let inside = self.dockerfile.as_deref().map(Path::new);
+            if let Some(inside) = inside.and_then(|path| path.strip_prefix(context).ok()) {
+                moved = moved.dockerfile(Path::new("/workspace").join(inside));
+            }
         }
         // Not last: some tests end with half a flag.
         moved.arguments.insert(0, "--force".into());

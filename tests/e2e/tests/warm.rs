@@ -269,11 +269,11 @@ fn a_volume_that_is_read_only_serves_what_it_has() {
     needs_root!();
     let case = Case::with_registry(Registry::start());
     let proxy = Proxy::before(case.registry().host());
-    // Not in the case's folder, where a mount would be taken for one that the build left behind.
-    let outside = tempfile::tempdir().unwrap();
-    let dir = outside.path();
+    // The one folder of the case where a mount is not taken for one that the build left behind.
+    let dir = &case.path("out");
+    std::fs::create_dir_all(dir).unwrap();
     let disk = SmallDisk::mount(dir, "size=20m");
-    let volume = Volume::new(&case, dir.to_owned());
+    let volume = Volume::new(&case, dir.clone());
     let (there, absent) = (
         proxy.through(&case.base(Base::Busybox)),
         proxy.through(&case.base(Base::Plain)),
@@ -318,10 +318,11 @@ fn a_full_volume_stops_the_warmer_and_not_the_build() {
     kiln_only!();
     needs_root!();
     let case = Case::with_registry(Registry::start());
-    let outside = tempfile::tempdir().unwrap();
-    let dir = outside.path();
+    // The one folder of the case where a mount is not taken for one that the build left behind.
+    let dir = &case.path("out");
+    std::fs::create_dir_all(dir).unwrap();
     let _disk = SmallDisk::mount(dir, "size=1500k");
-    let volume = Volume::new(&case, dir.to_owned());
+    let volume = Volume::new(&case, dir.clone());
     let (large_name, small) = (
         case.registry().reference("large:1"),
         case.registry().reference("small:1"),
