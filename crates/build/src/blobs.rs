@@ -7,48 +7,24 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kiln_layer::{Entry, LayerError, LayerReader, Listing, extract_contents};
+use kiln_layer::{Entry, LayerError, LayerReader, Listing, TreeIndex, extract_contents};
 use kiln_oci::{Descriptor, Digest, Repository, VerifyingReader};
 use kiln_registry::{Client, RegistryError};
 use kiln_tarball_cache::{BlobClaim, CacheError, CachedImage, ImageCache};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
-use crate::cache::{LayerCache, StepOrigin};
+use crate::blob_folder::{blob_file, blob_path};
 use crate::event::{Event, EventSink};
 use crate::interrupt::Interrupt;
-use crate::layers::{Described, Layer};
-use crate::pack::{PackError, blob_file, blob_path};
+use crate::layers::{Described, Layer, PackError};
+use crate::origin::{Origin, StepBlob, StepPlace};
 use crate::patience::{LONGEST_WAIT, Patience};
 use crate::unless_cancelled::UnlessCancelled;
 use crate::workers::Workers;
 
 /// The tar stream of a blob, until the build is cancelled.
 pub(crate) type BlobReader = LayerReader<UnlessCancelled<File>>;
-
-/// Where the blob of a base layer is.
-#[derive(Debug, Clone)]
-pub(crate) enum Origin {
-    /// In this repository of a registry.
-    Registry(Repository),
-    /// In a file of this machine.
-    File(PathBuf),
-    /// In an entry of the cache of steps.
-    Step(Arc<StepOrigin>),
-    /// In the local cache; with the repository that holds it as well, so that a push can mount it.
-    Cached(Arc<CachedImage>, Repository),
-}
-
-impl Origin {
-    /// The repository that is known to hold the blob.
-    pub(crate) fn repository(&self) -> Option<&Repository> {
-        match self {
-            Origin::Registry(repository) | Origin::Cached(_, repository) => Some(repository),
-            Origin::Step(step) => step.place.as_repository().map(|(_, repository)| repository),
-            Origin::File(_) => None,
-        }
-    }
-}
 
 /// Why a blob cannot be had or read.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +127,6 @@ pub(crate) struct Blobs {
     runtime: Handle,
     interrupt: Interrupt,
     workers: Workers,
-    cache: Option<Arc<LayerCache>>,
     /// Those who pull the same layers through this volume share one transfer.
     volume: Option<ImageCache>,
     events: Arc<dyn EventSink>,
@@ -173,17 +148,15 @@ impl Blobs {
         runtime: Handle,
         interrupt: Interrupt,
         workers: Workers,
-        cache: Option<Arc<LayerCache>>,
+        volume: Option<ImageCache>,
         events: Arc<dyn EventSink>,
     ) -> Blobs {
-        let volume = cache.as_ref().and_then(|cache| cache.volume()).cloned();
         Blobs {
             dir,
             client,
             runtime,
             interrupt,
             workers,
-            cache,
             volume,
             events,
             fetches: Mutex::default(),
@@ -204,7 +177,7 @@ impl Blobs {
         let fetch = cell.get_or_try_init(|| async {
             match origin {
                 Origin::Registry(repository) => self.pull(descriptor, repository).await,
-                Origin::Step(step) => self.fetch_step(descriptor, step).await,
+                Origin::Step(step) => self.fetch_step(descriptor, step.as_ref()).await,
                 Origin::Cached(image, repository) => {
                     self.cached_or_download(descriptor, image, repository).await
                 }
@@ -335,22 +308,22 @@ impl Blobs {
     async fn fetch_step(
         &self,
         descriptor: &Descriptor,
-        step: &StepOrigin,
+        step: &dyn StepBlob,
     ) -> Result<PathBuf, BlobError> {
-        let found = match (step.place.as_repository(), step.place.as_folder()) {
-            (Some((client, repository)), _) => self.download(client, descriptor, repository).await,
-            (None, Some(cache)) => match cache.blob_path(&descriptor.digest) {
+        let found = match step.place() {
+            StepPlace::Repository(client, repository) => {
+                self.download(client, descriptor, repository).await
+            }
+            StepPlace::Folder(cache) => match cache.blob_path(&descriptor.digest) {
                 Some(path) => self.check_file(descriptor, &path).await,
                 None => Err(BlobError::Gone {
                     digest: descriptor.digest,
                 }),
             },
-            (None, None) => Err(BlobError::Lost),
         };
-        match (&found, &self.cache) {
-            (Ok(path), Some(cache)) => cache.keep_near(step, path),
-            (Ok(_), None) => {}
-            (Err(_), _) => step.distrust(),
+        match &found {
+            Ok(path) => step.fetched(path),
+            Err(_) => step.distrust(),
         }
         found
     }
@@ -469,6 +442,48 @@ impl Blobs {
         let diff_id = reader.finish().map_err(failed)?;
         check_diff_id(layer, digest, diff_id)?;
         Ok(entries.into_entries())
+    }
+
+    /// Calls `visit` with every entry of the layer, reading the blob of a base if need be: once, unless it has so many
+    /// entries that they are not kept. Blocks; not for async code.
+    pub(crate) fn visit_entries(
+        &self,
+        layer: &Layer,
+        visit: &mut dyn FnMut(&Entry),
+    ) -> Result<(), BlobError> {
+        if let Some(known) = layer.known_entries() {
+            known.for_each(visit);
+        } else {
+            let read = self.listing(layer, visit)?;
+            layer.learn_listing(read);
+        }
+        Ok(())
+    }
+
+    /// Lays a layer over a tree index, as number `number` of its image. Blocks; not for async code.
+    pub(crate) fn apply(
+        &self,
+        layer: &Layer,
+        tree: &mut TreeIndex,
+        number: u32,
+    ) -> Result<(), BlobError> {
+        let applied = match layer.content() {
+            Some(made) => tree.apply_layer(number, made.entries()),
+            None => {
+                tree.begin_layer();
+                let mut applied = Ok(());
+                self.visit_entries(layer, &mut |entry| {
+                    if applied.is_ok() {
+                        applied = tree.apply(number, entry);
+                    }
+                })?;
+                applied
+            }
+        };
+        applied.map_err(|source| BlobError::Tree {
+            number,
+            source: Box::new(source),
+        })
     }
 
     /// Hands the content of wanted files to `take`, in one pass over the layer. Blocks; not for async

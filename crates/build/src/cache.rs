@@ -13,7 +13,7 @@ mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -30,10 +30,10 @@ pub(crate) use why::{Missed, Reason};
 use entry::{NewEntry, StoredStep, read_bounded, stored_parts};
 use place::LayerFile;
 
-use crate::blobs::Origin;
 use crate::event::{Event, EventSink};
 use crate::interrupt::Interrupt;
 use crate::layers::{Described, Layer};
+use crate::origin::{Origin, StepBlob, StepPlace};
 use crate::settings::{BuildSettings, CachePlace};
 use crate::workers::Workers;
 
@@ -120,26 +120,42 @@ pub(crate) struct Hit {
 /// Where a cached layer comes from, and what to do if it is not what it should be.
 #[derive(Debug)]
 pub(crate) struct StepOrigin {
-    pub(crate) place: Arc<Place>,
+    place: Arc<Place>,
     step: StoredStep,
     number: usize,
     key: CacheKey,
     broken: Arc<Mutex<Broken>>,
+    /// Keeps near what was far.
+    cache: Weak<LayerCache>,
 }
 
-impl StepOrigin {
-    /// The entry is of no use after all: the build begins again without it.
-    pub(crate) fn distrust(&self) {
+impl StepBlob for StepOrigin {
+    fn place(&self) -> StepPlace<'_> {
+        self.place.for_blobs()
+    }
+
+    fn fetched(&self, file: &Path) {
+        if let Some(cache) = self.cache.upgrade() {
+            cache.keep_near(self, file);
+        }
+    }
+
+    fn distrust(&self) {
         let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
         broken.insert((self.number, self.key));
     }
 }
 
 impl Hit {
+    /// What people call the place that has it.
+    pub(crate) fn place_name(&self) -> String {
+        self.origin.place.name()
+    }
+
     /// The layer as one of an image; `None` when the step made none.
     pub(crate) fn layer(&self) -> Option<Layer> {
         let (descriptor, diff_id) = self.step.layer.clone()?;
-        let origin = Origin::Step(Arc::clone(&self.origin));
+        let origin = Origin::Step(Arc::clone(&self.origin) as Arc<dyn StepBlob>);
         Some(Layer::base(descriptor, diff_id, origin))
     }
 }
@@ -267,7 +283,7 @@ impl LayerCache {
     /// Looks all keys up at once: near places first, and what they do not have in all repositories at the same
     /// time.
     pub(crate) async fn probe(
-        &self,
+        self: &Arc<Self>,
         keys: impl IntoIterator<Item = CacheKey>,
     ) -> BTreeMap<CacheKey, Hit> {
         let mut wanted: BTreeSet<CacheKey> = keys.into_iter().collect();
@@ -295,13 +311,14 @@ impl LayerCache {
         hits
     }
 
-    fn hit(&self, number: usize, key: CacheKey, step: StoredStep) -> Hit {
+    fn hit(self: &Arc<Self>, number: usize, key: CacheKey, step: StoredStep) -> Hit {
         let origin = StepOrigin {
             place: Arc::clone(&self.places[number]),
             step: step.clone(),
             number,
             key,
             broken: Arc::clone(&self.broken),
+            cache: Arc::downgrade(self),
         };
         Hit {
             key,
@@ -312,7 +329,7 @@ impl LayerCache {
 
     /// Like [`probe`](Self::probe), from a thread that may block.
     pub(crate) fn probe_blocking(
-        &self,
+        self: &Arc<Self>,
         keys: impl IntoIterator<Item = CacheKey>,
     ) -> BTreeMap<CacheKey, Hit> {
         self.runtime.block_on(self.probe(keys))
@@ -408,7 +425,7 @@ impl LayerCache {
     }
 
     /// Keeps on the local volume what had to be fetched from afar anyway.
-    pub(crate) fn keep_near(self: &Arc<Self>, origin: &StepOrigin, path: &Path) {
+    fn keep_near(self: &Arc<Self>, origin: &StepOrigin, path: &Path) {
         let step = &origin.step;
         let near: Vec<Arc<Place>> = self
             .places

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use kiln_context::Context;
 use kiln_dockerfile::{Diagnostic, Position, Span, Warning};
 
+use crate::base::configs_for_lint;
 use crate::driver::look_up_bases;
 use crate::error::BuildError;
 use crate::fetch;
@@ -16,8 +17,8 @@ use crate::lint::{Known, check_of};
 use crate::plan::{Plan, PlanError, Source};
 use crate::report::with_causes;
 use crate::settings::{BuildSettings, DockerfileSource};
-use crate::text::Text;
-use crate::work::WorkFolder;
+use crate::text::{Text, TextError};
+use crate::work::{WorkError, WorkFolder};
 
 /// What was found.
 #[derive(Debug, Clone)]
@@ -77,7 +78,7 @@ impl CheckReport {
 pub async fn check(settings: &BuildSettings) -> Result<CheckReport, BuildError> {
     let text = match read(settings).await {
         Ok(text) => text,
-        Err(BuildError::Parse { file, errors }) => {
+        Err(BuildError::Text(TextError::Parse { file, errors })) => {
             return Ok(CheckReport {
                 file,
                 problems: errors.errors.iter().map(Problem::of).collect(),
@@ -122,14 +123,16 @@ pub async fn check(settings: &BuildSettings) -> Result<CheckReport, BuildError> 
                 plan: &plan,
                 build_args: &build_args,
                 context: context.as_ref().ok(),
-                bases: bases.as_ref(),
+                bases: bases.as_ref().map(configs_for_lint),
                 all_stages,
             };
             let wanted = check_of(&known)?;
             report.warnings = known.lint(wanted);
             report.problems.extend(problems(&known));
         }
-        Err(error) => report.problems.push(Problem::of_build(&text, &error)),
+        Err(error) => report
+            .problems
+            .push(Problem::of_build(&text, &error.into())),
     }
     report
         .problems
@@ -144,15 +147,15 @@ async fn read(settings: &BuildSettings) -> Result<Text, BuildError> {
     match &settings.dockerfile {
         source @ DockerfileSource::Path(_) => {
             let context = &settings.context_dir;
-            Text::read(source, context, &download, std::path::Path::new("")).await
+            Ok(Text::read(source, context, &download, std::path::Path::new("")).await?)
         }
         source @ DockerfileSource::Url(_) => {
             let work = WorkFolder::create(&settings.work_dir)?;
             let text = Text::read(source, &settings.context_dir, &download, work.path()).await;
             let path = work.path().to_owned();
             work.close()
-                .map_err(|source| BuildError::WorkDir { path, source })?;
-            text
+                .map_err(|source| WorkError::Unusable { path, source })?;
+            Ok(text?)
         }
     }
 }

@@ -16,12 +16,13 @@ use std::sync::Arc;
 
 use futures_util::future::try_join;
 use kiln_context::Context;
-use kiln_dockerfile::{Dockerfile, Instruction};
+use kiln_dockerfile::Dockerfile;
 use kiln_registry::Client;
 use kiln_sandbox::{Cancel, Mode};
 use rustix::process::DumpableBehavior;
 
 use self::attempt::Attempt;
+use crate::base::{Images, Start, configs_for_lint};
 use crate::build_plan::{BuildPlan, Planned, PlannedImage};
 use crate::cache::Distrusted;
 use crate::error::BuildError;
@@ -30,15 +31,15 @@ use crate::explain::Explanation;
 use crate::held::Held;
 use crate::interrupt::Interrupt;
 use crate::lint::{Known, check_of};
-use crate::plan::{Plan, Source};
+use crate::plan::Plan;
 use crate::report::BuildReport;
 use crate::roots::{Aside, Restored, restore};
 use crate::scope::{BuildArgs, unused_build_args};
 use crate::settings::BuildSettings;
-use crate::shop::{Images, Shop};
+use crate::shop::Shop;
 use crate::step::StepError;
 use crate::text::Text;
-use crate::work::WorkFolder;
+use crate::work::{WorkError, WorkFolder};
 use crate::workers::Workers;
 use crate::{fetch, format, output};
 
@@ -171,14 +172,6 @@ pub(crate) async fn look_up_bases(
     let found = build.look_up(text, plan, &client).await;
     build.close().await;
     Ok(found)
-}
-
-/// What a stage starts with, as far as it is known before anything runs.
-#[derive(Debug, Clone)]
-pub(crate) struct Start {
-    pub(crate) base: Source,
-    /// ONBUILD instructions of the base, run first (C16).
-    pub(crate) triggers: Vec<Instruction>,
 }
 
 struct Build<'a> {
@@ -360,7 +353,10 @@ impl<'a> Build<'a> {
             plan: &plan,
             build_args: &build_args,
             context: Some(&context),
-            bases: asked.as_ref().ok().map(|(bases, ())| bases),
+            bases: asked
+                .as_ref()
+                .ok()
+                .map(|(bases, ())| configs_for_lint(bases)),
             all_stages: false,
         })?;
         let ((starts, images), ()) = asked?;
@@ -467,26 +463,25 @@ impl<'a> Build<'a> {
         if settings.no_push || settings.dry_run || settings.skip_push_permission_check {
             return Ok(());
         }
-        output::check_permission(client, &settings.destinations).await
+        Ok(output::check_permission(client, &settings.destinations).await?)
     }
 
     /// Reads and parses the Dockerfile; one from a URL goes through the work folder.
     async fn read_dockerfile(&self, download: &reqwest::Client) -> Result<Text, BuildError> {
         let context = &self.settings.context_dir;
-        Text::read(
+        let text = Text::read(
             &self.settings.dockerfile,
             context,
             download,
             self.work.path(),
         )
-        .await
+        .await?;
+        Ok(text)
     }
 
     fn no_work(&self, source: std::io::Error) -> BuildError {
-        BuildError::WorkDir {
-            path: self.work.path().to_owned(),
-            source,
-        }
+        let path = self.work.path().to_owned();
+        WorkError::Unusable { path, source }.into()
     }
 
     fn plan(&self, text: &Text) -> Result<(Plan, BuildArgs), BuildError> {

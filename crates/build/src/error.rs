@@ -1,97 +1,31 @@
 //! What a failed build says: what failed, where, why, and what to try.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_context::ContextError;
-use kiln_dockerfile::{Dockerfile, ParseError, Span, StageError, shortened};
-use kiln_oci::Reference;
+use kiln_dockerfile::{Span, StageError};
 use kiln_registry::RegistryError;
 
 use crate::base::BaseError;
-use crate::fetch::{ClientError, FetchError};
+use crate::fetch::ClientError;
 use crate::format::FormatError;
-use crate::output::OutputError;
-use crate::plan::PlanError;
+use crate::lint::CheckArgError;
+use crate::output::{OutputError, PushError};
 use crate::step::StepError;
-
-/// A place in a Dockerfile, with the lines around it (conformance A16).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location {
-    /// The Dockerfile as it was named.
-    pub file: String,
-    /// First line of the instruction, from 1.
-    pub line: u32,
-    /// The instruction as written.
-    pub instruction: String,
-    /// The lines around it, numbered and marked.
-    pub excerpt: String,
-}
-
-impl Location {
-    pub(crate) fn new(file: &str, dockerfile: &Dockerfile, span: Span, instruction: &str) -> Self {
-        Location {
-            file: file.to_owned(),
-            line: span.line(),
-            instruction: instruction.to_owned(),
-            excerpt: dockerfile.excerpt(span),
-        }
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instruction = shortened(&self.instruction);
-        write!(f, "{}:{}: {instruction}", self.file, self.line)
-    }
-}
+use crate::text::{Location, Text, TextError};
+use crate::work::WorkError;
 
 /// A build that failed. Nothing of it is left: no mount, no process, no temporary file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The Dockerfile cannot be read.
-    #[error("cannot read the Dockerfile `{path}`")]
-    ReadDockerfile {
-        /// Where it was looked for.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The Dockerfile cannot be fetched.
-    #[error("cannot read the Dockerfile")]
-    FetchDockerfile(#[source] FetchError),
+    /// The Dockerfile cannot be read, or not be what the caller chose.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// The client for downloads cannot be made.
     #[error("cannot prepare downloads")]
     Downloads(#[source] ClientError),
-    /// The Dockerfile cannot be parsed.
-    #[error("{}", errors.in_file(file))]
-    Parse {
-        /// The Dockerfile as it was named.
-        file: String,
-        /// Every mistake found, with its line.
-        errors: ParseError,
-    },
-    /// `--target` names no stage.
-    #[error("{file}")]
-    Target {
-        /// The Dockerfile as it was named.
-        file: String,
-        /// What was asked for, and what there is.
-        #[source]
-        source: StageError,
-    },
-    /// A line of the Dockerfile cannot be planned.
-    #[error("{location}")]
-    Plan {
-        /// The line.
-        location: Box<Location>,
-        /// What is wrong with it.
-        #[source]
-        source: Box<PlanError>,
-    },
     /// The image of a FROM or `--from` cannot be had.
     #[error("{location}")]
     Base {
@@ -113,14 +47,8 @@ pub enum BuildError {
         source: Box<StepError>,
     },
     /// The build-arg that chooses lint rules is not understood.
-    #[error("the build-arg `{name}` cannot be used")]
-    CheckArg {
-        /// Its name.
-        name: &'static str,
-        /// What is wrong with it.
-        #[source]
-        source: Box<kiln_dockerfile::Fault>,
-    },
+    #[error(transparent)]
+    CheckArg(#[from] CheckArgError),
     /// A warning of the Dockerfile counts as an error: `# check=error=true` (conformance A6).
     #[error("`{file}` has {count} warnings and says `check=error=true`")]
     Check {
@@ -138,47 +66,15 @@ pub enum BuildError {
     /// The registry client cannot be made from the settings.
     #[error("the registry settings cannot be used")]
     Client(#[source] RegistryError),
-    /// We may not push there, found out before building (conformance I29).
-    #[error("cannot push to `{repository}`")]
-    PushPermission {
-        /// The repository.
-        repository: String,
-        /// What the registry said.
-        #[source]
-        source: RegistryError,
-    },
     /// The image cannot be pushed.
-    #[error("cannot push `{reference}`")]
-    Push {
-        /// The destination.
-        reference: Reference,
-        /// What the registry said.
-        #[source]
-        source: Arc<RegistryError>,
-    },
+    #[error(transparent)]
+    Push(#[from] PushError),
     /// The image cannot be written where it was asked for.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// No work folder can be made where the settings say.
-    #[error("cannot make a work folder in `{parent}` ({setting})")]
-    NoWorkFolder {
-        /// Where it should be.
-        parent: PathBuf,
-        /// What says so.
-        setting: &'static str,
-        /// Why it failed.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The work folder cannot be used.
-    #[error("cannot use the work folder `{path}`")]
-    WorkDir {
-        /// The folder.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: std::io::Error,
-    },
+    /// There is no work folder.
+    #[error(transparent)]
+    Work(#[from] WorkError),
     /// Isolation was asked for that cannot be had.
     #[error(transparent)]
     Isolation(#[from] kiln_sandbox::SandboxError),
@@ -228,7 +124,7 @@ impl BuildError {
     /// Where in the Dockerfile it happened.
     pub fn location(&self) -> Option<&Location> {
         match self {
-            BuildError::Plan { location, .. }
+            BuildError::Text(TextError::Plan { location, .. })
             | BuildError::Base { location, .. }
             | BuildError::Step { location, .. } => Some(location),
             _ => None,
@@ -242,32 +138,38 @@ impl BuildError {
             BuildError::Base {
                 stage: Some(stage), ..
             } => Some(format!("did you mean the stage `{stage}`?")),
-            BuildError::Base { source, .. } => source.hint(),
-            BuildError::Target {
+            BuildError::Base { source, .. } => match &**source {
+                BaseError::Registry { source, .. } => pull_hint(source),
+                _ => None,
+            },
+            BuildError::Text(TextError::Target {
                 source: StageError::NoTarget { stages, .. },
                 ..
-            } => Some(stage_list(stages)),
+            }) => Some(stage_list(stages)),
             BuildError::Isolation(source) => source.hint(),
-            BuildError::NoWorkFolder { source, .. }
-                if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
-            {
+            BuildError::Work(source) => source.hint().map(str::to_owned),
+            BuildError::Push(PushError::Permission { source, .. }) if source.is_unauthorized() => {
                 Some(
-                    "the root filesystem is read-only: mount a volume, such as an emptyDir at `/work`, and name it with \
-                     `--kaniko-dir=/work`; RUN then needs user namespaces, since in place it writes to `/`"
+                    "check the credentials in `config.json`, or pass `--skip-push-permission-check`"
                         .to_owned(),
                 )
             }
-            BuildError::NoWorkFolder { .. } => Some(
-                "name a folder that can be written to with `--kaniko-dir`, or, for temporary files, with `TMPDIR`"
-                    .to_owned(),
-            ),
-            BuildError::PushPermission { source, .. } if source.is_unauthorized() => Some(
-                "check the credentials in `config.json`, or pass `--skip-push-permission-check`"
-                    .to_owned(),
-            ),
-            BuildError::PushPermission { source, .. } => push_hint(source),
-            BuildError::Push { source, .. } => push_hint(source),
+            BuildError::Push(PushError::Permission { source, .. }) => push_hint(source),
+            BuildError::Push(PushError::Refused { source, .. }) => push_hint(source),
             _ => None,
+        }
+    }
+
+    /// A step that failed, with its place in the Dockerfile.
+    pub(crate) fn of_step(
+        text: &Text,
+        span: Span,
+        instruction: &str,
+        source: StepError,
+    ) -> BuildError {
+        BuildError::Step {
+            location: Box::new(text.locate(span, instruction)),
+            source: Box::new(source),
         }
     }
 
@@ -290,7 +192,7 @@ fn stage_list(names: &[String]) -> String {
 }
 
 /// What to try when an image cannot be pulled.
-pub(crate) fn pull_hint(error: &RegistryError) -> Option<String> {
+fn pull_hint(error: &RegistryError) -> Option<String> {
     let text = if error.is_not_found() {
         "check the image's name and tag"
     } else if error.is_unauthorized() {

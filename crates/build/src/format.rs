@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 
 use kiln_oci::{Family, LayerCompression};
 
-use crate::base::BaseImage;
-use crate::driver::Start;
+use crate::base::{BaseImage, Images, Start};
 use crate::layers::Layer;
 use crate::plan::{ImageSource, Plan, Source};
 use crate::settings::{BuildSettings, CompressionKind};
-use crate::shop::Images;
 
 /// Why the image cannot have the form that was asked for.
 #[derive(Debug, thiserror::Error)]

@@ -18,6 +18,19 @@ use crate::settings::{BuildSettings, SecretSource};
 /// The size of a secret, as in BuildKit.
 const SECRET: SmallFile = SmallFile::new("a secret", 500 << 10);
 
+/// A secret's file cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read secret {id} from `{path}`")]
+pub struct SecretError {
+    /// The secret's id.
+    pub id: String,
+    /// The file given.
+    pub path: PathBuf,
+    /// Why it failed.
+    #[source]
+    pub source: io::Error,
+}
+
 /// Secrets by id, and agents.
 #[derive(Default)]
 pub(crate) struct Held {
@@ -80,19 +93,20 @@ impl Held {
         }
     }
 
-    /// The secret of this id; `None` if there is none, or if its variable is not set.
-    #[expect(
-        clippy::type_complexity,
-        reason = "taken apart at the one place that calls it"
-    )]
-    pub(crate) fn secret(&self, id: &str) -> Option<Result<Option<Vec<u8>>, (PathBuf, io::Error)>> {
-        Some(match self.secrets.get(id)? {
-            Secret::Variable(value) => Ok(value.clone().map(OsStringExt::into_vec)),
-            Secret::File { path, content } => match content {
+    /// The value of a secret; `None` if there is none of this id, or if its variable is not set (D35).
+    pub(crate) fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, SecretError> {
+        match self.secrets.get(id) {
+            None => Ok(None),
+            Some(Secret::Variable(value)) => Ok(value.clone().map(OsStringExt::into_vec)),
+            Some(Secret::File { path, content }) => match content {
                 Ok(content) => Ok(Some(content.clone())),
-                Err(error) => Err((path.clone(), again(error))),
+                Err(error) => Err(SecretError {
+                    id: id.to_owned(),
+                    path: path.clone(),
+                    source: again(error),
+                }),
             },
-        })
+        }
     }
 
     /// The agent of this id.

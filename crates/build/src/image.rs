@@ -8,11 +8,11 @@ use kiln_oci::{
     Descriptor, DiffId, Digest, Family, ImageConfig, LayerCompression, Manifest, MediaType,
 };
 
-use crate::blobs::Origin;
 use crate::clock::Clock;
 use crate::early::EarlyUpload;
 use crate::history;
 use crate::layers::Described;
+use crate::origin::Origin;
 use crate::stage::Finished;
 
 /// Where the bytes of a layer are.

@@ -1,18 +1,57 @@
 //! The layers of an image under construction: those of a base, which may never be fetched, and our own,
 //! which are packed while the build goes on.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use kiln_layer::{Entry, LayerInfo, TreeIndex};
+use kiln_context::ViewError;
+use kiln_layer::{Entry, LayerError, LayerInfo};
 use kiln_oci::{Descriptor, DiffId};
-use kiln_snapshot::ChangeSet;
+use kiln_snapshot::{ChangeSet, SnapshotError};
 
-use crate::blobs::{BlobError, Blobs, Origin};
 use crate::copy::Items;
 use crate::early::EarlyUpload;
-use crate::pack::PackError;
+use crate::origin::Origin;
 use crate::promise::Promise;
+
+/// Why a layer could not be packed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// A file of the layer could not be read.
+    #[error("cannot read `/{path}` for a layer")]
+    Read {
+        /// Path in the image.
+        path: String,
+        /// Why it failed.
+        #[source]
+        source: ViewError,
+    },
+    /// The changes of a RUN could not be read.
+    #[error("cannot pack the changes of the command")]
+    Changes(#[source] SnapshotError),
+    /// The tar stream could not be written.
+    #[error("cannot write a layer")]
+    Write(#[source] LayerError),
+    /// The work folder refuses.
+    #[error("cannot {operation} `{path}`")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The build was interrupted, or another part of it failed.
+    #[error("interrupted")]
+    Cancelled,
+    /// The thread that packed the layer is gone.
+    #[error("the thread that packed a layer ended before it was done")]
+    Lost,
+}
 
 /// One layer; cheap to clone, and the same value wherever it is used.
 #[derive(Debug, Clone)]
@@ -129,58 +168,15 @@ impl Layer {
         }
     }
 
-    /// Lays the layer over a tree index, reading the blob of a base once if need be.
-    pub(crate) fn apply_to(
-        &self,
-        tree: &mut TreeIndex,
-        number: u32,
-        blobs: &Blobs,
-    ) -> Result<(), BlobError> {
-        let applied = match &*self.0 {
-            State::Base(_) => {
-                tree.begin_layer();
-                let mut applied = Ok(());
-                self.visit_entries(blobs, &mut |entry| {
-                    if applied.is_ok() {
-                        applied = tree.apply(number, entry);
-                    }
-                })?;
-                applied
-            }
-            State::Made { content, .. } => match content {
-                Made::Items(items) => {
-                    tree.apply_layer(number, items.values().map(|item| &item.entry))
-                }
-                Made::Changes(changes) => tree.apply_layer(number, changes.entries()),
-            },
-        };
-        applied.map_err(|source| BlobError::Tree {
-            number,
-            source: Box::new(source),
-        })
-    }
-
-    /// Calls `visit` with every entry of the layer, reading the blob of a base if need be: once, unless it has so many
-    /// entries that they are not kept.
-    pub(crate) fn visit_entries(
-        &self,
-        blobs: &Blobs,
-        visit: &mut dyn FnMut(&Entry),
-    ) -> Result<(), BlobError> {
+    /// The entries, where they are known without reading a blob.
+    pub(crate) fn known_entries(&self) -> Option<Box<dyn Iterator<Item = &Entry> + '_>> {
         match &*self.0 {
-            State::Base(base) => match base.listing.get() {
-                Some(known) => known.iter().for_each(visit),
-                None => {
-                    let read = blobs.listing(self, visit)?;
-                    self.learn_listing(read);
-                }
-            },
-            State::Made { content, .. } => match content {
-                Made::Items(items) => items.values().for_each(|item| visit(&item.entry)),
-                Made::Changes(changes) => changes.entries().iter().for_each(visit),
-            },
+            State::Base(base) => {
+                let known = base.listing.get()?;
+                Some(Box::new(known.iter()))
+            }
+            State::Made { content, .. } => Some(content.entries()),
         }
-        Ok(())
     }
 
     /// Remembers the entries of a base layer that somebody had to read anyway.

@@ -28,6 +28,7 @@
 //! ```
 
 mod base;
+mod blob_folder;
 mod blobs;
 mod budget;
 mod build_plan;
@@ -42,7 +43,6 @@ mod event;
 mod explain;
 mod fetch;
 mod format;
-mod git;
 mod held;
 mod history;
 mod image;
@@ -52,8 +52,8 @@ mod keep_base;
 mod layers;
 mod leaving;
 mod lint;
-mod named;
 mod node;
+mod origin;
 mod output;
 mod pack;
 mod patience;
@@ -65,6 +65,7 @@ mod roots;
 mod scope;
 mod settings;
 mod shop;
+mod sources;
 mod spool;
 mod squash;
 mod stage;
@@ -83,28 +84,34 @@ pub use build_plan::{Action, BuildPlan, PlannedImage, PlannedStage, PlannedStep}
 pub use check::{CheckReport, Problem, check};
 pub use copy::CopyError;
 pub use driver::{Entered, build, dry_run, enter, explain, put_context_back};
-pub use error::{BuildError, Location};
+pub use error::BuildError;
 pub use event::{Event, EventSink, Silent};
 pub use explain::{ExplainedStep, Explanation};
 pub use fetch::{ClientError, FetchError};
 pub use format::FormatError;
+pub use held::SecretError;
 pub use kiln_sandbox::{Cancel, Stream};
 pub use kiln_tarball_cache::{
     CacheError, ImageUse, Miss, PruneReason, Pruned, PrunedEntry, Survey,
 };
+pub use layers::PackError;
 pub use leaving::abandon;
+pub use lint::CheckArgError;
 pub use output::OutputError;
-pub use pack::PackError;
+pub use output::PushError;
 pub use plan::PlanError;
 pub use push_archive::{PushArchiveError, PushedArchive, push_archive};
 pub use report::{BuildReport, with_causes};
 pub use roots::RootError;
 pub use settings::*;
+pub use sources::SourceError;
 pub use stage::ViewUnavailable;
 pub use step::StepError;
+pub use text::{Location, TextError};
 pub use user::UserError;
 pub use volume::{list_volume, prune_volume};
 pub use warm::{WarmError, WarmImageError, WarmReport, Warmed, WarmedImage, warm};
+pub use work::WorkError;
 
 /// To be called first thing in `main`, while the process has one thread. Commands are executed, and what an interrupted
 /// build leaves is removed, by this program started again; in such a process this does not return.

@@ -3,18 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_context::Context;
-use kiln_dockerfile::{BaseConfig, Check, LintContext, Warning, lint};
+use kiln_dockerfile::{BaseConfig, Check, Fault, LintContext, Warning, lint};
 use kiln_oci::Platform;
 
-use crate::driver::Start;
-use crate::error::BuildError;
-use crate::plan::{self, Plan, Source};
+use crate::plan::{self, Plan};
 use crate::scope::{BuildArgs, GlobalScope};
-use crate::shop::Images;
 use crate::text::Text;
 
 /// The build-arg that stands for the `# check=` of the file, as in BuildKit.
 const CHECK_ARG: &str = "BUILDKIT_DOCKERFILE_CHECK";
+
+/// The build-arg that chooses lint rules is not understood.
+#[derive(Debug, thiserror::Error)]
+#[error("the build-arg `{name}` cannot be used")]
+pub struct CheckArgError {
+    /// Its name.
+    pub name: &'static str,
+    /// What is wrong with it.
+    #[source]
+    pub source: Box<Fault>,
+}
 
 /// What is known when the lint runs.
 pub(crate) struct Known<'a> {
@@ -22,18 +30,18 @@ pub(crate) struct Known<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) build_args: &'a BuildArgs,
     pub(crate) context: Option<&'a Context>,
-    /// The bases of the needed stages, once they have been looked up.
-    pub(crate) bases: Option<&'a (BTreeMap<usize, Start>, Images)>,
+    /// The needed stages, once their bases have been looked up, with what an image as base brings.
+    pub(crate) bases: Option<BTreeMap<usize, Option<BaseConfig>>>,
     /// Look at stages that are not needed too.
     pub(crate) all_stages: bool,
 }
 
 /// The `check` that counts: that of the build-arg, else that of the file.
-pub(crate) fn check_of(known: &Known<'_>) -> Result<Option<Check>, BuildError> {
+pub(crate) fn check_of(known: &Known<'_>) -> Result<Option<Check>, CheckArgError> {
     match known.build_args.get(CHECK_ARG) {
         Some(value) => match Check::parse(value) {
             Ok(check) => Ok(Some(check)),
-            Err(source) => Err(BuildError::CheckArg {
+            Err(source) => Err(CheckArgError {
                 name: CHECK_ARG,
                 source: Box::new(source),
             }),
@@ -72,28 +80,14 @@ impl Known<'_> {
     }
 
     fn stages(&self) -> Option<BTreeSet<usize>> {
-        match self.bases {
-            Some((starts, _)) => Some(starts.keys().copied().collect()),
+        match &self.bases {
+            Some(bases) => Some(bases.keys().copied().collect()),
             None if self.all_stages => None,
             None => Some(self.plan.needed_stages()),
         }
     }
 
     fn base(&self, stage: usize) -> Option<BaseConfig> {
-        let (starts, images) = self.bases?;
-        let start = starts.get(&stage)?;
-        let Source::Image(image, platform) = &start.base else {
-            return None;
-        };
-        let config = &images
-            .get(&(image.clone(), platform.clone()))?
-            .config
-            .config;
-        let env = config.env.iter().filter_map(|pair| pair.split_once('='));
-        Some(BaseConfig {
-            env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-            has_shell: config.shell.as_ref().is_some_and(|shell| !shell.is_empty()),
-            triggers: start.triggers.clone(),
-        })
+        self.bases.as_ref()?.get(&stage)?.clone()
     }
 }

@@ -16,6 +16,7 @@ use crate::image::{BuiltImage, ImageLayer, LayerBytes};
 use crate::unless_cancelled::UnlessCancelled;
 
 pub(crate) use files::write_digest_files;
+pub use push::PushError;
 pub(crate) use push::{check_permission, push};
 
 /// Why an image cannot be written to this machine.

@@ -1,59 +1,20 @@
 //! Packs layers while the build goes on: entries to tar to blob in the work folder, off the stage's thread.
 
 use std::io::{self, BufWriter};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use kiln_context::ViewError;
-use kiln_layer::{Compression, LayerError, LayerInfo, LayerWriter, WriterOptions};
+use kiln_layer::{Compression, LayerInfo, LayerWriter, WriterOptions};
 use kiln_sandbox::Cancel;
-use kiln_snapshot::SnapshotError;
 
+use crate::blob_folder::{blob_file, blob_path};
 use crate::copy::{Content, Items};
 use crate::early::{EarlyUpload, EarlyUploads, FollowedFile};
 use crate::event::{Event, EventSink};
-use crate::layers::{Layer, Made, Packed};
+use crate::layers::{Layer, Made, PackError, Packed};
 use crate::settings::{BuildSettings, CompressionKind};
 use crate::unless_cancelled::UnlessCancelled;
 use crate::workers::Workers;
-
-/// Why a layer could not be packed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PackError {
-    /// A file of the layer could not be read.
-    #[error("cannot read `/{path}` for a layer")]
-    Read {
-        /// Path in the image.
-        path: String,
-        /// Why it failed.
-        #[source]
-        source: ViewError,
-    },
-    /// The changes of a RUN could not be read.
-    #[error("cannot pack the changes of the command")]
-    Changes(#[source] SnapshotError),
-    /// The tar stream could not be written.
-    #[error("cannot write a layer")]
-    Write(#[source] LayerError),
-    /// The work folder refuses.
-    #[error("cannot {operation} `{path}`")]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
-    /// The build was interrupted, or another part of it failed.
-    #[error("interrupted")]
-    Cancelled,
-    /// The thread that packed the layer is gone.
-    #[error("the thread that packed a layer ended before it was done")]
-    Lost,
-}
 
 /// How layers of our own are written.
 #[derive(Debug, Clone)]
@@ -307,19 +268,6 @@ impl Job {
             early: early.map(Arc::new),
         })
     }
-}
-
-/// A file for a blob; its mode is that of stores, since the volume may take it in as it is.
-pub(crate) fn blob_file(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let mode = std::fs::Permissions::from_mode(kiln_oci::atomic::FILE_MODE);
-    tempfile::Builder::new().permissions(mode).tempfile_in(dir)
-}
-
-/// Where a blob of this digest lies below the folder of blobs.
-pub(crate) fn blob_path(dir: &Path, digest: &kiln_oci::Digest) -> PathBuf {
-    dir.join(digest.hex())
 }
 
 pub(crate) fn write_items<W: io::Write + Send + 'static>(

@@ -232,14 +232,17 @@ async fn push(
     let found = Found::at(&settings)?;
     let client = Client::new(settings.registry.clone()).map_err(BuildError::Client)?;
     if !settings.skip_push_permission_check {
-        output::check_permission(&client, &settings.destinations).await?;
+        output::check_permission(&client, &settings.destinations)
+            .await
+            .map_err(BuildError::from)?;
     }
     // Until the end of the push: it has the layers that were compressed.
     let mut work = None;
     let parcel = match found {
         Found::Layout(parcel) => parcel,
         Found::Archive(image) => {
-            let work = work.insert(WorkFolder::create(&settings.work_dir)?);
+            let work =
+                work.insert(WorkFolder::create(&settings.work_dir).map_err(BuildError::from)?);
             docker::pack(*image, work.path(), &events).await?
         }
     };

@@ -5,6 +5,7 @@
 //! a scan, which stages use one after the other.
 
 mod aside;
+mod exposed;
 mod in_place;
 mod overlay;
 mod placed;
@@ -31,12 +32,11 @@ use crate::copy::{Content, Items};
 use crate::event::{Event, EventSink};
 use crate::image_view::LayerDir;
 use crate::layers::{Layer, Made};
-use crate::shop::Exposed;
-use crate::stage::Finished;
 use crate::unless_cancelled::UnlessCancelled;
 use crate::workers::Workers;
 
 pub(crate) use aside::{Aside, Restored, restore};
+pub(crate) use exposed::Exposed;
 pub(crate) use in_place::InPlaceRoot;
 pub(crate) use overlay::OverlayRoot;
 pub(crate) use placed::Placed;
@@ -424,23 +424,28 @@ impl Roots {
         Ok((digest.to_string(), report.skipped))
     }
 
-    /// A directory with all files of a finished stage or image, for a mount.
-    pub(crate) fn expose(self: &Arc<Self>, finished: &Finished) -> Result<Exposed, RootError> {
-        if let Some(StageRoot::Plain(root)) = finished.root() {
+    /// A directory with all files of a finished stage or image, for a mount: what its commands ran in, if they ran, and
+    /// its layers, of which `base_layers` came with the base.
+    pub(crate) fn expose(
+        self: &Arc<Self>,
+        root: Option<&StageRoot>,
+        base_layers: usize,
+        layers: &[Layer],
+    ) -> Result<Exposed, RootError> {
+        if let Some(StageRoot::Plain(root)) = root {
             return Ok(Exposed::new(root.path().to_owned(), None, None));
         }
-        let forked = finished.root().and_then(StageRoot::fork);
-        let root = match forked {
+        let root = match root.and_then(StageRoot::fork) {
             Some(root) => root,
-            None => self.create(finished.base_layers())?,
+            None => self.create(base_layers)?,
         };
         match root {
             StageRoot::Overlay(mut root) => {
-                let (path, mount) = root.expose(finished.layers())?;
+                let (path, mount) = root.expose(layers)?;
                 Ok(Exposed::new(path, mount, Some(StageRoot::Overlay(root))))
             }
             StageRoot::Plain(mut root) => {
-                root.apply(finished.layers())?;
+                root.apply(layers)?;
                 let path = root.path().to_owned();
                 Ok(Exposed::new(path, None, Some(StageRoot::Plain(root))))
             }

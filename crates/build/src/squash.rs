@@ -22,7 +22,8 @@ pub(crate) fn into_one(shop: &Arc<Shop>, stage: &Finished) -> Result<Arc<Finishe
         paths: BTreeMap::new(),
     };
     for layer in own {
-        layer.visit_entries(&shop.blobs, &mut |entry| changed.add(entry))?;
+        shop.blobs
+            .visit_entries(layer, &mut |entry| changed.add(entry))?;
     }
     let items = changed.items(&view)?;
     let layer = shop
@@ -44,7 +45,7 @@ fn below(shop: &Arc<Shop>, base: &[Layer]) -> Result<TreeIndex, StepError> {
     let mut tree = TreeIndex::new();
     for (number, layer) in base.iter().enumerate() {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        layer.apply_to(&mut tree, number, &shop.blobs)?;
+        shop.blobs.apply(layer, &mut tree, number)?;
     }
     Ok(tree)
 }

@@ -8,6 +8,7 @@ use kiln_context::FileView;
 use kiln_layer::{ImagePath, TreeIndex};
 use kiln_oci::{Family, History, ImageConfig, Platform};
 
+use crate::base::BaseImage;
 use crate::blobs::{BlobError, Blobs};
 use crate::copy::Items;
 use crate::history;
@@ -50,8 +51,8 @@ impl Tree {
     fn grow(&mut self, layers: &[Layer], blobs: &Blobs) -> Result<(), BlobError> {
         while self.depth < layers.len() {
             let number = u32::try_from(self.depth).unwrap_or(u32::MAX);
-            let applied =
-                layers[self.depth].apply_to(Arc::make_mut(&mut self.index), number, blobs);
+            let tree = Arc::make_mut(&mut self.index);
+            let applied = blobs.apply(&layers[self.depth], tree, number);
             if let Err(error) = applied {
                 // A layer that was applied in part is in no tree.
                 *self = Self::default();
@@ -65,11 +66,11 @@ impl Tree {
 
 impl State {
     /// A stage on a base image.
-    pub(crate) fn on_image(
-        mut config: ImageConfig,
-        layers: Vec<Layer>,
-        family: Option<Family>,
-    ) -> State {
+    pub(crate) fn on_base(base: &BaseImage) -> State {
+        State::on_image(base.config.clone(), base.layers.clone(), Some(base.family))
+    }
+
+    fn on_image(mut config: ImageConfig, layers: Vec<Layer>, family: Option<Family>) -> State {
         // Triggers fire once and are not inherited (C3, C17).
         config.config.on_build.clear();
         if config.config.env_get("PATH").is_none() {

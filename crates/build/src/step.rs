@@ -7,24 +7,26 @@ mod foresee;
 mod metadata;
 mod mounts;
 mod run;
+mod shown;
 mod sources;
 mod workdir;
 
 pub(crate) use foresee::{Foresight, Inputs, Kind};
+pub(crate) use shown::items_of;
 
 use kiln_dockerfile::{Command, ExpandError, Instruction, MountError, shortened};
 use kiln_sandbox::SandboxError;
-use kiln_shown::SecretUrl;
 
 use crate::blobs::BlobError;
 use crate::budget::TooMuchText;
 use crate::clock::Clock;
 use crate::copy::CopyError;
-use crate::fetch::FetchError;
+use crate::held::SecretError;
 use crate::plan::PlanError;
 use crate::roots::RootError;
 use crate::scope::BuildArgs;
 use crate::shop::Shop;
+use crate::sources::SourceError;
 use crate::stage::{State, ViewUnavailable};
 use crate::user::{Accounts, UserError};
 
@@ -59,9 +61,9 @@ pub enum StepError {
     /// COPY or ADD cannot be done.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// An ADD from a URL failed.
+    /// Files that are in no image cannot be had.
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Source(#[from] SourceError),
     /// A user or group is unknown.
     #[error(transparent)]
     User(#[from] UserError),
@@ -104,24 +106,9 @@ pub enum StepError {
     /// A file of the image cannot be read.
     #[error("cannot read the image")]
     Image(#[source] kiln_context::ViewError),
-    /// The build context cannot be read.
-    #[error(transparent)]
-    Context(#[from] kiln_context::ContextError),
     /// A layer could not be packed.
     #[error(transparent)]
-    Pack(#[from] std::sync::Arc<crate::pack::PackError>),
-    /// A named context whose URL gives no archive.
-    #[error("`{url}` is not a tar archive")]
-    NoArchive {
-        /// The URL.
-        url: SecretUrl,
-    },
-    /// There is no way to speak https.
-    #[error("cannot set up https")]
-    Tls(#[source] kiln_registry::SettingsError),
-    /// A repository cannot be had.
-    #[error(transparent)]
-    Git(#[from] kiln_git::GitError),
+    Pack(#[from] std::sync::Arc<crate::layers::PackError>),
     /// `--mount` cannot be understood.
     #[error("`--mount={mount}` cannot be used")]
     Mount {
@@ -143,17 +130,9 @@ pub enum StepError {
         /// The agent's id.
         id: String,
     },
-    /// A secret's file cannot be read.
-    #[error("cannot read secret {id} from `{path}`")]
-    SecretUnreadable {
-        /// The secret's id.
-        id: String,
-        /// The file given.
-        path: std::path::PathBuf,
-        /// Why it failed.
-        #[source]
-        source: std::io::Error,
-    },
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A bind mount's source is missing (conformance D28).
     #[error("mount source \"/{path}\": not found")]
     MountSource {
@@ -247,10 +226,13 @@ impl StepError {
         match self {
             StepError::Dependency
             | StepError::Cancelled
+            | StepError::Source(
+                SourceError::Cancelled | SourceError::Root(RootError::Interrupted),
+            )
             | StepError::Root(RootError::Interrupted) => true,
             StepError::Sandbox { source, .. } => source.is_cancelled(),
             // A layer that nobody wants any more, because something else failed.
-            StepError::Pack(source) => matches!(**source, crate::pack::PackError::Cancelled),
+            StepError::Pack(source) => matches!(**source, crate::layers::PackError::Cancelled),
             _ => false,
         }
     }

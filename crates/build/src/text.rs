@@ -1,18 +1,99 @@
 //! The Dockerfile as it was read, and what messages say of its places.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use kiln_context::{Context, ContextError, DOCKERFILE, newest, read_text};
-use kiln_dockerfile::{Dockerfile, Expander, Instruction, ParseError, Span};
+use kiln_dockerfile::{Dockerfile, Expander, Instruction, ParseError, Span, StageError, shortened};
 use kiln_shown::SecretUrl;
 
-use crate::error::{BuildError, Location};
-use crate::fetch;
+use crate::fetch::{self, FetchError};
 use crate::plan::{Plan, PlanError};
 use crate::scope::BuildArgs;
 use crate::settings::{BuildSettings, DockerfileSource, SourceDateEpoch};
 use crate::spool::Spool;
-use crate::step::StepError;
+use crate::work::WorkError;
+
+/// A place in a Dockerfile, with the lines around it (conformance A16).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The Dockerfile as it was named.
+    pub file: String,
+    /// First line of the instruction, from 1.
+    pub line: u32,
+    /// The instruction as written.
+    pub instruction: String,
+    /// The lines around it, numbered and marked.
+    pub excerpt: String,
+}
+
+impl Location {
+    pub(crate) fn new(file: &str, dockerfile: &Dockerfile, span: Span, instruction: &str) -> Self {
+        Location {
+            file: file.to_owned(),
+            line: span.line(),
+            instruction: instruction.to_owned(),
+            excerpt: dockerfile.excerpt(span),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let instruction = shortened(&self.instruction);
+        write!(f, "{}:{}: {instruction}", self.file, self.line)
+    }
+}
+
+/// The Dockerfile cannot be read, or not be what the caller chose.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// The Dockerfile cannot be read.
+    #[error("cannot read the Dockerfile `{path}`")]
+    Read {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The Dockerfile cannot be fetched.
+    #[error("cannot read the Dockerfile")]
+    Fetch(#[source] FetchError),
+    /// The Dockerfile cannot be parsed.
+    #[error("{}", errors.in_file(file))]
+    Parse {
+        /// The Dockerfile as it was named.
+        file: String,
+        /// Every mistake found, with its line.
+        errors: ParseError,
+    },
+    /// `--target` names no stage.
+    #[error("{file}")]
+    Target {
+        /// The Dockerfile as it was named.
+        file: String,
+        /// What was asked for, and what there is.
+        #[source]
+        source: StageError,
+    },
+    /// A line of the Dockerfile cannot be planned.
+    #[error("{location}")]
+    Plan {
+        /// The line.
+        location: Box<Location>,
+        /// What is wrong with it.
+        #[source]
+        source: Box<PlanError>,
+    },
+    /// The build context, which gives the time of the build, cannot be read.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The work folder cannot be used.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+}
 
 /// A Dockerfile as it was read.
 #[derive(Clone)]
@@ -31,22 +112,21 @@ impl Text {
         context: &Path,
         download: &reqwest::Client,
         work: &Path,
-    ) -> Result<Text, BuildError> {
+    ) -> Result<Text, TextError> {
         let (name, path, bytes) = match source {
             DockerfileSource::Path(path) => {
-                let bytes = read_text(context, path, DOCKERFILE).map_err(|source| {
-                    BuildError::ReadDockerfile {
+                let bytes =
+                    read_text(context, path, DOCKERFILE).map_err(|source| TextError::Read {
                         path: path.clone(),
                         source,
-                    }
-                })?;
+                    })?;
                 (path.display().to_string(), Some(path.clone()), bytes)
             }
             DockerfileSource::Url(url) => {
                 (url.to_string(), None, fetched(url, download, work).await?)
             }
         };
-        let dockerfile = kiln_dockerfile::parse(&bytes).map_err(|errors| BuildError::Parse {
+        let dockerfile = kiln_dockerfile::parse(&bytes).map_err(|errors| TextError::Parse {
             file: name.clone(),
             errors,
         })?;
@@ -61,31 +141,19 @@ impl Text {
         Location::new(&self.name, &self.dockerfile, span, instruction)
     }
 
-    pub(crate) fn step_error(
-        &self,
-        span: Span,
-        instruction: &str,
-        source: StepError,
-    ) -> BuildError {
-        BuildError::Step {
-            location: Box::new(self.locate(span, instruction)),
-            source: Box::new(source),
-        }
-    }
-
     /// Applies the caller's choices.
-    pub(crate) fn plan(&self, settings: &BuildSettings) -> Result<(Plan, BuildArgs), BuildError> {
+    pub(crate) fn plan(&self, settings: &BuildSettings) -> Result<(Plan, BuildArgs), TextError> {
         let build_args: BuildArgs = settings.build_args.iter().cloned().collect();
         let dockerfile = &self.dockerfile;
         let targets = Plan::targets_of(dockerfile, &settings.targets).map_err(|source| {
-            BuildError::Target {
+            TextError::Target {
                 file: self.name.clone(),
                 source,
             }
         })?;
         let target_name = settings.targets.first().map_or("default", String::as_str);
         let global = Plan::global_scope(dockerfile, &settings.platform, target_name, &build_args)
-            .map_err(|(span, source)| BuildError::Plan {
+            .map_err(|(span, source)| TextError::Plan {
             location: Box::new(self.locate(span, "ARG")),
             source,
         })?;
@@ -108,7 +176,7 @@ impl Text {
         plan: &mut Plan,
         build_args: &mut BuildArgs,
         context: &Context,
-    ) -> Result<Option<i64>, BuildError> {
+    ) -> Result<Option<i64>, TextError> {
         const NAME: &str = "SOURCE_DATE_EPOCH";
         let written = plan.global_value(NAME);
         let asked = match settings.source_date_epoch {
@@ -132,7 +200,7 @@ impl Text {
     }
 
     /// The error about a value of the file that is no time, at the line that has it.
-    fn no_epoch(&self, name: &str, value: &str) -> BuildError {
+    fn no_epoch(&self, name: &str, value: &str) -> TextError {
         let declares = |instruction: &&Instruction| {
             let args = instruction.command.args().unwrap_or_default();
             args.iter().any(|arg| arg.name == name)
@@ -142,7 +210,7 @@ impl Text {
             || self.dockerfile.stages[0].from.span,
             |instruction| instruction.span,
         );
-        BuildError::Plan {
+        TextError::Plan {
             location: Box::new(self.locate(span, "ARG")),
             source: Box::new(PlanError::Epoch {
                 value: value.to_owned(),
@@ -151,7 +219,7 @@ impl Text {
     }
 
     /// Refuses values that can never be right, in the stages that are needed.
-    pub(crate) fn check_values(&self, plan: &Plan) -> Result<(), BuildError> {
+    pub(crate) fn check_values(&self, plan: &Plan) -> Result<(), TextError> {
         let needed = plan.needed_stages();
         let stages = self.dockerfile.stages.iter();
         let errors: Vec<_> = stages
@@ -161,7 +229,7 @@ impl Text {
         if errors.is_empty() {
             return Ok(());
         }
-        Err(BuildError::Parse {
+        Err(TextError::Parse {
             file: self.name.clone(),
             errors: ParseError { errors },
         })
@@ -172,16 +240,15 @@ async fn fetched(
     url: &SecretUrl,
     download: &reqwest::Client,
     work: &Path,
-) -> Result<Vec<u8>, BuildError> {
-    let no_work = |source| BuildError::WorkDir {
+) -> Result<Vec<u8>, TextError> {
+    let no_work = |source| WorkError::Unusable {
         path: work.to_owned(),
         source,
     };
     let spool = Spool::create(work).map_err(no_work)?;
     let file = fetch::fetch_small(download, url, DOCKERFILE, &spool)
         .await
-        .map_err(BuildError::FetchDockerfile)?;
-    DOCKERFILE
-        .read_to_end(&mut file.content.open())
-        .map_err(no_work)
+        .map_err(TextError::Fetch)?;
+    let read = DOCKERFILE.read_to_end(&mut file.content.open());
+    Ok(read.map_err(no_work)?)
 }

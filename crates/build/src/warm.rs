@@ -352,7 +352,7 @@ impl Warmer<'_> {
                 Patience::of(LONGEST_IMAGE_WAIT)
             });
             if !patience.wait().await {
-                return Err(WarmImageError::HeldByAnother { digest });
+                return Err(WarmImageError::HeldByAnother { digest: *digest });
             }
         }
     }

@@ -15,7 +15,6 @@ use rustix::fs::{FileType, FlockOperation, Mode, OFlags, openat};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use crate::error::BuildError;
 use crate::leaving;
 use crate::settings::WorkDir;
 
@@ -32,6 +31,52 @@ const LOCK: &str = "lock";
 const NAMED: &str = "`--kaniko-dir` or `KANIKO_DIR`";
 const TEMPORARY: &str = "`TMPDIR`, `/tmp` by default";
 
+/// The work folder cannot be had or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkError {
+    /// No work folder can be made where the settings say.
+    #[error("cannot make a work folder in `{parent}` ({setting})")]
+    NoFolder {
+        /// Where it should be.
+        parent: PathBuf,
+        /// What says so.
+        setting: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The work folder cannot be used.
+    #[error("cannot use the work folder `{path}`")]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl WorkError {
+    /// What the user can try, if anything is known to help.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            WorkError::NoFolder { source, .. }
+                if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+            {
+                Some(
+                    "the root filesystem is read-only: mount a volume, such as an emptyDir at `/work`, and name it with \
+                     `--kaniko-dir=/work`; RUN then needs user namespaces, since in place it writes to `/`",
+                )
+            }
+            WorkError::NoFolder { .. } => Some(
+                "name a folder that can be written to with `--kaniko-dir`, or, for temporary files, with `TMPDIR`",
+            ),
+            WorkError::Unusable { .. } => None,
+        }
+    }
+}
+
 /// The folder of one build.
 #[derive(Debug)]
 pub(crate) struct WorkFolder {
@@ -43,7 +88,7 @@ pub(crate) struct WorkFolder {
 impl WorkFolder {
     /// Makes a folder in the place that the settings name. Only the place of kaniko's images, which nobody named, has
     /// another one behind it.
-    pub(crate) fn create(place: &WorkDir) -> Result<WorkFolder, BuildError> {
+    pub(crate) fn create(place: &WorkDir) -> Result<WorkFolder, WorkError> {
         match place {
             WorkDir::Private(parent) => Self::temporary(parent),
             WorkDir::Fixed(parent) => Self::lasting(parent).map_err(failed(parent, NAMED)),
@@ -70,7 +115,7 @@ impl WorkFolder {
 
     /// Below the folder for temporary files. One that is missing is a mistake in `TMPDIR`, and if it were made,
     /// nobody would remove it.
-    fn temporary(parent: &Path) -> Result<WorkFolder, BuildError> {
+    fn temporary(parent: &Path) -> Result<WorkFolder, WorkError> {
         fs::metadata(parent)
             .and_then(|_| Self::below(parent))
             .map_err(failed(parent, TEMPORARY))
@@ -138,9 +183,9 @@ impl WorkFolder {
     }
 
     /// A directory of the folder, made now.
-    pub(crate) fn subdir(&self, name: &str) -> Result<PathBuf, BuildError> {
+    pub(crate) fn subdir(&self, name: &str) -> Result<PathBuf, WorkError> {
         let path = self.path().join(name);
-        private_dir(&path).map_err(|source| BuildError::WorkDir {
+        private_dir(&path).map_err(|source| WorkError::Unusable {
             path: path.clone(),
             source,
         })?;
@@ -164,9 +209,9 @@ pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-fn failed(parent: &Path, setting: &'static str) -> impl FnOnce(io::Error) -> BuildError {
+fn failed(parent: &Path, setting: &'static str) -> impl FnOnce(io::Error) -> WorkError {
     let parent = parent.to_owned();
-    move |source| BuildError::NoWorkFolder {
+    move |source| WorkError::NoFolder {
         parent,
         setting,
         source,

@@ -12,7 +12,7 @@ use kiln_oci::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::copy::{Content, Item, Items};
-use crate::pack::PackError;
+use crate::layers::PackError;
 
 /// Digests of context files by the state the files were in, kept on the local volume from build to build.
 ///

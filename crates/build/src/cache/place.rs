@@ -15,6 +15,7 @@ use kiln_tarball_cache::{CacheError, ImageCache, Miss, NewStep};
 use super::entry::{Documents, EntryError, StoredStep};
 use crate::early::EarlyUpload;
 use crate::event::{Event, EventSink};
+use crate::origin::StepPlace;
 use crate::report::with_causes;
 
 /// How long an answer of a cache is waited for; a build without it is better than one that stands still.
@@ -112,6 +113,14 @@ pub(crate) struct LayerFile {
 }
 
 impl Place {
+    /// Where the blobs of its steps are.
+    pub(crate) fn for_blobs(&self) -> StepPlace<'_> {
+        match &self.kind {
+            Kind::Repository(client, repository) => StepPlace::Repository(client, repository),
+            Kind::Folder(cache) => StepPlace::Folder(cache),
+        }
+    }
+
     pub(crate) fn repository(
         client: &Client,
         repository: Repository,

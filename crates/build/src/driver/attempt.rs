@@ -1,7 +1,7 @@
 //! One go at the steps of a build, and everything that its stages share.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use kiln_context::Context;
 use kiln_layer::ImagePath;
@@ -11,6 +11,7 @@ use rustix::fs::Access;
 use tokio::runtime::Handle;
 
 use super::{Build, Prepared};
+use crate::base::Images;
 use crate::blobs::Blobs;
 use crate::budget::TextBudget;
 use crate::cache::{Distrusted, LayerCache};
@@ -18,15 +19,14 @@ use crate::clock::Clock;
 use crate::early::EarlyUploads;
 use crate::error::BuildError;
 use crate::format;
-use crate::git::Repositories;
 use crate::interrupt::Interrupt;
-use crate::named::NamedFiles;
 use crate::pack::{PackOptions, Packer};
 use crate::plan::ImageSource;
 use crate::promise::Promise;
 use crate::roots::{Aside, RootRules, Roots};
 use crate::settings::{BuildContextSource, CachePlace, DockerfileSource};
-use crate::shop::{Images, Shop};
+use crate::shop::Shop;
+use crate::sources::{Downloads, NamedFiles, Repositories, Sources};
 use crate::spool::Spool;
 use crate::work::private_dir;
 
@@ -89,7 +89,11 @@ impl Build<'_> {
             Handle::current(),
             interrupt.clone(),
             self.workers.clone(),
-            attempt.cache.clone(),
+            attempt
+                .cache
+                .as_ref()
+                .and_then(|cache| cache.volume())
+                .cloned(),
             Arc::clone(&events),
         ));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -132,30 +136,43 @@ impl Build<'_> {
         )
         .map_err(|source| self.no_work(source))?;
         let resolv_conf = Path::new("/etc/resolv.conf");
+        let spool = Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?;
+        let runtime = Handle::current();
+        let sources = Sources::new(
+            Arc::clone(&prepared.context),
+            Arc::clone(&prepared.aside),
+            Arc::new(Downloads::new(
+                prepared.download.clone(),
+                spool.clone(),
+                runtime.clone(),
+                interrupt.clone(),
+            )),
+            Arc::new(Repositories::new(
+                work.clone(),
+                runtime,
+                interrupt,
+                Arc::clone(&prepared.held),
+            )),
+            NamedFiles::new(&prepared.plan.contexts, work.clone()),
+            Arc::clone(&roots),
+        );
         Ok(Arc::new(Shop {
             build_args: prepared.build_args.clone(),
             clock: Clock::choose(settings.reproducible, prepared.epoch),
             text: TextBudget::default(),
             events,
             cancel: attempt.stop.clone(),
-            interrupt,
             blobs,
             cache: attempt.cache.clone(),
-            fetched: Mutex::default(),
-            repositories: Repositories::default(),
-            named: NamedFiles::new(prepared.plan.contexts.len()),
             packer,
-            spool: Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?,
+            spool,
+            sources,
             work,
             shown: self.shown_dir(attempt.dir.join("s"), &roots)?,
             held: Arc::clone(&prepared.held),
             aside: Arc::clone(&prepared.aside),
             hosts_file,
             resolv_conf: resolv_conf.exists().then(|| resolv_conf.to_owned()),
-            context: Arc::clone(&prepared.context),
-            context_view: OnceLock::new(),
-            download: prepared.download.clone(),
-            runtime: Handle::current(),
             cache_mounts: self.cache_mounts(),
             images: Arc::clone(&prepared.images),
             stages: (0..prepared.plan.dockerfile.stages.len())

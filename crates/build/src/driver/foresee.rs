@@ -101,7 +101,7 @@ impl Foreseen {
         outlines: &BTreeMap<usize, State>,
     ) -> Result<(StageKeys, State), BuildError> {
         let from = &shop.plan.dockerfile.stages[stage].from;
-        let at_from = |error| text.step_error(from.span, &from.source, error);
+        let at_from = |error| BuildError::of_step(text, from.span, &from.source, error);
         let state = outline(shop, stage, start, outlines)
             .and_then(|state| {
                 shop.text.charge(state.text_size())?;
@@ -117,7 +117,7 @@ impl Foreseen {
                 .map_err(|error| {
                     let own = number >= start.triggers.len();
                     let span = if own { instruction.span } else { from.span };
-                    text.step_error(span, &instruction.source, error)
+                    BuildError::of_step(text, span, &instruction.source, error)
                 })?;
             let step = inputs.map(|inputs| {
                 keys.varies |= inputs.kind == Kind::Run && !cache.run;
@@ -168,7 +168,7 @@ impl Foreseen {
     }
 
     /// Asks all places for all keys at once.
-    pub(super) async fn probe(&mut self, cache: &LayerCache) {
+    pub(super) async fn probe(&mut self, cache: &Arc<LayerCache>) {
         let wanted = |step: &&StepKey| cached_kind(cache, step.inputs.kind);
         let steps = self
             .stages
@@ -293,7 +293,7 @@ pub(super) fn outline(
         }
         Source::Image(image, platform) => {
             let known = shop.images.get(&(image.clone(), platform.clone()));
-            Ok(known.ok_or(StepError::Dependency)?.state())
+            Ok(State::on_base(known.ok_or(StepError::Dependency)?))
         }
     }
 }

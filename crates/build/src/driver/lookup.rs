@@ -10,6 +10,7 @@ use kiln_tarball_cache::ImageCache;
 
 use super::foresee::Foreseen;
 use super::{Build, Prepared, Start, Text};
+use crate::base::Images;
 use crate::base::{BaseError, Bases};
 use crate::cache::{LayerCache, Missed, Reason};
 use crate::error::BuildError;
@@ -17,7 +18,8 @@ use crate::event::Event;
 use crate::explain::{ExplainedStep, Explanation};
 use crate::plan::{ImageSource, Plan, Source, WINDOWS};
 use crate::report::counted;
-use crate::shop::{Images, Shop};
+use crate::shop::Shop;
+use crate::text::TextError;
 
 impl Build<'_> {
     /// Finds out which stages are needed and looks up every image they name, each once (C8, C24). ONBUILD
@@ -122,7 +124,7 @@ impl Build<'_> {
                 number,
                 instruction: step.instruction.clone(),
                 key: step.key.map(|key| key.to_string()),
-                cached_in: hit.map(|hit| hit.origin.place.name()),
+                cached_in: hit.map(|hit| hit.place_name()),
                 needed: needed.contains(&stage),
                 reason: None,
                 changes: Vec::new(),
@@ -314,10 +316,8 @@ pub(super) fn plan_error(
     line: &str,
     (span, source): (Span, Box<crate::plan::PlanError>),
 ) -> BuildError {
-    BuildError::Plan {
-        location: Box::new(text.locate(span, line)),
-        source,
-    }
+    let location = Box::new(text.locate(span, line));
+    TextError::Plan { location, source }.into()
 }
 
 /// What the instructions of a stage read from elsewhere, each with the line that says so.

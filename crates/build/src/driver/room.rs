@@ -16,6 +16,7 @@ use crate::error::BuildError;
 use crate::plan::Source;
 use crate::roots::RootError;
 use crate::shop::Shop;
+use crate::stage::State;
 use crate::step::StepError;
 
 impl Build<'_> {
@@ -36,9 +37,9 @@ impl Build<'_> {
             .any(|(stage, start)| runs(shop, foreseen, *stage, start));
         if runs {
             let shop = Arc::clone(shop);
-            let holding = tokio::task::spawn_blocking(move || shop.hold_named());
+            let holding = tokio::task::spawn_blocking(move || shop.sources.hold_named());
             let held = holding.await.map_err(|_| BuildError::Lost)?;
-            held.map_err(|error| BuildError::Finish(Box::new(error)))?;
+            held.map_err(|error| BuildError::Finish(Box::new(error.into())))?;
         }
         let Some(claim) = claim(shop, foreseen, starts) else {
             return Ok(());
@@ -52,9 +53,12 @@ impl Build<'_> {
             Err(RootError::Interrupted) => Err(BuildError::Cancelled {
                 during: "moving the context out of the image's way",
             }),
-            Err(error) => {
-                Err(text.step_error(claim.span, &claim.instruction, StepError::Root(error)))
-            }
+            Err(error) => Err(BuildError::of_step(
+                text,
+                claim.span,
+                &claim.instruction,
+                StepError::Root(error),
+            )),
         }
     }
 
@@ -132,7 +136,7 @@ fn from_base(shop: &Shop, start: &Start, place: &ImagePath) -> (Option<Touch>, I
     let Some(base) = shop.images.get(&(image.clone(), platform.clone())) else {
         return (None, ImagePath::root());
     };
-    let state = base.state();
+    let state = State::on_base(base);
     let workdir = ImagePath::from(Path::new(state.workdir()));
     let env = state.config.config.env.iter();
     let named = env.filter_map(|pair| named_in(pair, place)).max();

@@ -41,13 +41,13 @@ fn check(shop: &Arc<Shop>, text: &Text, starts: &BTreeMap<usize, Start>) -> Resu
                 shop.text.charge(state.text_size())?;
                 Ok(state)
             })
-            .map_err(|error| text.step_error(from.span, &from.source, error))?;
+            .map_err(|error| BuildError::of_step(text, from.span, &from.source, error))?;
         let mut stepper = Stepper::new(shop, *stage, state);
         for (number, instruction) in instructions(shop, *stage, start).enumerate() {
             stepper.look_for_sources(instruction).map_err(|error| {
                 let own = number >= start.triggers.len();
                 let span = if own { instruction.span } else { from.span };
-                text.step_error(span, &instruction.source, error)
+                BuildError::of_step(text, span, &instruction.source, error)
             })?;
         }
         outlines.insert(*stage, stepper.state);

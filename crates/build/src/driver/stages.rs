@@ -12,14 +12,15 @@ use super::foresee::{Foreseen, instructions};
 use super::{Build, Start, Text};
 use crate::cache::{Executed, Given};
 use crate::clock::Clock;
-use crate::error::{BuildError, Location};
+use crate::error::BuildError;
 use crate::event::Event;
 use crate::layers::{Layer, Made};
 use crate::plan::Source;
 use crate::promise::Promise;
 use crate::shop::Shop;
 use crate::stage::{Finished, State};
-use crate::step::{StepError, Stepper};
+use crate::step::{StepError, Stepper, items_of};
+use crate::text::Location;
 
 impl Build<'_> {
     /// Runs every needed stage, side by side where each has a root of its own.
@@ -144,7 +145,7 @@ fn steps(
             shop.text.charge(state.text_size())?;
             Ok(state)
         })
-        .map_err(|error| text.step_error(from.span, &from.source, error))?;
+        .map_err(|error| BuildError::of_step(text, from.span, &from.source, error))?;
     let first = match &start.base {
         Source::Stage(_) => state.content_key,
         image => shop.first_key(image),
@@ -161,7 +162,7 @@ fn steps(
         } else {
             instruction.span
         };
-        let located = |error| text.step_error(span, &instruction.source, error);
+        let located = |error| BuildError::of_step(text, span, &instruction.source, error);
         if shop.cancel.is_cancelled() {
             return Err(located(StepError::Cancelled));
         }
@@ -220,7 +221,7 @@ fn step(
             shop.events.event(Event::StepCached {
                 stage: shop.plan.stage_name(stepper.stage),
                 number: at + 1,
-                place: hit.origin.place.name(),
+                place: hit.place_name(),
             });
             Ok(())
         }
@@ -269,7 +270,8 @@ fn begin(shop: &Arc<Shop>, stage: usize, start: &Start) -> Result<State, StepErr
             let platform = shop.plan.platform_of(stage).map_err(|(_, error)| error)?;
             let mut state = State::on_scratch(&platform);
             if let Source::Files(number) = &start.base {
-                let items = shop.named_items(*number)?;
+                let view = shop.sources.named_view(*number)?;
+                let items = items_of(shop, &view, "/", false)?;
                 if !items.is_empty() {
                     let name = shop.plan.stage_name(stage);
                     let layer = shop.packer.start(Made::Items(items), name);
@@ -279,10 +281,13 @@ fn begin(shop: &Arc<Shop>, stage: usize, start: &Start) -> Result<State, StepErr
             }
             Ok(state)
         }
-        Source::Stage(_) => Ok(shop.wait_for(&start.base)?.continued()),
+        Source::Stage(_) => {
+            let finished = shop.wait_for(&start.base);
+            Ok(finished.ok_or(StepError::Dependency)?.continued())
+        }
         Source::Image(image, platform) => {
             let known = shop.images.get(&(image.clone(), platform.clone()));
-            Ok(known.ok_or(StepError::Dependency)?.state())
+            Ok(State::on_base(known.ok_or(StepError::Dependency)?))
         }
     }
 }
@@ -304,7 +309,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::pack::PackError;
+    use crate::layers::PackError;
 
     fn failure(source: StepError) -> BuildError {
         let location = Location {

@@ -6,25 +6,51 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 use kiln_oci::{Reference, Repository};
-use kiln_registry::{BlobSource, Client};
+use kiln_registry::{BlobSource, Client, RegistryError};
 
 use super::layer_file;
-use crate::blobs::Blobs;
-use crate::error::BuildError;
+use crate::blobs::{BlobError, Blobs};
 use crate::event::{Event, EventSink};
 use crate::image::{BuiltImage, ImageLayer, LayerBytes};
+
+/// An image cannot be pushed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// We may not push there, found out before building (conformance I29).
+    #[error("cannot push to `{repository}`")]
+    Permission {
+        /// The repository.
+        repository: String,
+        /// What the registry said.
+        #[source]
+        source: RegistryError,
+    },
+    /// The registry did not take it.
+    #[error("cannot push `{reference}`")]
+    Refused {
+        /// The destination.
+        reference: Reference,
+        /// What the registry said.
+        #[source]
+        source: Arc<RegistryError>,
+    },
+    /// A layer of the base cannot be had.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
 
 /// Asks every destination whether we may push there, before anything is built (I29).
 pub(crate) async fn check_permission(
     client: &Client,
     destinations: &[Reference],
-) -> Result<(), BuildError> {
+) -> Result<(), PushError> {
     let repositories: BTreeSet<Repository> = destinations.iter().map(Reference::repo).collect();
     let checks = repositories.iter().map(|repository| async move {
         client
             .check_push(repository)
             .await
-            .map_err(|source| BuildError::PushPermission {
+            .map_err(|source| PushError::Permission {
                 repository: repository.to_string(),
                 source,
             })
@@ -41,7 +67,7 @@ pub(crate) async fn push(
     destinations: &[Reference],
     cached: &[Repository],
     events: &Arc<dyn EventSink>,
-) -> Result<(), BuildError> {
+) -> Result<(), PushError> {
     let repositories: BTreeSet<Repository> = destinations.iter().map(Reference::repo).collect();
     let pushes = repositories.iter().map(|repository| {
         let tags = destinations
@@ -73,11 +99,11 @@ async fn push_repository(
     tags: impl Iterator<Item = &Reference> + Clone,
     cached: &[Repository],
     events: &Arc<dyn EventSink>,
-) -> Result<(), BuildError> {
+) -> Result<(), PushError> {
     let Some(any) = tags.clone().next() else {
         return Ok(());
     };
-    let failed = |source| BuildError::Push {
+    let failed = |source| PushError::Refused {
         reference: any.clone(),
         source: Arc::new(source),
     };
@@ -103,7 +129,7 @@ async fn push_repository(
         let digest = client
             .push_manifest(tag, bytes, &media_type)
             .await
-            .map_err(|source| BuildError::Push {
+            .map_err(|source| PushError::Refused {
                 reference: tag.clone(),
                 source: Arc::new(source),
             })?;
@@ -124,8 +150,8 @@ async fn push_layer(
     layer: &ImageLayer,
     cached: &[Repository],
     reference: &Reference,
-) -> Result<(), BuildError> {
-    let failed = |source| BuildError::Push {
+) -> Result<(), PushError> {
+    let failed = |source| PushError::Refused {
         reference: reference.clone(),
         source: Arc::new(source),
     };
@@ -144,9 +170,7 @@ async fn push_layer(
         }
         LayerBytes::Packed(_, None) => {}
     }
-    let path = layer_file(blobs, layer)
-        .await
-        .map_err(|error| BuildError::Output(error.into()))?;
+    let path = layer_file(blobs, layer).await?;
     client
         .push_blob(
             repository,

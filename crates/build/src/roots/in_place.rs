@@ -155,7 +155,9 @@ impl InPlaceRoot {
         let first = self.tracked.applied;
         self.tracked.apply(&roots, &self.root, layers, &covers)?;
         for layer in layers.get(first..).unwrap_or_default() {
-            layer.visit_entries(&roots.blobs, &mut |entry| self.links.see(entry))?;
+            roots
+                .blobs
+                .visit_entries(layer, &mut |entry| self.links.see(entry))?;
         }
         Ok(met.into_inner())
     }

@@ -17,7 +17,7 @@ impl Stepper<'_> {
         let transfer = self.add_words(add, true)?;
         let view = match &transfer.view {
             Some(view) => Arc::clone(view),
-            None => self.shop.context_view()?,
+            None => self.shop.sources.context_view()?,
         };
         self.transfer(&view, &transfer, None)
     }
@@ -39,7 +39,7 @@ impl Stepper<'_> {
         };
         Self::check_path("destination", &transfer.destination)?;
         let checksum = self.checksum(add)?;
-        let mut grafted = Grafted::new(self.shop.context_view()?);
+        let mut grafted = Grafted::new(self.shop.sources.context_view()?);
         for source in &add.sources {
             match source {
                 Source::Heredoc(_) => {}
@@ -70,16 +70,22 @@ impl Stepper<'_> {
     ) -> Result<CopySource, StepError> {
         let checksum = self.expand_option(add.checksum.as_ref())?;
         if !fetch {
-            let commit = self.shop.git_commit(path, checksum.as_deref())?;
+            let commit = self
+                .shop
+                .sources
+                .repositories
+                .commit(path, checksum.as_deref())?;
             let parts = format!("{} {:?}", commit.id, add.keep_git_dir);
             return Ok(CopySource::Inline {
                 name: b"commit".to_vec(),
                 content: parts.into_bytes(),
             });
         }
-        let tree = self
-            .shop
-            .git_tree(path, checksum.as_deref(), add.keep_git_dir)?;
+        let tree =
+            self.shop
+                .sources
+                .repositories
+                .files(path, checksum.as_deref(), add.keep_git_dir)?;
         let at = grafted.graft(tree);
         Ok(CopySource::Path(at.as_bytes().to_vec()))
     }
@@ -116,7 +122,11 @@ impl Stepper<'_> {
                 content: checksum.to_string().into_bytes(),
             });
         }
-        let fetched = self.shop.fetch(&SecretUrl::from(path), checksum)?;
+        let fetched = self
+            .shop
+            .sources
+            .downloads
+            .get(&SecretUrl::from(path), checksum)?;
         Ok(CopySource::Fetched {
             name: fetched.name,
             content: fetched.content,

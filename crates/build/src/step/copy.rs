@@ -52,7 +52,7 @@ impl Transfer {
 impl Stepper<'_> {
     pub(super) fn copy(&mut self, copy: &Copy) -> Result<(), StepError> {
         let view = match &copy.from {
-            None => self.shop.context_view()?,
+            None => self.shop.sources.context_view()?,
             Some(from) => self.view_of(from)?,
         };
         let transfer = self.copy_words(copy)?;
@@ -71,7 +71,10 @@ impl Stepper<'_> {
             .source_of(self.stage, from, self.span)
             .map_err(|(_, error)| error)?;
         match source {
-            Named::Stage(_) => self.shop.wait_for(&source).map(Some),
+            Named::Stage(_) => {
+                let finished = self.shop.wait_for(&source);
+                finished.ok_or(StepError::Dependency).map(Some)
+            }
             Named::Image(..) | Named::Files(_) | Named::Scratch => Ok(None),
         }
     }
@@ -134,9 +137,9 @@ impl Stepper<'_> {
             .source_of(self.stage, from, self.span)
             .map_err(|(_, error)| error)?;
         if let Named::Files(number) = source {
-            return self.shop.named_view(number);
+            return Ok(self.shop.sources.named_view(number)?);
         }
-        let finished = self.shop.wait_for(&source)?;
+        let finished = self.shop.wait_for(&source).ok_or(StepError::Dependency)?;
         Ok(finished.view(&self.shop.blobs, &self.shop.work)?)
     }
 

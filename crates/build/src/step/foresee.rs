@@ -164,7 +164,7 @@ impl Stepper<'_> {
         let parts = parts.with(part::WORKDIR, self.text(self.state.workdir()));
         let parts = match from {
             None => {
-                let view = self.shop.context_view()?;
+                let view = self.shop.sources.context_view()?;
                 Some(parts.with(part::FILES, self.files(&view, transfer)?))
             }
             Some(from) => match self.given(from, foresight, &mut stages, Some(transfer))? {
@@ -295,7 +295,7 @@ impl Stepper<'_> {
                     keep_owner: true,
                     ..Transfer::default()
                 };
-                let view = self.shop.context_view()?;
+                let view = self.shop.sources.context_view()?;
                 Ok(Some(Given::Files(self.files(&view, &shown)?)))
             }
             (MountType::Bind | MountType::Cache, Some(from)) => {
@@ -338,7 +338,8 @@ impl Stepper<'_> {
                     Ok(Given::Files(self.files(&view, transfer)?))
                 }
                 (Source::Stage(_), None) => {
-                    let key = self.shop.wait_for(&named)?.content_key();
+                    let finished = self.shop.wait_for(&named);
+                    let key = finished.ok_or(StepError::Dependency)?.content_key();
                     Ok(key.map_or(Given::Nothing, |key| Given::Key(key.into())))
                 }
                 (other, _) => Ok(self.shop.base_key(other).map_or(Given::Nothing, Given::Key)),
@@ -380,7 +381,7 @@ impl Stepper<'_> {
         let items = plan(&request, &TreeIndex::default())?.items;
         let failed = |error| StepError::Pack(Arc::new(error));
         crate::copy::Content::prefetch(items.values()).map_err(|(path, source)| {
-            failed(crate::pack::PackError::Read {
+            failed(crate::layers::PackError::Read {
                 path: path.to_string(),
                 source,
             })

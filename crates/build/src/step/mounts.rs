@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::agent::AgentProxy;
 use super::run::write_private;
+use super::shown::{cache_mounts, context_copy, context_path, copy_aside, expose, unpack_view};
 use super::{StepError, Stepper};
 use crate::plan::Source;
 use crate::shop::Shop;
@@ -81,10 +82,10 @@ impl Mounts {
         let source = mount.source.as_deref().unwrap_or("/");
         let source = match &mount.from {
             // What is moved into place must be a copy: the command writes to it.
-            None if step.shop.roots.one_at_a_time() => step.shop.context_copy(source)?,
-            None => step.shop.context_path(source)?,
+            None if step.shop.roots.one_at_a_time() => context_copy(step.shop, source)?,
+            None => context_path(step.shop, source)?,
             Some(from) if step.shop.roots.one_at_a_time() => {
-                step.shop.copy_aside(&step.view_of(from)?, source, true)?
+                copy_aside(step.shop, &step.view_of(from)?, source, true)?
             }
             Some(from) => stage_path(step, from, source)?,
         };
@@ -102,7 +103,7 @@ impl Mounts {
     fn cache(&mut self, step: &mut Stepper<'_>, mount: &Mount) -> Result<(), StepError> {
         let target = target(step, mount);
         let name = cache_name(step, mount, &target)?;
-        let store = step.shop.cache_mounts()?;
+        let store = cache_mounts(step.shop)?;
         let mut dir = store.join(&name);
         let sharing = match mount.sharing.unwrap_or_default() {
             // A cache that is moved into place is nowhere else meanwhile.
@@ -166,7 +167,7 @@ impl Mounts {
             .or(from_target)
             .unwrap_or_default()
             .to_owned();
-        let Some(value) = step.shop.secret(&id)? else {
+        let Some(value) = step.shop.held.secret(&id)? else {
             if mount.required {
                 return Err(StepError::SecretMissing { id });
             }
@@ -331,8 +332,7 @@ fn seed_cache(
     let fresh = tempfile::tempdir_in(store).map_err(io("write to", store))?;
     if let Some(from) = &mount.from {
         let source = mount.source.as_deref().unwrap_or("/");
-        step.shop
-            .unpack_view(&step.view_of(from)?, source, true, fresh.path())?;
+        unpack_view(step.shop, &step.view_of(from)?, source, true, fresh.path())?;
     }
     let mode = mount.mode.unwrap_or(CACHE_MODE);
     fs::set_permissions(fresh.path(), Permissions::from_mode(mode))
@@ -377,11 +377,10 @@ fn stage_path(step: &mut Stepper<'_>, from: &str, source: &str) -> Result<PathBu
         .source_of(step.stage, from, step.span)
         .map_err(|(_, error)| error)?;
     if let Source::Files(number) = named {
-        return step
-            .shop
-            .copy_aside(&step.shop.named_view(number)?, source, false);
+        let view = step.shop.sources.named_view(number)?;
+        return copy_aside(step.shop, &view, source, false);
     }
-    let finished = step.shop.wait_for(&named)?;
-    let dir = step.shop.expose(&named, &finished)?;
+    let finished = step.shop.wait_for(&named).ok_or(StepError::Dependency)?;
+    let dir = expose(step.shop, &named, &finished)?;
     inside(&dir, source)
 }

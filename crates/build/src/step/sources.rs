@@ -47,7 +47,7 @@ impl Stepper<'_> {
     }
 
     fn look_for(&self, sources: &[CopySource], parents: bool) -> Result<(), StepError> {
-        let view = self.shop.context_view()?;
+        let view = self.shop.sources.context_view()?;
         let request = CopyRequest {
             view: &view,
             sources,
@@ -67,7 +67,7 @@ impl Stepper<'_> {
     }
 
     fn is_in_context(&self, source: &str) -> Result<bool, StepError> {
-        let view = self.shop.context_view()?;
+        let view = self.shop.sources.context_view()?;
         let found = resolve(view.as_ref(), source.as_bytes(), true);
         Ok(found.map_err(StepError::Image)?.is_some())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,9 +10,11 @@ use kiln_context::{DirectoryView, FileView, Stamp, ViewEntry, ViewError};
 use kiln_dockerfile::PatternSet;
 use kiln_git::{CheckedOut, Commit, GitReference, Login, Options, Repository, without_login};
 use kiln_layer::{EntryKind, ImagePath, Root};
+use tokio::runtime::Handle;
 
-use crate::shop::Shop;
-use crate::step::StepError;
+use super::SourceError;
+use crate::held::Held;
+use crate::interrupt::Interrupt;
 
 /// The secret that BuildKit takes a token from, alone or with `.` and a host.
 const TOKEN_SECRET: &str = "GIT_AUTH_TOKEN";
@@ -20,20 +23,37 @@ const TOKEN_SECRET: &str = "GIT_AUTH_TOKEN";
 const TOKEN_USER: &str = "x-access-token";
 
 /// What is known of repositories: commits by name, and files by name and options.
-#[derive(Debug, Default)]
 pub(crate) struct Repositories {
+    /// Folder for what is checked out.
+    work: PathBuf,
+    runtime: Handle,
+    interrupt: Interrupt,
+    /// Tokens may be secrets of the build.
+    held: Arc<Held>,
     commits: Mutex<BTreeMap<String, Commit>>,
     trees: Mutex<BTreeMap<(String, bool), Arc<CommitView>>>,
 }
 
-impl Shop {
+impl Repositories {
+    pub(crate) fn new(
+        work: PathBuf,
+        runtime: Handle,
+        interrupt: Interrupt,
+        held: Arc<Held>,
+    ) -> Repositories {
+        Repositories {
+            work,
+            runtime,
+            interrupt,
+            held,
+            commits: Mutex::default(),
+            trees: Mutex::default(),
+        }
+    }
+
     /// The commit that a name means; `checksum` is what its id has to begin with. Blocks; not for async code.
-    pub(crate) fn git_commit(
-        &self,
-        text: &str,
-        checksum: Option<&str>,
-    ) -> Result<Commit, StepError> {
-        let known = self.repositories.commits.lock();
+    pub(crate) fn commit(&self, text: &str, checksum: Option<&str>) -> Result<Commit, SourceError> {
+        let known = self.commits.lock();
         let known = known
             .unwrap_or_else(PoisonError::into_inner)
             .get(text)
@@ -45,23 +65,19 @@ impl Shop {
             return Ok(known);
         }
         let commit = self.blocking(move |interrupt| repository.resolve(interrupt))?;
-        let mut known = self
-            .repositories
-            .commits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(text.to_owned(), commit.clone());
         Ok(commit)
     }
 
     /// The files of the commit that a name means. Blocks; not for async code.
-    pub(crate) fn git_tree(
+    pub(crate) fn files(
         &self,
         text: &str,
         checksum: Option<&str>,
         keep_git_dir: Option<bool>,
-    ) -> Result<Arc<CommitView>, StepError> {
-        let commit = self.git_commit(text, checksum)?;
+    ) -> Result<Arc<CommitView>, SourceError> {
+        let commit = self.commit(text, checksum)?;
         let repository = self.repository(text, checksum)?;
         let wanted = repository.wanted();
         let options = Options {
@@ -69,16 +85,12 @@ impl Shop {
             submodules: wanted.submodules.unwrap_or(true),
         };
         let key = (text.to_owned(), options.keep_git_dir);
-        let mut trees = self
-            .repositories
-            .trees
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tree) = trees.get(&key) {
             return Ok(Arc::clone(tree));
         }
         let dir = tempfile::tempdir_in(&self.work)
-            .map_err(|source| StepError::Io {
+            .map_err(|source| SourceError::Io {
                 operation: "write to",
                 path: self.work.clone(),
                 source,
@@ -92,18 +104,18 @@ impl Shop {
         Ok(tree)
     }
 
-    fn repository(&self, text: &str, checksum: Option<&str>) -> Result<Repository, StepError> {
+    fn repository(&self, text: &str, checksum: Option<&str>) -> Result<Repository, SourceError> {
         let mut wanted = GitReference::parse(text)?;
         if let Some(checksum) = checksum {
             wanted.commit = Some(checksum.to_owned());
         }
         let login = self.login_for(&wanted.remote)?;
-        let tls = kiln_registry::tls_config().map_err(StepError::Tls)?;
+        let tls = kiln_registry::tls_config().map_err(SourceError::Tls)?;
         Ok(Repository::new(wanted, login, Arc::new(tls), &self.work))
     }
 
     /// From BuildKit's secrets, then from kaniko's variables (J5).
-    fn login_for(&self, remote: &str) -> Result<Option<Login>, StepError> {
+    fn login_for(&self, remote: &str) -> Result<Option<Login>, SourceError> {
         let host = url::Url::parse(remote)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"))
@@ -112,7 +124,7 @@ impl Shop {
             return Ok(None);
         };
         for id in [format!("{TOKEN_SECRET}.{host}"), TOKEN_SECRET.to_owned()] {
-            if let Some(value) = self.secret(&id)? {
+            if let Some(value) = self.held.secret(&id)? {
                 let password = String::from_utf8_lossy(&value).trim_end().to_owned();
                 let user = TOKEN_USER.to_owned();
                 return Ok(Some(Login { user, password }));
@@ -135,16 +147,17 @@ impl Shop {
     fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&AtomicBool) -> Result<T, kiln_git::GitError> + Send + 'static,
-    ) -> Result<T, StepError> {
+    ) -> Result<T, SourceError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        self.cancel
+        self.interrupt
+            .cancel()
             .on_cancel(move || stop.store(true, Ordering::Relaxed));
         let work = self.runtime.spawn_blocking(move || work(&stopped));
         let done = self.runtime.block_on(self.interrupt.unless_raised(work));
         match done {
             Some(Ok(outcome)) => Ok(outcome?),
-            Some(Err(_)) | None => Err(StepError::Cancelled),
+            Some(Err(_)) | None => Err(SourceError::Cancelled),
         }
     }
 }
@@ -157,7 +170,7 @@ pub(crate) struct CommitView {
 }
 
 impl CommitView {
-    fn new(files: &CheckedOut) -> Result<CommitView, StepError> {
+    fn new(files: &CheckedOut) -> Result<CommitView, SourceError> {
         let root = Root::open(&files.path)?;
         Ok(CommitView {
             files: DirectoryView::new(root, PatternSet::default()),

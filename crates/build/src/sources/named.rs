@@ -1,6 +1,6 @@
 //! Files that the caller gave a name: `--build-context NAME=DIRECTORY`, a repository, or an archive.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use kiln_context::{Context, DirectoryView, FileView, open_tar};
@@ -8,87 +8,83 @@ use kiln_dockerfile::PatternSet;
 use kiln_layer::{ExtractOptions, LayerReader, ReadAs, Root, extract};
 use kiln_shown::SecretUrl;
 
-use crate::copy::Items;
-use crate::settings::BuildContextSource;
-use crate::shop::Shop;
-use crate::step::StepError;
+use super::{SourceError, Sources};
+use crate::settings::{BuildContext, BuildContextSource};
 
 /// The files behind the names, each looked up once.
-#[derive(Debug, Default)]
 pub(crate) struct NamedFiles {
+    contexts: Vec<BuildContext>,
     views: Vec<OnceLock<Arc<dyn FileView>>>,
+    /// Folder for copies and for what archives hold.
+    work: PathBuf,
 }
 
 impl NamedFiles {
-    pub(crate) fn new(count: usize) -> NamedFiles {
+    pub(crate) fn new(contexts: &[BuildContext], work: PathBuf) -> NamedFiles {
         NamedFiles {
-            views: (0..count).map(|_| OnceLock::new()).collect(),
+            contexts: contexts.to_vec(),
+            views: contexts.iter().map(|_| OnceLock::new()).collect(),
+            work,
         }
     }
-}
 
-impl Shop {
-    /// The files of the named context with this number. Blocks; not for async code.
-    pub(crate) fn named_view(&self, number: usize) -> Result<Arc<dyn FileView>, StepError> {
-        let (Some(slot), Some(context)) =
-            (self.named.views.get(number), self.plan.contexts.get(number))
+    /// The numbers of those that are directories of this machine.
+    pub(super) fn directories(&self) -> impl Iterator<Item = usize> + '_ {
+        let all = self.contexts.iter().enumerate();
+        all.filter(|(_, context)| matches!(context.source, BuildContextSource::Directory(_)))
+            .map(|(number, _)| number)
+    }
+
+    /// The files of the context with this number. Blocks; not for async code.
+    pub(super) fn view(
+        &self,
+        number: usize,
+        sources: &Sources,
+    ) -> Result<Arc<dyn FileView>, SourceError> {
+        let (Some(slot), Some(context)) = (self.views.get(number), self.contexts.get(number))
         else {
-            return Err(StepError::Dependency);
+            return Err(SourceError::Unknown);
         };
         if let Some(view) = slot.get() {
             return Ok(Arc::clone(view));
         }
         let view: Arc<dyn FileView> = match &context.source {
-            BuildContextSource::Directory(dir) => Arc::new(self.directory(dir)?),
+            BuildContextSource::Directory(dir) => Arc::new(self.directory(dir, sources)?),
             BuildContextSource::Remote(url) if kiln_git::is_git(url.expose()) => {
-                self.git_tree(url.expose(), None, None)?
+                sources.repositories.files(url.expose(), None, None)?
             }
-            BuildContextSource::Remote(url) => Arc::new(self.archive(url)?),
+            BuildContextSource::Remote(url) => Arc::new(self.archive(url, sources)?),
             // These are images.
             BuildContextSource::Layout { .. } | BuildContextSource::Image(_) => {
-                return Err(StepError::Dependency);
+                return Err(SourceError::Unknown);
             }
         };
         Ok(Arc::clone(slot.get_or_init(|| view)))
     }
 
     /// A directory of this machine; in place a copy of it, since commands could reach it.
-    fn directory(&self, dir: &Path) -> Result<DirectoryView, StepError> {
+    fn directory(&self, dir: &Path, sources: &Sources) -> Result<DirectoryView, SourceError> {
         let context = Context::open(dir, None, None)?;
-        if !self.roots.one_at_a_time() {
+        if !sources.roots().one_at_a_time() {
             return Ok(context.view()?);
         }
-        let copy = self.roots.copy_of(context.dir(), &self.work)?;
+        let copy = sources.roots().copy_of(context.dir(), &self.work)?;
         Ok(context.view_in(&copy)?)
     }
 
-    /// Looks the named directories up that a command in place could reach before they are used. Blocks; not for async
-    /// code.
-    pub(crate) fn hold_named(&self) -> Result<(), StepError> {
-        if !self.roots.one_at_a_time() {
-            return Ok(());
-        }
-        for (number, context) in self.plan.contexts.iter().enumerate() {
-            if let BuildContextSource::Directory(_) = &context.source {
-                self.named_view(number)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Fetches an archive and unpacks it into the work folder.
-    fn archive(&self, url: &SecretUrl) -> Result<DirectoryView, StepError> {
-        let fetched = self.fetch(url, None)?;
-        let io = |source| StepError::Io {
+    fn archive(&self, url: &SecretUrl, sources: &Sources) -> Result<DirectoryView, SourceError> {
+        let fetched = sources.downloads.get(url, None)?;
+        let io = |source| SourceError::Io {
             operation: "write to",
             path: self.work.clone(),
             source,
         };
-        let not = || StepError::NoArchive { url: url.clone() };
+        let not = || SourceError::NoArchive { url: url.clone() };
         let opened = open_tar(fetched.content.open());
         let stream = opened
             .map_err(|source| match source.kind() {
-                std::io::ErrorKind::OutOfMemory => StepError::Io {
+                std::io::ErrorKind::OutOfMemory => SourceError::Io {
                     operation: "unpack",
                     path: url.to_string().into(),
                     source,
@@ -105,10 +101,5 @@ impl Shop {
         };
         extract(reader, &root, &options)?;
         Ok(DirectoryView::new(root, PatternSet::default()))
-    }
-
-    /// The files as the layer that `FROM` a named context begins with.
-    pub(crate) fn named_items(&self, number: usize) -> Result<Items, StepError> {
-        self.items_of(&self.named_view(number)?, "/", false)
     }
 }
