@@ -1,11 +1,10 @@
 //! Base images: from the local cache, a registry or an OCI layout to configuration and layers
 //! (conformance C1, C13-C15, C24).
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kiln_dockerfile::{BaseConfig, Instruction, shortened};
+use kiln_dockerfile::shortened;
 use kiln_oci::{
     Digest, DocumentError, Family, ImageConfig, Layout, LayoutError, Manifest, Platform, Reference,
 };
@@ -16,8 +15,8 @@ use crate::event::{Event, EventSink};
 use crate::keep_base::Pulled;
 use crate::layers::Layer;
 use crate::origin::Origin;
-use crate::plan::{ImageSource, Source};
-use crate::report::with_causes;
+use kiln_oci::ImageSource;
+use kiln_shown::with_causes;
 
 /// Why a base image cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -96,17 +95,6 @@ pub enum BaseError {
         #[source]
         source: kiln_dockerfile::ParseError,
     },
-}
-
-/// The images of a build, by what names them.
-pub(crate) type Images = BTreeMap<(Box<ImageSource>, Platform), BaseImage>;
-
-/// What a stage starts with, as far as it is known before anything runs.
-#[derive(Debug, Clone)]
-pub(crate) struct Start {
-    pub(crate) base: Source,
-    /// ONBUILD instructions of the base, run first (C16).
-    pub(crate) triggers: Vec<Instruction>,
 }
 
 /// An image that was looked up: nothing of its layers is here yet.
@@ -307,27 +295,4 @@ fn from_layout(
     BaseImage::new(&shown, descriptor.digest, &manifest, config, |digest| {
         Origin::File(layout.blob_path(digest))
     })
-}
-
-/// What the images bring that stages start with, as far as the lint of a Dockerfile can use it.
-pub(crate) fn configs_for_lint(
-    (starts, images): &(BTreeMap<usize, Start>, Images),
-) -> BTreeMap<usize, Option<BaseConfig>> {
-    let config = |start: &Start| {
-        let Source::Image(image, platform) = &start.base else {
-            return None;
-        };
-        let base = images.get(&(image.clone(), platform.clone()))?;
-        let config = &base.config.config;
-        let env = config.env.iter().filter_map(|pair| pair.split_once('='));
-        Some(BaseConfig {
-            env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-            has_shell: config.shell.as_ref().is_some_and(|shell| !shell.is_empty()),
-            triggers: start.triggers.clone(),
-        })
-    };
-    let starts = starts.iter();
-    starts
-        .map(|(stage, start)| (*stage, config(start)))
-        .collect()
 }

@@ -232,7 +232,7 @@ impl Blobs {
                 "layer {digest} is no longer in the local cache: pulling it from {repository}"
             )));
         } else {
-            let why = crate::report::with_causes(&error);
+            let why = kiln_shown::with_causes(&error);
             self.events.event(Event::Warning(format!(
                 "layer {digest} in the local cache is damaged: {why}; pulling it from {repository}. \
                  `warmer --force` renews the image"

@@ -559,7 +559,7 @@ fn open_place(
             match opened {
                 Ok(cache) => Place::folder(cache, store, Arc::clone(events)),
                 Err(error) => {
-                    let why = crate::report::with_causes(&error);
+                    let why = kiln_shown::with_causes(&error);
                     let text = format!("the cache at {} is left out: {why}", dir.display());
                     events.event(Event::Warning(text));
                     return None;
@@ -575,7 +575,7 @@ fn unwritable(dir: &Path, error: &CacheError) -> String {
     format!(
         "steps cannot be stored in the cache at {}: {}. The next build will run them again; `--no-push-cache` does not try",
         dir.display(),
-        crate::report::with_causes(error)
+        kiln_shown::with_causes(error)
     )
 }
 

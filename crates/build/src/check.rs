@@ -9,16 +9,16 @@ use std::collections::BTreeSet;
 use kiln_context::Context;
 use kiln_dockerfile::{Diagnostic, Position, Span, Warning};
 
-use crate::base::configs_for_lint;
 use crate::driver::look_up_bases;
 use crate::error::BuildError;
 use crate::fetch;
 use crate::lint::{Known, check_of};
 use crate::plan::{Plan, PlanError, Source};
-use crate::report::with_causes;
 use crate::settings::{BuildSettings, DockerfileSource};
+use crate::starts::configs_for_lint;
 use crate::text::{Text, TextError};
 use crate::work::{WorkError, WorkFolder};
+use kiln_shown::with_causes;
 
 /// What was found.
 #[derive(Debug, Clone)]

@@ -22,7 +22,6 @@ use kiln_sandbox::{Cancel, Mode};
 use rustix::process::DumpableBehavior;
 
 use self::attempt::Attempt;
-use crate::base::{Images, Start, configs_for_lint};
 use crate::build_plan::{BuildPlan, Planned, PlannedImage};
 use crate::cache::Distrusted;
 use crate::error::BuildError;
@@ -37,6 +36,7 @@ use crate::roots::{Aside, Restored, restore};
 use crate::scope::{BuildArgs, unused_build_args};
 use crate::settings::BuildSettings;
 use crate::shop::Shop;
+use crate::starts::{Images, Start, configs_for_lint};
 use crate::step::StepError;
 use crate::text::Text;
 use crate::work::{WorkError, WorkFolder};
@@ -255,7 +255,7 @@ impl<'a> Build<'a> {
             if places.is_empty() || self.cancel.is_cancelled() {
                 return Err(error);
             }
-            let why = crate::report::with_causes(&error);
+            let why = kiln_shown::with_causes(&error);
             let text = format!(
                 "an entry of the cache at {places} is broken and will be made again: {why}"
             );

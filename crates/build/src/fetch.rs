@@ -8,8 +8,8 @@ use kiln_registry::{Cause, Floor, Pace, Retries, Slow, Waits};
 use kiln_shown::SecretUrl;
 use sha2::{Digest as _, Sha256};
 
-use crate::report::with_causes;
 use crate::spool::{Piece, Spool};
+use kiln_shown::with_causes;
 
 /// A download that stands still for this long has failed.
 const STALL: Duration = Duration::from_mins(1);

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 
 use kiln_oci::{Family, LayerCompression};
 
-use crate::base::{BaseImage, Images, Start};
+use crate::base::BaseImage;
+use crate::image::family;
 use crate::layers::Layer;
-use crate::plan::{ImageSource, Plan, Source};
+use crate::plan::{Plan, Source};
 use crate::settings::{BuildSettings, CompressionKind};
+use crate::starts::{Images, Start};
+use kiln_oci::ImageSource;
 
 /// Why the image cannot have the form that was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -35,20 +38,6 @@ pub enum FormatError {
         /// The base image.
         base: String,
     },
-}
-
-/// The family of the image: the one asked for, else that of the base, else OCI (C11). Without an explicit wish,
-/// OCI where docker's cannot say it: zstd layers, annotations.
-pub(crate) fn family(
-    asked: Option<Family>,
-    base: Option<Family>,
-    zstd: bool,
-    annotated: bool,
-) -> Family {
-    match asked.or(base) {
-        Some(Family::Docker) if !zstd && !annotated => Family::Docker,
-        _ => Family::Oci,
-    }
 }
 
 /// Refuses what cannot be, before anything is pulled or run.
@@ -116,32 +105,4 @@ fn zstd_base(plan: &Plan, starts: &BTreeMap<usize, Start>, images: &Images) -> O
             descriptor.media_type.layer_compression() == Some(LayerCompression::Zstd)
         });
     zstd.then(|| image.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // conformance: C11 F25 F26 G46
-    #[test]
-    fn docker_only_where_docker_can_say_it() {
-        use Family::{Docker, Oci};
-        let table = [
-            (None, None, false, false, Oci),
-            (None, Some(Docker), false, false, Docker),
-            (None, Some(Oci), false, false, Oci),
-            (Some(Docker), Some(Oci), false, false, Docker),
-            (Some(Oci), Some(Docker), false, false, Oci),
-            (None, Some(Docker), true, false, Oci),
-            (None, Some(Docker), false, true, Oci),
-        ];
-        assert!(!table.is_empty());
-        for (asked, base, zstd, annotated, expected) in table {
-            assert_eq!(
-                family(asked, base, zstd, annotated),
-                expected,
-                "{asked:?} {base:?}"
-            );
-        }
-    }
 }

@@ -13,7 +13,6 @@ use crate::early::EarlyUpload;
 use crate::history;
 use crate::layers::Described;
 use crate::origin::Origin;
-use crate::stage::Finished;
 
 /// Where the bytes of a layer are.
 #[derive(Debug, Clone)]
@@ -43,6 +42,16 @@ pub(crate) struct BuiltImage {
     pub(crate) digest: Digest,
 }
 
+/// What a stage came to, but for its layers.
+#[derive(Debug)]
+pub(crate) struct Outcome<'a> {
+    pub(crate) config: &'a ImageConfig,
+    /// How many of the history's entries came with the base image.
+    pub(crate) base_history: usize,
+    /// The media types of the base's manifest; `None` for scratch.
+    pub(crate) family: Option<Family>,
+}
+
 /// What the caller wants of the image beyond what the stage made.
 #[derive(Debug)]
 pub(crate) struct Finishing<'a> {
@@ -55,13 +64,13 @@ pub(crate) struct Finishing<'a> {
 impl BuiltImage {
     /// Puts the image together from a finished stage whose layers are all described.
     pub(crate) fn assemble(
-        stage: &Finished,
+        stage: &Outcome<'_>,
         layers: Vec<Described>,
         finishing: &Finishing<'_>,
     ) -> BuiltImage {
-        let family = crate::format::family(
+        let family = family(
             finishing.format,
-            stage.family(),
+            stage.family,
             has_zstd(&layers),
             !finishing.annotations.is_empty(),
         );
@@ -69,9 +78,9 @@ impl BuiltImage {
             .into_iter()
             .map(|layer| image_layer(layer, family))
             .collect();
-        let mut base = stage.config().clone();
+        let mut base = stage.config.clone();
         if let Clock::Wall = finishing.clock {
-            let own = base.history.get_mut(stage.base_history()..);
+            let own = base.history.get_mut(stage.base_history..);
             history::settle_times(own.unwrap_or_default());
         }
         let config = config(base, &layers, finishing);
@@ -96,6 +105,20 @@ impl BuiltImage {
             manifest_bytes,
             layers,
         }
+    }
+}
+
+/// The family of the image: the one asked for, else that of the base, else OCI (C11). Without an explicit wish,
+/// OCI where docker's cannot say it: zstd layers, annotations.
+pub(crate) fn family(
+    asked: Option<Family>,
+    base: Option<Family>,
+    zstd: bool,
+    annotated: bool,
+) -> Family {
+    match asked.or(base) {
+        Some(Family::Docker) if !zstd && !annotated => Family::Docker,
+        _ => Family::Oci,
     }
 }
 
@@ -147,4 +170,32 @@ fn config(
         .and_then(|entry| entry.created.clone());
     config.created = last.or_else(|| Some(finishing.clock.rfc3339()));
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // conformance: C11 F25 F26 G46
+    #[test]
+    fn docker_only_where_docker_can_say_it() {
+        use Family::{Docker, Oci};
+        let table = [
+            (None, None, false, false, Oci),
+            (None, Some(Docker), false, false, Docker),
+            (None, Some(Oci), false, false, Oci),
+            (Some(Docker), Some(Oci), false, false, Docker),
+            (Some(Oci), Some(Docker), false, false, Oci),
+            (None, Some(Docker), true, false, Oci),
+            (None, Some(Docker), false, true, Oci),
+        ];
+        assert!(!table.is_empty());
+        for (asked, base, zstd, annotated, expected) in table {
+            assert_eq!(
+                family(asked, base, zstd, annotated),
+                expected,
+                "{asked:?} {base:?}"
+            );
+        }
+    }
 }

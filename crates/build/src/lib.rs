@@ -69,6 +69,7 @@ mod sources;
 mod spool;
 mod squash;
 mod stage;
+mod starts;
 mod step;
 mod text;
 mod unless_cancelled;
@@ -91,6 +92,7 @@ pub use fetch::{ClientError, FetchError};
 pub use format::FormatError;
 pub use held::SecretError;
 pub use kiln_sandbox::{Cancel, Stream};
+pub use kiln_shown::with_causes;
 pub use kiln_tarball_cache::{
     CacheError, ImageUse, Miss, PruneReason, Pruned, PrunedEntry, Survey,
 };
@@ -101,7 +103,7 @@ pub use output::OutputError;
 pub use output::PushError;
 pub use plan::PlanError;
 pub use push_archive::{PushArchiveError, PushedArchive, push_archive};
-pub use report::{BuildReport, with_causes};
+pub use report::BuildReport;
 pub use roots::RootError;
 pub use settings::*;
 pub use sources::SourceError;

@@ -12,7 +12,6 @@ use crate::copy::{Content, Items};
 use crate::early::{EarlyUpload, EarlyUploads, FollowedFile};
 use crate::event::{Event, EventSink};
 use crate::layers::{Layer, Made, PackError, Packed};
-use crate::settings::{BuildSettings, CompressionKind};
 use crate::unless_cancelled::UnlessCancelled;
 use crate::workers::Workers;
 
@@ -26,30 +25,6 @@ pub(crate) struct PackOptions {
     pub(crate) mtime: Option<i64>,
     /// Times after this one are cut to it: `SOURCE_DATE_EPOCH` with `--reproducible` (G43).
     pub(crate) mtime_clamp: Option<i64>,
-}
-
-impl PackOptions {
-    /// What the settings say of layers (conformance G42-G46).
-    pub(crate) fn of(settings: &BuildSettings, epoch: Option<i64>, threads: usize) -> PackOptions {
-        let level = settings.compression_level;
-        let compression = match settings.compression {
-            CompressionKind::Gzip => Compression::Gzip {
-                level: level.and_then(|level| u32::try_from(level).ok()),
-            },
-            CompressionKind::Zstd => Compression::Zstd { level },
-        };
-        let (mtime, mtime_clamp) = match (settings.reproducible, epoch) {
-            (false, _) => (None, None),
-            (true, None) => (Some(0), None),
-            (true, Some(limit)) => (None, Some(limit)),
-        };
-        PackOptions {
-            compression,
-            threads,
-            mtime,
-            mtime_clamp,
-        }
-    }
 }
 
 impl PackOptions {

@@ -8,7 +8,7 @@ use kiln_dockerfile::{
     Command, Dockerfile, ExpandError, Expander, Instruction, Lookup, Mount, MountError, MountType,
     Run, Span, StageError, copy_source, find_stage, find_target, shortened,
 };
-use kiln_oci::{Platform, PlatformError, Reference, ReferenceError};
+use kiln_oci::{ImageSource, Platform, PlatformError, Reference, ReferenceError};
 
 use crate::budget::{TooMuchText, check_variables};
 use crate::scope::{BuildArgs, GlobalScope};
@@ -28,32 +28,6 @@ pub(crate) enum Source {
     Image(Box<ImageSource>, Platform),
     /// Files that the caller gave a name, by their number in [`Plan::contexts`].
     Files(usize),
-}
-
-/// Where an image is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum ImageSource {
-    /// In a registry.
-    Registry(Reference),
-    /// In an OCI image layout on this machine: `oci-layout:///path[:name]`.
-    Layout {
-        /// The layout's directory.
-        dir: PathBuf,
-        /// The `org.opencontainers.image.ref.name` to take; `None` when the layout has one image.
-        name: Option<String>,
-    },
-}
-
-impl std::fmt::Display for ImageSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ImageSource::Registry(reference) => write!(f, "{}", reference.familiar()),
-            ImageSource::Layout { dir, name } => {
-                write!(f, "oci-layout://{}", dir.display())?;
-                name.as_ref().map_or(Ok(()), |name| write!(f, ":{name}"))
-            }
-        }
-    }
 }
 
 /// Why a Dockerfile cannot be planned; every variant belongs to a line of it.

@@ -26,12 +26,12 @@ use kiln_options::byte_size;
 use kiln_registry::{Client, RegistryError};
 use kiln_sandbox::Cancel;
 
-use crate::error::BuildError;
 use crate::event::{Careful, Event, EventSink};
+use crate::fetch::{self, ClientError};
 use crate::interrupt::Interrupt;
-use crate::output::{self, OutputError};
+use crate::output::{self, OutputError, PushError};
 use crate::settings::PushImageSettings;
-use crate::{fetch, work::WorkFolder};
+use crate::work::{WorkError, WorkFolder};
 
 use parcel::Parcel;
 
@@ -149,9 +149,18 @@ pub enum PushArchiveError {
     /// A digest file cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// What can go wrong in a build as well: the settings, the permission to push, the work folder.
+    /// The registry client cannot be made from the settings.
+    #[error("the registry settings cannot be used")]
+    Client(#[source] RegistryError),
+    /// The client for downloads cannot be made.
+    #[error("cannot prepare downloads")]
+    Downloads(#[source] ClientError),
+    /// We may not push there.
     #[error(transparent)]
-    Build(Box<BuildError>),
+    Permission(#[from] PushError),
+    /// There is no work folder.
+    #[error(transparent)]
+    Work(#[from] WorkError),
     /// It was cancelled.
     #[error("interrupted")]
     Cancelled,
@@ -164,12 +173,6 @@ fn counted(images: &[String]) -> String {
     match images {
         [] => "no image".to_owned(),
         images => format!("{} images ({})", images.len(), images.join(", ")),
-    }
-}
-
-impl From<BuildError> for PushArchiveError {
-    fn from(error: BuildError) -> Self {
-        Self::Build(Box::new(error))
     }
 }
 
@@ -230,19 +233,16 @@ async fn push(
     events: Arc<dyn EventSink>,
 ) -> Result<PushedArchive, PushArchiveError> {
     let found = Found::at(&settings)?;
-    let client = Client::new(settings.registry.clone()).map_err(BuildError::Client)?;
+    let client = Client::new(settings.registry.clone()).map_err(PushArchiveError::Client)?;
     if !settings.skip_push_permission_check {
-        output::check_permission(&client, &settings.destinations)
-            .await
-            .map_err(BuildError::from)?;
+        output::check_permission(&client, &settings.destinations).await?;
     }
     // Until the end of the push: it has the layers that were compressed.
     let mut work = None;
     let parcel = match found {
         Found::Layout(parcel) => parcel,
         Found::Archive(image) => {
-            let work =
-                work.insert(WorkFolder::create(&settings.work_dir).map_err(BuildError::from)?);
+            let work = work.insert(WorkFolder::create(&settings.work_dir)?);
             docker::pack(*image, work.path(), &events).await?
         }
     };
@@ -257,7 +257,8 @@ async fn push(
     )));
     send::send(&client, &parcel, &settings.destinations, &events).await?;
     let digest = parcel.top.digest;
-    let download = fetch::client(&settings.registry.user_agent).map_err(BuildError::Downloads)?;
+    let download =
+        fetch::client(&settings.registry.user_agent).map_err(PushArchiveError::Downloads)?;
     output::write_digest_files(
         &settings.digest_files,
         &settings.destinations,

@@ -1,10 +1,6 @@
-//! What a finished build says, and how a failure reads.
-
-use std::error::Error;
-use std::fmt::Write as _;
+//! What a finished build says.
 
 use kiln_oci::{Digest, ImageConfig, Reference};
-use kiln_shown::for_people;
 
 /// A finished build.
 #[derive(Debug, Clone)]
@@ -18,21 +14,6 @@ pub struct BuildReport {
     pub pushed: Vec<Reference>,
     /// Sum of the layers' blobs in bytes.
     pub size: u64,
-}
-
-/// An error with its causes in one line, each said once, as people may see it.
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = for_people(&error.to_string()).into_owned();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = for_people(&inner.to_string()).into_owned();
-        if !text.ends_with(&more) {
-            // Writing to a string cannot fail.
-            let _ = write!(text, ": {more}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// `1 layer`, `2 layers`.

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use kiln_cache_key::{CacheKey, Parts, Value, part};
 use kiln_sandbox::Cancel;
 
-use crate::base::Images;
 use crate::blobs::Blobs;
 use crate::budget::TextBudget;
 use crate::cache::LayerCache;
@@ -22,6 +21,7 @@ use crate::scope::BuildArgs;
 use crate::sources::Sources;
 use crate::spool::Spool;
 use crate::stage::{Finished, State};
+use crate::starts::Images;
 
 /// The outcome of a stage; `None` when it failed.
 pub(crate) type StageOutcome = Option<Arc<Finished>>;

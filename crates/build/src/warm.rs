@@ -21,11 +21,13 @@ use kiln_tarball_cache::{
 use crate::event::{Careful, Event, EventSink};
 use crate::fetch::{self, ClientError, FetchError};
 use crate::patience::{LONGEST_WAIT, Patience};
-use crate::plan::{ImageSource, Plan, PlanError, Source};
-use crate::report::{counted, with_causes};
+use crate::plan::{Plan, PlanError, Source};
+use crate::report::counted;
 use crate::scope::BuildArgs;
 use crate::settings::{DockerfileSource, WarmSettings};
 use crate::spool::Spool;
+use kiln_oci::ImageSource;
+use kiln_shown::with_causes;
 
 use self::room::Room;
 

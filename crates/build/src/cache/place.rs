@@ -16,7 +16,7 @@ use super::entry::{Documents, EntryError, StoredStep};
 use crate::early::EarlyUpload;
 use crate::event::{Event, EventSink};
 use crate::origin::StepPlace;
-use crate::report::with_causes;
+use kiln_shown::with_causes;
 
 /// How long an answer of a cache is waited for; a build without it is better than one that stands still.
 const READ_PATIENCE: Duration = Duration::from_secs(15);

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use kiln_context::Context;
-use kiln_layer::ImagePath;
+use kiln_layer::{Compression, ImagePath};
 use kiln_registry::Client;
 use kiln_sandbox::Cancel;
 use rustix::fs::Access;
 use tokio::runtime::Handle;
 
 use super::{Build, Prepared};
-use crate::base::Images;
 use crate::blobs::Blobs;
 use crate::budget::TextBudget;
 use crate::cache::{Distrusted, LayerCache};
@@ -21,14 +20,17 @@ use crate::error::BuildError;
 use crate::format;
 use crate::interrupt::Interrupt;
 use crate::pack::{PackOptions, Packer};
-use crate::plan::ImageSource;
 use crate::promise::Promise;
 use crate::roots::{Aside, RootRules, Roots};
-use crate::settings::{BuildContextSource, CachePlace, DockerfileSource};
+use crate::settings::{
+    BuildContextSource, BuildSettings, CachePlace, CompressionKind, DockerfileSource,
+};
 use crate::shop::Shop;
 use crate::sources::{Downloads, NamedFiles, Repositories, Sources};
 use crate::spool::Spool;
+use crate::starts::Images;
 use crate::work::private_dir;
+use kiln_oci::ImageSource;
 
 /// One go at the steps. There is a second one when a cached layer turned out to be broken.
 pub(super) struct Attempt {
@@ -99,7 +101,7 @@ impl Build<'_> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let packer = Packer::new(
             blobs_dir,
-            PackOptions::of(settings, prepared.epoch, threads),
+            pack_options(settings, prepared.epoch, threads),
             threads.div_ceil(2),
             Arc::clone(&events),
             // A stage that fails does not take from the cache what others have made (H28).
@@ -293,5 +295,27 @@ impl Build<'_> {
             Some((_, mounts)) => mounts,
             None => self.work.path().join("mounts"),
         }
+    }
+}
+
+/// What the settings say of layers (conformance G42-G46).
+fn pack_options(settings: &BuildSettings, epoch: Option<i64>, threads: usize) -> PackOptions {
+    let level = settings.compression_level;
+    let compression = match settings.compression {
+        CompressionKind::Gzip => Compression::Gzip {
+            level: level.and_then(|level| u32::try_from(level).ok()),
+        },
+        CompressionKind::Zstd => Compression::Zstd { level },
+    };
+    let (mtime, mtime_clamp) = match (settings.reproducible, epoch) {
+        (false, _) => (None, None),
+        (true, None) => (Some(0), None),
+        (true, Some(limit)) => (None, Some(limit)),
+    };
+    PackOptions {
+        compression,
+        threads,
+        mtime,
+        mtime_clamp,
     }
 }

@@ -7,7 +7,7 @@ use kiln_oci::Reference;
 use super::{Build, Prepared};
 use crate::error::BuildError;
 use crate::event::Event;
-use crate::image::{BuiltImage, Finishing};
+use crate::image::{BuiltImage, Finishing, Outcome};
 use crate::layers::{Described, Layer};
 use crate::roots::RootError;
 use crate::settings::BuildSettings;
@@ -43,7 +43,11 @@ impl Build<'_> {
             .map_err(|_| BuildError::Lost)?
             .map_err(|error| BuildError::Finish(Box::new(error)))?;
         Ok(BuiltImage::assemble(
-            &finished,
+            &Outcome {
+                config: finished.config(),
+                base_history: finished.base_history(),
+                family: finished.family(),
+            },
             layers,
             &Finishing {
                 format: self.settings.image_format,
@@ -132,7 +136,7 @@ impl Build<'_> {
             troubles.extend(cleaned.err());
         }
         for trouble in troubles {
-            let why = crate::report::with_causes(&trouble);
+            let why = kiln_shown::with_causes(&trouble);
             tracing::debug!(%error, "failed before");
             self.events.event(Event::Warning(why));
         }
@@ -158,7 +162,7 @@ impl Build<'_> {
                         shop.events.event(Event::Info(text));
                     }
                     Err(error) => {
-                        let why = crate::report::with_causes(&error);
+                        let why = kiln_shown::with_causes(&error);
                         let text = format!("{name} cannot be kept in the cache at {dir}: {why}");
                         shop.events.event(Event::Warning(text));
                     }

@@ -10,16 +10,17 @@ use kiln_tarball_cache::ImageCache;
 
 use super::foresee::Foreseen;
 use super::{Build, Prepared, Start, Text};
-use crate::base::Images;
 use crate::base::{BaseError, Bases};
 use crate::cache::{LayerCache, Missed, Reason};
 use crate::error::BuildError;
 use crate::event::Event;
 use crate::explain::{ExplainedStep, Explanation};
-use crate::plan::{ImageSource, Plan, Source, WINDOWS};
+use crate::plan::{Plan, Source, WINDOWS};
 use crate::report::counted;
 use crate::shop::Shop;
+use crate::starts::Images;
 use crate::text::TextError;
+use kiln_oci::ImageSource;
 
 impl Build<'_> {
     /// Finds out which stages are needed and looks up every image they name, each once (C8, C24). ONBUILD

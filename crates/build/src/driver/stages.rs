@@ -340,7 +340,7 @@ mod tests {
             vec![packing(), failure(StepError::Cancelled)],
         ] {
             let failures = others.into_iter().chain([exit()]).collect();
-            let cause = first_cause(failures).map(|error| crate::report::with_causes(&error));
+            let cause = first_cause(failures).map(|error| kiln_shown::with_causes(&error));
             assert!(
                 cause.as_ref().is_some_and(|cause| cause.contains('3')),
                 "{cause:?}"

@@ -86,7 +86,7 @@ pub(crate) async fn push(
         return Ok(());
     };
     for other in failures {
-        events.event(Event::Warning(crate::report::with_causes(&other)));
+        events.event(Event::Warning(kiln_shown::with_causes(&other)));
     }
     Err(first)
 }

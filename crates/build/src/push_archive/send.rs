@@ -10,7 +10,7 @@ use kiln_registry::{Client, RegistryError};
 use super::PushArchiveError;
 use super::parcel::{Blob, Document, Parcel};
 use crate::event::{Event, EventSink};
-use crate::report::with_causes;
+use kiln_shown::with_causes;
 
 /// Blobs looked after at once; the client limits how many of them are sent at once.
 const AT_ONCE: usize = 8;

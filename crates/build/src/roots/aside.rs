@@ -311,7 +311,7 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         if let Err(error) = self.put_back() {
-            let error = crate::report::with_causes(&error);
+            let error = kiln_shown::with_causes(&error);
             tracing::error!("the files of the context are not all back: {error}");
         }
     }
