@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kiln_build::Cancel;
+use kiln_engine::Cancel;
 use nix::sys::signal::{SigSet, Signal};
 
 /// The signals that ask a program to end.
@@ -56,7 +56,7 @@ fn leave_in_time() {
             tracing::error!(
                 "interrupted; what was under way did not stop in time and is left to the kernel"
             );
-            kiln_build::abandon();
+            kiln_engine::abandon();
             at_once(1);
         });
     if let Err(error) = waiting {

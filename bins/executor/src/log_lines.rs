@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use kiln_build::{Event, EventSink, Stream};
+use kiln_engine::{Event, EventSink, Stream};
 use kiln_options::{COMMAND_ERRORS, COMMAND_OUTPUT, LogFormat, LogOptions, byte_size};
 
 /// Logs every event as it comes.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_build::{BuildError, BuildSettings, Cancel, Entered, EventSink};
+use kiln_engine::{BuildError, BuildSettings, Cancel, Entered, EventSink};
 use kiln_options::{
     CacheAction, CheckFormat, CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions,
     ExplainFormat, ExplainOptions, LogFormat, LoginOptions, OptionError, PushImageOptions,
@@ -21,7 +21,7 @@ use crate::interrupt::Signals;
 use crate::log_lines::LogLines;
 
 fn main() -> ExitCode {
-    kiln_build::init();
+    kiln_engine::init();
     let command = match ExecutorCommand::read(std::env::args_os()) {
         Ok(command) => command,
         Err(stop) => return stop.report(LogFormat::default()),
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
     if action.is_none()
         && let Some(context) = options.context_dir()
-        && let Err(error) = kiln_build::put_context_back(&context)
+        && let Err(error) = kiln_engine::put_context_back(&context)
     {
         return failed(format, &error);
     }
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 
 fn build(options: &ExecutorOptions) -> ExitCode {
     let resolved = options.resolve(&|name| std::env::var_os(name));
-    let outcome = entered(options, resolved, kiln_build::build);
+    let outcome = entered(options, resolved, kiln_engine::build);
     outcome.map_or_else(std::convert::identity, |report| {
         tracing::info!(
             "built {}, {} in layers",
@@ -84,7 +84,7 @@ fn check(options: &ExecutorOptions) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report_failure(format, &error, None, None, 1),
     };
-    let report = match runtime.block_on(kiln_build::check(&resolved.settings)) {
+    let report = match runtime.block_on(kiln_engine::check(&resolved.settings)) {
         Ok(report) => report,
         Err(error) => return failed(format, &error),
     };
@@ -101,7 +101,7 @@ fn check(options: &ExecutorOptions) -> ExitCode {
 
 fn dry_run(options: &ExecutorOptions) -> ExitCode {
     let resolved = options.resolve(&|name| std::env::var_os(name));
-    let outcome = entered(options, resolved, kiln_build::dry_run);
+    let outcome = entered(options, resolved, kiln_engine::dry_run);
     outcome.map_or_else(std::convert::identity, |plan| {
         let text = plan.text();
         print_as(options.build.dryrun_format, text, &plan)
@@ -110,7 +110,7 @@ fn dry_run(options: &ExecutorOptions) -> ExitCode {
 
 fn explain(what: &ExplainOptions, options: &ExecutorOptions) -> ExitCode {
     let resolved = what.resolve(&|name| std::env::var_os(name));
-    let outcome = entered(options, resolved, kiln_build::explain);
+    let outcome = entered(options, resolved, kiln_engine::explain);
     outcome.map_or_else(std::convert::identity, |explanation| {
         print_as(what.format, explanation.text(), &explanation)
     })
@@ -129,7 +129,7 @@ fn entered<T, F: Future<Output = Result<T, BuildError>>>(
     }
     let signals = Signals::hold();
     // A process with threads cannot enter a user namespace, so the runtime comes second.
-    let entered = kiln_build::enter(&resolved.settings).map_err(|error| failed(format, &error))?;
+    let entered = kiln_engine::enter(&resolved.settings).map_err(|error| failed(format, &error))?;
     let outcome = on_runtime(options, signals, |events, cancel| {
         work(resolved.settings, entered, events, cancel)
     })?;
@@ -182,7 +182,7 @@ fn push(image: &PushImageOptions, options: &ExecutorOptions) -> ExitCode {
         Err(error) => return Stop::Wrong(error).report(format),
     };
     let pushed = on_runtime(options, Signals::hold(), |events, cancel| {
-        kiln_build::push_archive(settings, events, cancel)
+        kiln_engine::push_archive(settings, events, cancel)
     });
     match pushed {
         Ok(Ok(_)) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ mod volume;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use kiln_build::{Event, WarmReport};
+use kiln_engine::{Event, WarmReport};
 use kiln_options::{
     CommandLine as _, LogFormat, Stop, WarmerAction, WarmerCommand, WarmerOptions, byte_size,
     report_failure, start_logging, variables_without_meaning,
@@ -13,7 +13,7 @@ use kiln_options::{
 
 fn main() -> ExitCode {
     // The library may start this executable again as its helper.
-    kiln_build::init();
+    kiln_engine::init();
     let WarmerCommand { options, action } = match WarmerCommand::read(std::env::args_os()) {
         Ok(command) => command,
         Err(stop) => return stop.report(LogFormat::default()),
@@ -46,7 +46,7 @@ fn warm(options: &WarmerOptions) -> ExitCode {
         Err(error) => return report_failure(format, &error, None, None, 1),
     };
     // An interrupted warmer needs no care: whatever is not complete has no name in the cache (H33).
-    match runtime.block_on(kiln_build::warm(settings, Arc::new(log))) {
+    match runtime.block_on(kiln_engine::warm(settings, Arc::new(log))) {
         Ok(report) => summary(&report),
         Err(error) => report_failure(format, &error, None, None, 1),
     }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use kiln_build::{
+use kiln_engine::{
     ImageUse, ListFormat, PruneReason, PruneSettings, Pruned, Survey, list_volume, prune_volume,
     with_causes,
 };
@@ -188,7 +188,7 @@ fn timestamp(time: SystemTime) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
-    use kiln_build::PrunedEntry;
+    use kiln_engine::PrunedEntry;
     use kiln_oci::{Digest, Platform};
 
     use super::*;
@@ -211,7 +211,7 @@ mod tests {
         };
         let mut broken = image(None, 0, 300);
         broken.platform = None;
-        broken.problem = Some(kiln_build::Miss::Misplaced {
+        broken.problem = Some(kiln_engine::Miss::Misplaced {
             path: "/cache/x".into(),
         });
         Survey {

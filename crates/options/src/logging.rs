@@ -280,16 +280,16 @@ mod tests {
             )
             .with(filter(options.verbosity));
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(target: "kiln_build", stage = "base", bytes = 5, "unpacking \"x\"");
+            tracing::info!(target: "kiln_engine", stage = "base", bytes = 5, "unpacking \"x\"");
             tracing::warn!(target: "kiln_registry", "slow");
-            tracing::debug!(target: "kiln_build", "detail");
+            tracing::debug!(target: "kiln_engine", "detail");
             tracing::debug!(target: "hyper", "authorization: secret");
             tracing::error!(target: "rustls", "broken");
             // finding 13
             let url = "https://secret@h/?sig=secret";
-            tracing::error!(target: "kiln_build", url, "no {url} (os error 13)");
+            tracing::error!(target: "kiln_engine", url, "no {url} (os error 13)");
             // finding 5
-            tracing::warn!(target: "kiln_build", name = "\u{1b}[2J", "left out \u{1b}]0;x\u{7}");
+            tracing::warn!(target: "kiln_engine", name = "\u{1b}[2J", "left out \u{1b}]0;x\u{7}");
         });
         let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

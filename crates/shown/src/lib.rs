@@ -12,12 +12,14 @@
 //! assert_eq!(redact("ADD https://t0ken@host/f /"), "ADD https://xxxxx@host/f /");
 //! ```
 
+mod causes;
 mod printable;
 mod system;
 mod url;
 
 use std::borrow::Cow;
 
+pub use causes::with_causes;
 pub use system::{io_words, without_numbers};
 pub use url::{MASK, SecretUrl, redact};
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kiln_build::{BuildSettings, Cancel, DockerfileSource, Event, build, enter, init};
+use kiln_engine::{BuildSettings, Cancel, DockerfileSource, Event, build, enter, init};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Commands of a RUN are started by this same program: it has to step in before anything else.

@@ -1,0 +1,187 @@
+//! The end of a build: the image is put together and handed out.
+
+use std::sync::Arc;
+
+use kiln_oci::Reference;
+
+use super::{Build, Prepared};
+use crate::error::BuildError;
+use crate::settings::BuildSettings;
+use crate::shop::Shop;
+use crate::squash;
+use crate::stage::Finished;
+use crate::step::StepError;
+use kiln_delivery::output;
+use kiln_events::Event;
+use kiln_image::built::{BuiltImage, Finishing, Outcome};
+use kiln_rootfs::RootError;
+use kiln_store::layers::{Described, Layer};
+
+impl Build<'_> {
+    /// Waits for the last layer to be packed and puts the image together.
+    pub(super) async fn finish(
+        &self,
+        shop: &Arc<Shop>,
+        finished: Arc<Finished>,
+    ) -> Result<BuiltImage, BuildError> {
+        let single = self.settings.single_snapshot;
+        let shop_too = Arc::clone(shop);
+        let described = tokio::task::spawn_blocking(move || {
+            let finished = if single {
+                squash::into_one(&shop_too, &finished)?
+            } else {
+                finished
+            };
+            let layers = finished
+                .layers()
+                .iter()
+                .map(Layer::describe)
+                .collect::<Result<Vec<Described>, _>>()?;
+            Ok::<_, StepError>((finished, layers))
+        });
+        let (finished, layers) = described
+            .await
+            .map_err(|_| BuildError::Lost)?
+            .map_err(|error| BuildError::Finish(Box::new(error)))?;
+        Ok(BuiltImage::assemble(
+            &Outcome {
+                config: finished.config(),
+                base_history: finished.base_history(),
+                family: finished.family(),
+            },
+            layers,
+            &Finishing {
+                format: self.settings.image_format,
+                labels: &self.settings.labels,
+                annotations: &self.settings.annotations,
+                clock: shop.clock,
+            },
+        ))
+    }
+
+    pub(super) async fn hand_out(
+        &self,
+        prepared: &Prepared,
+        shop: &Shop,
+        image: &BuiltImage,
+    ) -> Result<(), BuildError> {
+        let settings = self.settings;
+        if !settings.no_push {
+            let cached = shop.cache.as_ref().map(|cache| cache.repositories());
+            output::push(
+                &prepared.client,
+                &shop.blobs,
+                image,
+                &settings.destinations,
+                &cached.unwrap_or_default(),
+                self.events,
+            )
+            .await?;
+        }
+        if let Some(path) = &settings.tar_path {
+            let names = archive_names(settings);
+            output::write_archive(&shop.blobs, image, &names, path, self.cancel).await?;
+        }
+        if let Some(path) = &settings.oci_layout_path {
+            output::write_layout(&shop.blobs, image, &settings.destinations, path).await?;
+        }
+        output::write_digest_files(
+            &settings.digest_files,
+            &settings.destinations,
+            image.digest,
+            &prepared.download,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Leaves in `/` what was asked for, if the build ran in place.
+    pub(super) async fn leave_place(
+        &self,
+        shop: &Arc<Shop>,
+        finished: Arc<Finished>,
+    ) -> Result<(), BuildError> {
+        let (materialize, clean_up) = (self.settings.materialize, self.settings.cleanup);
+        if !shop.roots.one_at_a_time() || !(materialize || clean_up) {
+            return Ok(());
+        }
+        let roots = Arc::clone(&shop.roots);
+        let leaving = tokio::task::spawn_blocking(move || {
+            if materialize {
+                roots.materialize(finished.layers())?;
+            }
+            if clean_up {
+                roots.clean_up()?;
+            }
+            Ok(())
+        });
+        let left = leaving.await.map_err(|_| BuildError::Lost)?;
+        left.map_err(|error: RootError| BuildError::Finish(Box::new(error.into())))
+    }
+
+    /// After a failure: puts the context back, and leaves `/` empty if that was asked for. Whatever goes wrong here is not
+    /// what the user has to know first.
+    pub(super) async fn clean_up_after(&self, shop: &Arc<Shop>, error: &BuildError) {
+        let mut troubles = Vec::new();
+        troubles.extend(self.put_back(shop).await.err());
+        // Somebody waits for the end of a build that was interrupted.
+        let wanted = self.settings.cleanup && shop.roots.one_at_a_time();
+        if wanted && !self.cancel.is_cancelled() {
+            self.join_workers().await;
+            let roots = Arc::clone(&shop.roots);
+            let cleaning = tokio::task::spawn_blocking(move || roots.clean_up()).await;
+            let cleaned = cleaning.map_err(|_| BuildError::Lost);
+            let cleaned = cleaned.and_then(|cleaned| {
+                cleaned.map_err(|error| BuildError::Finish(Box::new(error.into())))
+            });
+            troubles.extend(cleaned.err());
+        }
+        for trouble in troubles {
+            let why = kiln_shown::with_causes(&trouble);
+            tracing::debug!(%error, "failed before");
+            self.events.event(Event::Warning(why));
+        }
+    }
+
+    /// Keeps on the volume what was pulled, beside what is left to do.
+    pub(super) fn keep_bases(&self, shop: &Arc<Shop>) {
+        let volume = shop
+            .cache
+            .as_ref()
+            .and_then(|cache| cache.volume())
+            .cloned();
+        let Some(volume) = volume else { return };
+        let shop = Arc::clone(shop);
+        let keeping = self.workers.start("kiln-keep", move || {
+            for pulled in shop.images.values().filter_map(|base| base.pulled.as_ref()) {
+                let name = pulled.reference().familiar();
+                let dir = volume.dir().display();
+                match pulled.keep(&volume, &shop.blobs) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        let text = format!("{name} is kept in the cache at {dir}");
+                        shop.events.event(Event::Info(text));
+                    }
+                    Err(error) => {
+                        let why = kiln_shown::with_causes(&error);
+                        let text = format!("{name} cannot be kept in the cache at {dir}: {why}");
+                        shop.events.event(Event::Warning(text));
+                    }
+                }
+            }
+        });
+        if let Err(error) = keeping {
+            tracing::debug!(%error, "no thread to keep base images");
+        }
+    }
+}
+
+/// The names in an archive: all destinations, or kaniko's place-holder when there is none (section K).
+fn archive_names(settings: &BuildSettings) -> Vec<Reference> {
+    const UNNAMED: &str = "docker.io/unset-repo/unset-image-name";
+    if settings.destinations.is_empty() {
+        Reference::parse(UNNAMED).into_iter().collect()
+    } else {
+        settings.destinations.clone()
+    }
+}

@@ -1,0 +1,352 @@
+//! Stages: one thread each, from FROM to the last instruction.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use kiln_dockerfile::{Instruction, shortened};
+
+use super::chain::{Chain, Decision};
+use super::foresee::{Foreseen, instructions};
+use super::{Build, Start, Text};
+use crate::error::BuildError;
+use crate::shop::Shop;
+use crate::stage::{Finished, State};
+use crate::step::{StepError, Stepper, items_of};
+use kiln_events::Event;
+use kiln_image::clock::Clock;
+use kiln_plan::plan::Source;
+use kiln_plan::text::Location;
+use kiln_step_cache::{Executed, Given};
+use kiln_store::layers::{Layer, Made};
+use kiln_work::promise::Promise;
+
+impl Build<'_> {
+    /// Runs every needed stage, side by side where each has a root of its own.
+    pub(super) async fn execute(
+        &self,
+        text: &Text,
+        shop: &Arc<Shop>,
+        foreseen: &Arc<Foreseen>,
+        starts: BTreeMap<usize, Start>,
+    ) -> Result<Arc<Finished>, BuildError> {
+        let failures: Mutex<Vec<BuildError>> = Mutex::default();
+        let text = Arc::new(text.clone());
+        let run = |stages: Vec<(usize, Start)>| {
+            let (shop, text) = (Arc::clone(shop), Arc::clone(&text));
+            let foreseen = Arc::clone(foreseen);
+            let failures = &failures;
+            async move {
+                let worker = tokio::task::spawn_blocking(move || {
+                    let mut errors = Vec::new();
+                    for (stage, start) in stages {
+                        errors.extend(run_stage(&shop, &text, &foreseen, stage, &start).err());
+                    }
+                    errors
+                });
+                let errors = worker.await.unwrap_or_else(|_| vec![BuildError::Lost]);
+                failures
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(errors);
+            }
+        };
+        if shop.roots.one_at_a_time() {
+            run(starts.into_iter().collect()).await;
+        } else {
+            join_all(starts.into_iter().map(|start| run(vec![start]))).await;
+        }
+        let failures = failures
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = first_cause(failures) {
+            return Err(error);
+        }
+        let target = shop.plan.targets.first().copied().unwrap_or_default();
+        let finished = shop
+            .stages
+            .get(target)
+            .and_then(Option::as_ref)
+            .and_then(Promise::wait);
+        finished.ok_or(BuildError::Lost)
+    }
+}
+
+/// Runs one stage from its base to its end and keeps its promise, whatever happens.
+fn run_stage(
+    shop: &Arc<Shop>,
+    text: &Text,
+    foreseen: &Foreseen,
+    stage: usize,
+    start: &Start,
+) -> Result<(), BuildError> {
+    let promise = shop
+        .stages
+        .get(stage)
+        .cloned()
+        .flatten()
+        .unwrap_or_else(Promise::new);
+    let _lost = KeepOnDrop(promise.clone());
+    let outcome = steps(shop, text, foreseen, stage, start);
+    match outcome {
+        Ok((state, made)) => {
+            promise.keep(Some(Arc::new(state.finish())));
+            // Others may go on already; a layer that cannot be packed still names its line.
+            made.iter().try_for_each(Layered::check)
+        }
+        Err(error) => {
+            promise.keep(None);
+            // The build has failed; what other stages do now is for nothing.
+            shop.cancel.cancel();
+            Err(error)
+        }
+    }
+}
+
+/// A layer and the instruction that made it.
+struct Layered {
+    layer: Layer,
+    location: Location,
+}
+
+impl Layered {
+    /// Waits until the layer is packed.
+    fn check(&self) -> Result<(), BuildError> {
+        match self.layer.describe() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(BuildError::Step {
+                location: Box::new(self.location.clone()),
+                source: Box::new(StepError::Pack(error)),
+            }),
+        }
+    }
+}
+
+struct KeepOnDrop(Promise<crate::shop::StageOutcome>);
+
+impl Drop for KeepOnDrop {
+    fn drop(&mut self) {
+        // Has no effect when the promise was kept.
+        self.0.keep(None);
+    }
+}
+
+fn steps(
+    shop: &Arc<Shop>,
+    text: &Text,
+    foreseen: &Foreseen,
+    stage: usize,
+    start: &Start,
+) -> Result<(State, Vec<Layered>), BuildError> {
+    let from = &shop.plan.dockerfile.stages[stage].from;
+    let state = begin(shop, stage, start)
+        .and_then(|state| {
+            shop.text.charge(state.text_size())?;
+            Ok(state)
+        })
+        .map_err(|error| BuildError::of_step(text, from.span, &from.source, error))?;
+    let first = match &start.base {
+        Source::Stage(_) => state.content_key,
+        image => shop.first_key(image),
+    };
+    let mut chain = Chain::new(shop, foreseen, stage, first);
+    let name = shop.plan.stage_name(stage);
+    let mut stepper = Stepper::new(shop, stage, state);
+    let mut made = Vec::new();
+    let total = instructions(shop, stage, start).count();
+    for (number, instruction) in instructions(shop, stage, start).enumerate() {
+        // A trigger has no line of its own in this file; the FROM that fired it has.
+        let span = if number < start.triggers.len() {
+            from.span
+        } else {
+            instruction.span
+        };
+        let located = |error| BuildError::of_step(text, span, &instruction.source, error);
+        if shop.cancel.is_cancelled() {
+            return Err(located(StepError::Cancelled));
+        }
+        shop.events.event(Event::StepStarted {
+            stage: name.clone(),
+            number: number + 1,
+            total,
+            text: shortened(&instruction.source).into_owned(),
+        });
+        let begun = Instant::now();
+        let layers = stepper.state.layers.len();
+        stepper.name = format!("{name} {}/{total}", number + 1);
+        step(&mut stepper, chain.as_mut(), number, instruction).map_err(|error| {
+            // Whatever it says, it was stopped.
+            located(if shop.cancel.is_cancelled() {
+                StepError::Cancelled
+            } else {
+                error
+            })
+        })?;
+        for remark in stepper.remarks.drain(..) {
+            let place = format!("{}:{}", text.name, span.line());
+            shop.events
+                .event(Event::Warning(format!("{place}: {remark}")));
+        }
+        made.extend(stepper.state.layers[layers..].iter().map(|layer| Layered {
+            layer: layer.clone(),
+            location: text.locate(span, &instruction.source),
+        }));
+        shop.events.event(Event::StepFinished {
+            stage: name.clone(),
+            number: number + 1,
+            took: begun.elapsed(),
+        });
+    }
+    stepper.state.content_key = chain.and_then(|chain| chain.content());
+    Ok((stepper.state, made))
+}
+
+/// One step: taken from the cache, or executed and maybe kept.
+fn step(
+    stepper: &mut Stepper<'_>,
+    chain: Option<&mut Chain<'_>>,
+    at: usize,
+    instruction: &Instruction,
+) -> Result<(), StepError> {
+    let shop = stepper.shop;
+    let decision = match chain {
+        Some(chain) => chain.decide(stepper, at, instruction)?,
+        None => Decision::Execute,
+    };
+    match decision {
+        Decision::Execute => stepper.apply(instruction),
+        Decision::Take(hit) => {
+            stepper.adopt(instruction, hit.layer(), &hit.step.created)?;
+            shop.events.event(Event::StepCached {
+                stage: shop.plan.stage_name(stepper.stage),
+                number: at + 1,
+                place: hit.place_name(),
+            });
+            Ok(())
+        }
+        Decision::Keep(executed) => execute_and_keep(stepper, *executed, instruction),
+    }
+}
+
+/// Executes a step and stores it, unless another stage of this build has the same one: then its layer is ours, too,
+/// as it would be if it came from the cache.
+fn execute_and_keep(
+    stepper: &mut Stepper<'_>,
+    mut executed: Executed,
+    instruction: &Instruction,
+) -> Result<(), StepError> {
+    let (Some(cache), Some(key)) = (&stepper.shop.cache, executed.keys.first()) else {
+        return stepper.apply(instruction);
+    };
+    let claim = match cache.shared.claim(*key) {
+        Ok(claim) => claim,
+        Err(Some(given)) => return stepper.adopt(instruction, given.layer, &given.created),
+        // The other one failed; what it says is what the build says.
+        Err(None) => return stepper.apply(instruction),
+    };
+    let layers = stepper.state.layers.len();
+    stepper.apply(instruction)?;
+    executed.layer = stepper.state.layers.get(layers).cloned();
+    let last = stepper.state.config.history.last();
+    executed.created = match (stepper.shop.clock, last) {
+        (Clock::Wall, Some(entry)) => entry.created.clone().unwrap_or_default(),
+        // Whatever time the image is to have, the entry's age counts from now (H25); and a hit under a fixed clock
+        // does not look at it.
+        _ => Clock::Wall.rfc3339(),
+    };
+    claim.keep(Given {
+        layer: executed.layer.clone(),
+        created: executed.created.clone(),
+    });
+    cache.keep(executed, &stepper.state.config.platform());
+    Ok(())
+}
+
+/// The state that FROM gives.
+fn begin(shop: &Arc<Shop>, stage: usize, start: &Start) -> Result<State, StepError> {
+    match &start.base {
+        Source::Scratch | Source::Files(_) => {
+            let platform = shop.plan.platform_of(stage).map_err(|(_, error)| error)?;
+            let mut state = State::on_scratch(&platform);
+            if let Source::Files(number) = &start.base {
+                let view = shop.sources.named_view(*number)?;
+                let items = items_of(shop, &view, "/", false)?;
+                if !items.is_empty() {
+                    let name = shop.plan.stage_name(stage);
+                    let layer = shop.packer.start(Made::Items(items), name);
+                    let from = &shop.plan.dockerfile.stages[stage].from;
+                    state.record(shop.clock.rfc3339(), from.source.clone(), Some(layer));
+                }
+            }
+            Ok(state)
+        }
+        Source::Stage(_) => {
+            let finished = shop.wait_for(&start.base);
+            Ok(finished.ok_or(StepError::Dependency)?.continued())
+        }
+        Source::Image(image, platform) => {
+            let known = shop.images.get(&(image.clone(), platform.clone()));
+            Ok(State::on_base(known.ok_or(StepError::Dependency)?))
+        }
+    }
+}
+
+/// Of all failures the one that the others follow from; of an interrupted build, the step it was at.
+fn first_cause(failures: Vec<BuildError>) -> Option<BuildError> {
+    let mut aftermath = None;
+    for failure in failures {
+        if !failure.is_aftermath() {
+            return Some(failure);
+        }
+        aftermath.get_or_insert(failure);
+    }
+    aftermath
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use kiln_store::layers::PackError;
+
+    fn failure(source: StepError) -> BuildError {
+        let location = Location {
+            file: "Dockerfile".to_owned(),
+            line: 2,
+            instruction: "RUN x".to_owned(),
+            excerpt: String::new(),
+        };
+        BuildError::Step {
+            location: Box::new(location),
+            source: Box::new(source),
+        }
+    }
+
+    /// What a failure ends is not its cause, a layer that was being packed no more than a step (finding 15).
+    #[test]
+    fn what_was_stopped_is_not_what_failed() {
+        let exit = || {
+            failure(StepError::Exit {
+                code: 3,
+                command: "x".to_owned(),
+                refused_id: false,
+            })
+        };
+        let packing = || failure(StepError::Pack(Arc::new(PackError::Cancelled)));
+        for others in [
+            vec![packing()],
+            vec![packing(), failure(StepError::Cancelled)],
+        ] {
+            let failures = others.into_iter().chain([exit()]).collect();
+            let cause = first_cause(failures).map(|error| kiln_shown::with_causes(&error));
+            assert!(
+                cause.as_ref().is_some_and(|cause| cause.contains('3')),
+                "{cause:?}"
+            );
+        }
+        assert!(first_cause(vec![packing()]).is_some_and(|error| error.is_aftermath()));
+        assert!(first_cause(Vec::new()).is_none());
+    }
+}

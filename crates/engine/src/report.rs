@@ -1,0 +1,23 @@
+//! What a finished build says.
+
+use kiln_oci::{Digest, ImageConfig, Reference};
+
+/// A finished build.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BuildReport {
+    /// Digest of the image's manifest.
+    pub digest: Digest,
+    /// The image's configuration.
+    pub config: ImageConfig,
+    /// Where it was pushed.
+    pub pushed: Vec<Reference>,
+    /// Sum of the layers' blobs in bytes.
+    pub size: u64,
+}
+
+/// `1 layer`, `2 layers`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}

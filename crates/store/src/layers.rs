@@ -1,0 +1,208 @@
+//! The layers of an image under construction: those of a base, which may never be fetched, and our own,
+//! which are packed while the build goes on.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use kiln_context::ViewError;
+use kiln_layer::{Entry, LayerError, LayerInfo};
+use kiln_oci::{Descriptor, DiffId};
+use kiln_snapshot::{ChangeSet, SnapshotError};
+
+use crate::early::EarlyUpload;
+use crate::origin::Origin;
+use kiln_copy::Items;
+use kiln_work::promise::Promise;
+
+/// Why a layer could not be packed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// A file of the layer could not be read.
+    #[error("cannot read `/{path}` for a layer")]
+    Read {
+        /// Path in the image.
+        path: String,
+        /// Why it failed.
+        #[source]
+        source: ViewError,
+    },
+    /// The changes of a RUN could not be read.
+    #[error("cannot pack the changes of the command")]
+    Changes(#[source] SnapshotError),
+    /// The tar stream could not be written.
+    #[error("cannot write a layer")]
+    Write(#[source] LayerError),
+    /// The work folder refuses.
+    #[error("cannot {operation} `{path}`")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The build was interrupted, or another part of it failed.
+    #[error("interrupted")]
+    Cancelled,
+    /// The thread that packed the layer is gone.
+    #[error("the thread that packed a layer ended before it was done")]
+    Lost,
+}
+
+/// One layer; cheap to clone, and the same value wherever it is used.
+#[derive(Debug, Clone)]
+pub struct Layer(Arc<State>);
+
+#[derive(Debug)]
+enum State {
+    Base(Box<BaseLayer>),
+    Made {
+        content: Made,
+        packed: Promise<Result<Packed, Arc<PackError>>>,
+    },
+}
+
+/// A layer that an image brought.
+#[derive(Debug)]
+struct BaseLayer {
+    descriptor: Descriptor,
+    diff_id: DiffId,
+    origin: Origin,
+    /// Its entries, once somebody had to read them; never those of a layer that has too many.
+    listing: OnceLock<Vec<Entry>>,
+}
+
+/// What a layer of our own is made from.
+#[derive(Debug)]
+pub enum Made {
+    /// The files of a COPY, ADD or WORKDIR.
+    Items(Items),
+    /// What a RUN changed.
+    Changes(ChangeSet),
+}
+
+impl Made {
+    /// How many entries the layer has.
+    pub fn len(&self) -> usize {
+        match self {
+            Made::Items(items) => items.len(),
+            Made::Changes(changes) => changes.entries().len(),
+        }
+    }
+
+    /// The entries in the order of the layer.
+    pub fn entries(&self) -> Box<dyn Iterator<Item = &Entry> + '_> {
+        match self {
+            Made::Items(items) => Box::new(items.values().map(|item| &item.entry)),
+            Made::Changes(changes) => Box::new(changes.entries().iter()),
+        }
+    }
+}
+
+/// A layer whose blob is in the work folder.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// Digests and sizes.
+    pub info: LayerInfo,
+    /// Its blob.
+    pub path: PathBuf,
+    /// The registry may have its bytes already.
+    pub early: Option<Arc<EarlyUpload>>,
+}
+
+/// What an image says of a layer: enough to write its manifest and config.
+#[derive(Debug, Clone)]
+pub enum Described {
+    /// A layer of a base, passed on as it is.
+    Base(Box<Descriptor>, DiffId, Origin),
+    /// A layer of our own.
+    Own(Packed),
+}
+
+impl Layer {
+    /// A layer of an image, which is fetched from `origin` if it has to be.
+    pub fn base(descriptor: Descriptor, diff_id: DiffId, origin: Origin) -> Layer {
+        Layer(Arc::new(State::Base(Box::new(BaseLayer {
+            descriptor,
+            diff_id,
+            origin,
+            listing: OnceLock::new(),
+        }))))
+    }
+
+    /// A layer of our own, and the promise that is kept when it is packed.
+    pub fn made(content: Made) -> (Layer, Promise<Result<Packed, Arc<PackError>>>) {
+        let packed = Promise::new();
+        let layer = Layer(Arc::new(State::Made {
+            content,
+            packed: packed.clone(),
+        }));
+        (layer, packed)
+    }
+
+    /// The content of a layer of our own.
+    pub fn content(&self) -> Option<&Made> {
+        match &*self.0 {
+            State::Made { content, .. } => Some(content),
+            State::Base(_) => None,
+        }
+    }
+
+    /// The diff-id that a base's config gives the layer; `None` for our own.
+    pub fn base_diff_id(&self) -> Option<DiffId> {
+        match &*self.0 {
+            State::Base(base) => Some(base.diff_id),
+            State::Made { .. } => None,
+        }
+    }
+
+    /// Waits until the layer is packed and describes it. Not for async code.
+    pub fn describe(&self) -> Result<Described, Arc<PackError>> {
+        match &*self.0 {
+            State::Base(base) => Ok(Described::Base(
+                Box::new(base.descriptor.clone()),
+                base.diff_id,
+                base.origin.clone(),
+            )),
+            State::Made { packed, .. } => Ok(Described::Own(packed.wait()?)),
+        }
+    }
+
+    /// The entries, where they are known without reading a blob.
+    pub(crate) fn known_entries(&self) -> Option<Box<dyn Iterator<Item = &Entry> + '_>> {
+        match &*self.0 {
+            State::Base(base) => {
+                let known = base.listing.get()?;
+                Some(Box::new(known.iter()))
+            }
+            State::Made { content, .. } => Some(content.entries()),
+        }
+    }
+
+    /// Remembers the entries of a base layer that somebody had to read anyway.
+    pub fn learn_listing(&self, entries: Option<Vec<Entry>>) {
+        if let (State::Base(base), Some(entries)) = (&*self.0, entries) {
+            // The first list is as good as any other.
+            let _ = base.listing.set(entries);
+        }
+    }
+
+    /// If the layer is one of the cache: its entry is of no use.
+    pub fn distrust(&self) {
+        if let Some((_, _, Origin::Step(step))) = self.origin() {
+            step.distrust();
+        }
+    }
+
+    /// Where the blob of a base layer comes from.
+    pub fn origin(&self) -> Option<(&Descriptor, DiffId, &Origin)> {
+        match &*self.0 {
+            State::Base(base) => Some((&base.descriptor, base.diff_id, &base.origin)),
+            State::Made { .. } => None,
+        }
+    }
+}
