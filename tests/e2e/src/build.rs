@@ -488,6 +488,30 @@ impl Running {
         nix::sys::signal::kill(child, signal).expect("a running child can be signalled");
     }
 
+    /// Waits until the builder itself runs and holds signals: the first process of a pid namespace, which it is under the
+    /// test's own wrapper, never gets those that come before, as that of a container does not.
+    pub fn wait_for_builder(&self) {
+        const SIGTERM: u64 = 1 << (nix::sys::signal::SIGTERM as u64 - 1);
+        let own = self.child.id();
+        let is_builder = || {
+            let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+            let child = children.unwrap_or_default();
+            let status = fs::read_to_string(format!("/proc/{}/status", child.trim()));
+            let status = status.unwrap_or_default();
+            let held = status
+                .lines()
+                .find_map(|line| line.strip_prefix("SigBlk:\t"));
+            let held = held.and_then(|mask| u64::from_str_radix(mask, 16).ok());
+            status.starts_with("Name:\texecutor") && held.is_some_and(|mask| mask & SIGTERM != 0)
+        };
+        for _ in 0..1_000 {
+            if !self.wrapped || is_builder() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
     /// Sends a signal to the builder; under a wrapper of the test's own, to that.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let own = self.child.id();

@@ -104,6 +104,7 @@ fn a_build_ends_at_any_moment() {
         }
         let leaks = Leaks::before(&case);
         let mut running = build.start();
+        running.wait_for_builder();
         std::thread::sleep(delay);
         running.signal(signal);
         let sent = Instant::now();
