@@ -162,6 +162,7 @@ fn test_at<'a>(lines: &'a [&'a str], number: usize, any: bool) -> Option<Test<'a
     }
     let declared = rest.get(attributes)?.trim_start();
     let declared = declared.strip_prefix("pub(crate) ").unwrap_or(declared);
+    let declared = declared.strip_prefix("async ").unwrap_or(declared);
     let declared = declared.strip_prefix("fn ")?;
     let (name, _) = declared.split_once('(')?;
     let end = rest.iter().position(|line| line.starts_with('}'));

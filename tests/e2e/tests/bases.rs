@@ -4,8 +4,8 @@ use std::fs;
 use std::process::Command;
 
 use kiln_e2e::{
-    Base, Case, Fault, ImageSpec, LayerSpec, Packing, Proxy, Registry, TarTree, kiln_only,
-    namespace_only, needs_root, output, tool,
+    Base, Case, Fault, Forged, Image, ImageSpec, LayerSpec, Packing, Proxy, Registry, TarTree,
+    kiln_only, namespace_only, needs_root, output, tool,
 };
 use serde_json::json;
 
@@ -99,7 +99,7 @@ fn another_platform_is_taken_when_asked_for() {
     );
 }
 
-// conformance: F26
+// conformance: F25 F26
 #[test]
 fn the_manifest_format_is_that_of_the_base_unless_asked() {
     kiln_only!();
@@ -109,20 +109,28 @@ fn the_manifest_format_is_that_of_the_base_unless_asked() {
     let table = [
         (Base::Docker, None, docker),
         (Base::Busybox, None, oci),
-        (Base::Docker, Some("oci"), oci),
-        (Base::Busybox, Some("docker"), docker),
+        (Base::Docker, Some("--image-format=oci"), oci),
+        (Base::Busybox, Some("--image-format=docker"), docker),
+        // Docker's manifest cannot say it.
+        (Base::Docker, Some("--annotation=k=v=w"), oci),
     ];
     for (base, asked, expected) in table {
         let reference = case.base(base);
+        let original = Image::read(&format!("docker://{reference}"));
         let context = case
             .context()
             .dockerfile(format!("FROM {reference}\nCOPY Dockerfile /\n"));
         let mut build = case.build(&context);
-        if let Some(format) = asked {
-            build = build.arg(format!("--image-format={format}"));
+        if let Some(flag) = asked {
+            build = build.arg(flag);
         }
         let image = build.run().image();
         assert_eq!(image.manifest["mediaType"], expected, "{base:?} {asked:?}");
+        // Relabelled or not, the blobs below are those of the base.
+        assert_eq!(image.above(&original).len(), 1, "{base:?} {asked:?}");
+        let annotated = asked.is_some_and(|flag| flag.starts_with("--annotation"));
+        let annotation = &image.manifest["annotations"]["k"];
+        assert_eq!(annotation == "v=w", annotated, "{}", image.manifest);
         let family = if expected == docker {
             "vnd.docker."
         } else {
@@ -138,6 +146,32 @@ fn the_manifest_format_is_that_of_the_base_unless_asked() {
         let config = image.manifest["config"]["mediaType"].as_str().unwrap();
         assert!(config.contains(family), "one family per image: {config}");
     }
+}
+
+// conformance: F18
+#[test]
+fn the_config_is_the_same_in_every_format() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.destination("vendor");
+    let mut spec = Base::Busybox.image_spec();
+    spec.config["X-Vendor"] = json!({ "kept": [1, null] });
+    case.registry().push(&spec, &base);
+    let lines = "COPY f /f\nSHELL [\"/s\"]\nHEALTHCHECK --retries=2 CMD x\nONBUILD RUN x\nSTOPSIGNAL 9\nCMD x\n\
+                 VOLUME /v\nEXPOSE 1\nMAINTAINER ann\nUSER u\n";
+    let context = case.context().file("f", "f");
+    let context = context.dockerfile(format!("FROM {base}\n{lines}"));
+    let [docker, oci] = ["docker", "oci"].map(|format| {
+        let build = case.build(&context).destination(case.destination(format));
+        let build = build.env("SOURCE_DATE_EPOCH", "1500000000");
+        build.arg(format!("--image-format={format}")).run().image()
+    });
+    assert_ne!(docker.manifest["mediaType"], oci.manifest["mediaType"]);
+    assert_eq!(docker.config, oci.config);
+    for key in ["Shell", "Healthcheck", "OnBuild", "ArgsEscaped", "X-Vendor"] {
+        assert!(!oci.setting(key).is_null(), "config.{key}: {}", oci.config);
+    }
+    assert_eq!(oci.setting("X-Vendor"), &spec.config["X-Vendor"]);
 }
 
 #[test]
@@ -205,6 +239,50 @@ fn a_damaged_blob_of_a_layout_is_not_passed_on() {
     assert!(!out.join("index.json").exists(), "there is partial output");
 }
 
+// conformance: I25 I26
+#[test]
+fn layers_are_read_by_their_content_and_must_be_what_the_config_says() {
+    kiln_only!();
+    let case = Case::new();
+    let dir = case.path("layout");
+    let build = |layer: &Forged| {
+        layer.write_layout(&dir);
+        let lines = format!("FROM oci-layout://{}\nCOPY Dockerfile /f/\n", dir.display());
+        let run = case.build(&case.context().dockerfile(lines)).run();
+        fs::remove_dir_all(&dir).unwrap();
+        run
+    };
+    let gzip = Forged::gzip(|forge| {
+        forge.entry(b'5', "f", b"");
+    });
+    let plain = Forged::plain(|forge| {
+        forge.entry(b'5', "f", b"");
+    });
+    let zstd = Forged {
+        blob: zstd::encode_all(&plain.blob[..], 3).unwrap(),
+        ..plain.clone()
+    };
+    for (layer, suffix) in [
+        (&gzip, "+gzip"),
+        (&gzip, ""),
+        (&gzip, "+zstd"),
+        (&plain, "+gzip"),
+        (&zstd, "+gzip"),
+    ] {
+        let layer = Forged {
+            suffix,
+            ..layer.clone()
+        };
+        assert!(build(&layer).image().tree().has("f/Dockerfile"), "{suffix}");
+    }
+    let other = Forged {
+        diff_id: kiln_e2e::digest(b"other"),
+        ..gzip.clone()
+    };
+    let said = [&other.diff_id, "unpacks to", "the image's config says"];
+    build(&other).failed(1, &said);
+}
+
 // conformance: F25 G46
 #[test]
 fn docker_format_is_refused_where_it_cannot_be() {
@@ -241,15 +319,24 @@ fn the_same_layer_twice() {
     let spec = ImageSpec::new(vec![layer.clone(), layer], json!({ "Env": ["PATH=/bin"] }));
     let reference = case.destination("twice");
     case.registry().push(&spec, &reference);
-    let context = case
-        .context()
-        .dockerfile(format!("FROM {reference}\nRUN echo $PATH > /ran\n"));
+    let proxy = Proxy::before(case.registry().host());
+    let context = case.context().dockerfile(format!(
+        "FROM {}\nRUN echo $PATH > /ran\n",
+        proxy.through(&reference)
+    ));
     let image = case.build(&context).run().image();
+    let [first, second, ..] = &image.layers[..] else {
+        panic!("two layers and one");
+    };
+    assert_eq!(first.digest, second.digest);
+    let mut downloads = proxy.blobs();
+    downloads.retain(|blob| *blob == first.digest);
+    assert_eq!(downloads.len(), 1, "{:#?}", proxy.blobs());
     assert_eq!(image.tree().text("f"), "f");
     assert!(image.tree().text("ran").starts_with("/bin"));
 }
 
-// conformance: I19 I20 I21
+// conformance: I19 I20 I21 I22
 #[test]
 fn maps_and_mirrors_are_asked_first() {
     kiln_only!();
@@ -282,6 +369,23 @@ fn maps_and_mirrors_are_asked_first() {
         .arg("--skip-default-registry-fallback")
         .run();
     outcome.failed(1, &["nowhere", "base/busybox"]);
+    // What is pushed is not mapped, nor what is said of it, nor where steps are kept.
+    let names = case.path("out/names");
+    let context = case
+        .context()
+        .dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    let build = case
+        .build(&context)
+        .arg(format!("--registry-map={host}=kiln-e2e.invalid"))
+        .arg("--skip-default-registry-fallback")
+        .arg("--image-name-with-digest-file")
+        .arg(&names)
+        .cached_in(case.destination("cache"));
+    build.run().went("COPY miss");
+    let again = build.run();
+    again.went("COPY hit");
+    let expected = format!("{}@{}\n", case.destination("image"), again.image().digest);
+    assert_eq!(fs::read_to_string(names).unwrap(), expected);
 }
 
 // conformance: I2 I3 I4 I8 I10 I39
