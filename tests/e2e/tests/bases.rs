@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use kiln_e2e::{
-    Base, Case, Fault, Forged, Image, ImageSpec, LayerSpec, Packing, Proxy, Registry, TarTree,
-    kiln_only, namespace_only, needs_root, output, tool,
+    Base, Case, Fault, Forged, HttpServer, Image, ImageSpec, LayerSpec, Packing, Proxy, Registry,
+    Response, TarTree, kiln_only, namespace_only, needs_root, output, tool,
 };
 use serde_json::json;
 
@@ -388,7 +389,7 @@ fn maps_and_mirrors_are_asked_first() {
     assert_eq!(fs::read_to_string(names).unwrap(), expected);
 }
 
-// conformance: I2 I3 I4 I8 I10 I39
+// conformance: I2 I3 I4 I5 I8 I10 I39
 #[test]
 fn credentials_come_from_docker_config() {
     kiln_only!();
@@ -420,6 +421,20 @@ fn credentials_come_from_docker_config() {
             inline.log
         );
     }
+    // A program that is missing is said, and the next place is asked.
+    let program = json!({ "credHelpers": { case.registry().host(): "kiln-surely-missing" } });
+    let outcome = case
+        .build(&context)
+        .env("DOCKER_AUTH_CONFIG", program.to_string())
+        .env("DOCKER_CONFIG", &dir)
+        .run();
+    let warnings = outcome.ok().warnings();
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.contains("docker-credential-kiln-surely-missing")),
+        "{warnings:?}"
+    );
     let outcome = case.build(&context).run();
     outcome.failed(1, &[case.registry().host(), "401"]);
     let wrong =
@@ -430,6 +445,51 @@ fn credentials_come_from_docker_config() {
         .run();
     outcome.failed(1, &[case.registry().host()]);
     assert!(!outcome.log.contains("wr0ng"), "{}", outcome.log);
+}
+
+/// Registries, files and repositories are asked for at the proxy, and what is excepted is not.
+// conformance: I14
+#[test]
+fn every_request_goes_through_the_proxy() {
+    kiln_only!();
+    let case = Case::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = seen.clone();
+    let server = HttpServer::start(move |request| {
+        noted.lock().unwrap().push(request.path.clone());
+        let found = request.path == "http://files.invalid/f";
+        Response::new(if found { 200 } else { 404 }, "text/plain", "content")
+    });
+    let proxy = server.url("");
+    let build = |lines: &str| {
+        seen.lock().unwrap().clear();
+        let context = case.context().dockerfile(lines);
+        let build = case.build(&context).env("http_proxy", &proxy);
+        build.arg("--insecure-registry=registry.invalid:80")
+    };
+    let added = build("FROM scratch\nADD http://files.invalid/f /f\n");
+    assert_eq!(added.run().image().tree().text("f"), "content");
+    let excepted = added.env("NO_PROXY", "x,.invalid").run();
+    excepted.failed(1, &["files.invalid"]);
+    for (lines, asked) in [
+        (
+            "FROM registry.invalid:80/a:1\n",
+            "http://registry.invalid/v2/",
+        ),
+        (
+            "FROM scratch\nADD http://git.invalid/a.git /a\n",
+            "http://git.invalid/a.git/info/refs",
+        ),
+    ] {
+        let outcome = build(lines).run();
+        outcome.failed(1, &["Dockerfile:"]);
+        let seen = seen.lock().unwrap();
+        assert!(
+            seen.iter().any(|path| path.starts_with(asked)),
+            "{seen:#?}\n{}",
+            outcome.log
+        );
+    }
 }
 
 // conformance: I12 I13
