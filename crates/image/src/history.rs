@@ -226,6 +226,8 @@ mod tests {
             "/dst",
         );
         assert_eq!(text, "COPY --chown=33 --chmod=755 a b /dst # buildkit");
+        let text = copy("COPY", true, None, Some("u=rwX"), &words(&["a"]), "/");
+        assert_eq!(text, "COPY --parents --chmod=u=rwX a / # buildkit");
         let text = copy("ADD", false, None, None, &words(&["x.tar"]), "/");
         assert_eq!(text, "ADD x.tar / # buildkit");
     }

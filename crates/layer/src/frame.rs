@@ -184,3 +184,103 @@ fn unpackable(entry: &Entry, reason: &'static str) -> LayerError {
         reason,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ImagePath;
+
+    /// What a PAX header says, and the header after it.
+    fn framed(entry: &Entry) -> (String, Vec<u8>) {
+        let mut framer = Framer::default();
+        let blocks = framer.frame(entry, entry.mtime).unwrap();
+        let (pax, header) = blocks.split_at(blocks.len() - RECORD);
+        if pax.is_empty() {
+            return (String::new(), header.to_vec());
+        }
+        assert_eq!(pax[156], b'x', "{}", entry.path);
+        let records = crate::pax::records(&pax[RECORD..]).unwrap();
+        let keys: Vec<_> = records
+            .into_iter()
+            .map(|(key, _)| String::from_utf8_lossy(key))
+            .collect();
+        (keys.join(" "), header.to_vec())
+    }
+
+    fn with(change: impl FnOnce(&mut Entry)) -> Entry {
+        let mut entry = Entry::file("f", 1);
+        change(&mut entry);
+        entry
+    }
+
+    // conformance: G4 G5 G19
+    #[test]
+    fn pax_records_are_where_ustar_cannot_say_it() {
+        let name = |length: usize| Entry::file("n".repeat(length).as_str(), 1);
+        let link = |length: usize| Entry::symlink("l", "t".repeat(length).as_str());
+        let device = |major| Entry::new("d", EntryKind::CharDevice { major, minor: 1 });
+        let rows = [
+            (name(100), ""),
+            (name(101), "path"),
+            (Entry::file("ü", 1), "path"),
+            (
+                Entry::file(ImagePath::from_bytes_cleaned(b"\xff"), 1),
+                "hdrcharset path",
+            ),
+            (link(100), ""),
+            (link(101), "linkpath"),
+            (Entry::file("f", (8 << 30) - 1), ""),
+            (Entry::file("f", 8 << 30), "size"),
+            (with(|entry| entry.uid = 2_097_151), ""),
+            (with(|entry| entry.uid = 2_097_152), "uid"),
+            (with(|entry| entry.gid = 2_097_151), ""),
+            (with(|entry| entry.gid = 2_097_152), "gid"),
+            (with(|entry| entry.mtime = 0), ""),
+            (with(|entry| entry.mtime = -1), "mtime"),
+            (device(2_097_152), "SCHILY.devmajor"),
+            (
+                with(|entry| {
+                    let value = b"value".to_vec();
+                    entry.xattrs.insert(b"security.capability".to_vec(), value);
+                }),
+                "SCHILY.xattr.security.capability",
+            ),
+        ];
+        assert!(!rows.is_empty());
+        for (entry, expected) in rows {
+            let (keys, header) = framed(&entry);
+            assert_eq!(keys, expected, "{entry}");
+            assert_eq!(header[265..329], [0; 64], "names of owners: {entry}");
+            assert_eq!(header[345..], [0; 167], "nothing behind ustar's numbers");
+        }
+    }
+
+    // conformance: G1 G8
+    #[test]
+    fn names_and_whiteouts() {
+        let whiteout = Entry {
+            mode: 0o755,
+            uid: 5,
+            mtime: 7,
+            ..Entry::whiteout("d/f")
+        };
+        let rows = [
+            (Entry::file("d/f", 1), "d/f", b'0'),
+            (Entry::directory("d"), "d/", b'5'),
+            (Entry::symlink("d/l", "/t"), "d/l", b'2'),
+            (whiteout.clone(), "d/.wh.f", b'0'),
+            (Entry::whiteout("f"), ".wh.f", b'0'),
+        ];
+        assert!(!rows.is_empty());
+        for (entry, name, kind) in rows {
+            let (_, header) = framed(&entry);
+            let header = crate::header::Header(header.as_slice().try_into().unwrap());
+            let found = (header.name(), header.typeflag());
+            assert_eq!(found, (name.as_bytes().to_vec(), kind), "{entry}");
+        }
+        let (_, header) = framed(&whiteout);
+        let header = crate::header::Header(header.as_slice().try_into().unwrap());
+        let numbers = [header.mode(), header.uid(), header.size(), header.mtime()];
+        assert_eq!(numbers, [Some(0); 4], "an empty file of mode and time 0");
+    }
+}

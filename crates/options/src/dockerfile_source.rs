@@ -105,7 +105,8 @@ mod tests {
     }
 
     /// kaniko's users write the path in the context with a leading slash.
-    // finding 46; conformance: J10
+    // finding 46
+    // conformance: J10
     #[test]
     fn an_absolute_path_counts_below_the_context_too() {
         let temp = tempfile::tempdir().unwrap();
@@ -129,7 +130,8 @@ mod tests {
     }
 
     /// Whoever may not look must not be told that there is nothing.
-    // finding 49; conformance: J10
+    // finding 49
+    // conformance: J10
     #[test]
     fn a_place_that_cannot_be_looked_at_is_named() {
         let temp = tempfile::tempdir().unwrap();

@@ -180,7 +180,8 @@ mod tests {
 
     use super::*;
 
-    // finding 13; conformance: I39
+    // finding 13
+    // conformance: I39
     #[test]
     fn what_is_masked() {
         let table = [

@@ -128,7 +128,12 @@ impl Walk {
         let (xattrs, marks) = xattr::kept_and_marks(&fd)
             .map_err(|errno| fail("read the extended attributes of", errno))?;
         refuse_redirect(&self.upper, &job.path, &marks)?;
-        let names = Names::read(&fd).map_err(|errno| fail("list", errno))?;
+        let names = match Names::read(&fd) {
+            Ok(names) => names,
+            // It was removed after it was opened.
+            Err(errno) if is_gone(errno) => return Ok(()),
+            Err(errno) => return Err(fail("list", errno)),
+        };
         let here = Here {
             path: &job.path,
             fd,

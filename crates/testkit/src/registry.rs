@@ -35,6 +35,8 @@ pub struct RegistryOptions {
     pub client_authority: Option<String>,
     /// Answer `PUT` of an existing tag as ECR does when tags are immutable.
     pub immutable_tags: bool,
+    /// What `OCI-Chunk-Min-Length` says, if it is said.
+    pub chunk_min: Option<u64>,
 }
 
 /// One request as it was received.
@@ -78,6 +80,7 @@ struct Shared {
     faults: Mutex<Faults>,
     log: Mutex<Vec<Logged>>,
     immutable_tags: bool,
+    chunk_min: Option<u64>,
     tls: Option<Arc<rustls::ServerConfig>>,
     stopped: AtomicBool,
     connections: Mutex<Vec<TcpStream>>,
@@ -120,6 +123,7 @@ impl Registry {
             faults: Mutex::default(),
             log: Mutex::default(),
             immutable_tags: options.immutable_tags,
+            chunk_min: options.chunk_min,
             tls: options
                 .tls
                 .map(|issued| connection::server_config(&issued, client_authority)),

@@ -311,7 +311,7 @@ fn lied_to(method: &'static str, part: &'static str, fault: Fault, fragments: &[
     );
 }
 
-// conformance: I25 I36
+// conformance: I25
 #[test]
 fn a_registry_that_lies_about_manifests() {
     kiln_only!();
@@ -327,7 +327,7 @@ fn a_registry_that_lies_about_manifests() {
     lied_to("GET", "/manifests/", Fault::Truncated, &["base/busybox"]);
 }
 
-// conformance: I25
+// conformance: I25 G36
 #[test]
 fn a_registry_that_lies_about_blobs() {
     kiln_only!();
@@ -343,6 +343,7 @@ fn a_registry_that_lies_about_blobs() {
     );
 }
 
+// conformance: H23 I36
 #[test]
 fn a_registry_that_fails_on_push() {
     kiln_only!();
@@ -357,11 +358,18 @@ fn a_registry_that_fails_on_push() {
             &[(method, part, Fault::ServerError)],
         );
         let name = format!("{}/failing", case.id().to_lowercase());
+        let digest = case.path("out/digest");
         let outcome = case
             .build(&context)
             .destination(proxy.reference(&name))
+            .arg("--digest-file")
+            .arg(&digest)
             .run();
         outcome.failed(1, &[proxy.host(), "500", "disk on fire in rack seven"]);
+        assert!(
+            !digest.exists(),
+            "the digest of what is not there is written"
+        );
         // The proxy passes a PUT on before it lies about the answer.
         if method == "POST" {
             assert!(case.registry().raw_manifest(&name).is_none());

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use kiln_e2e::{
-    Base, Case, Fault, ImageSpec, LayerSpec, Packing, Proxy, Registry, TarTree, kiln_only,
-    namespace_only, needs_root, output, tool,
+    Base, Case, Fault, Forged, HttpServer, Image, ImageSpec, LayerSpec, Packing, Proxy, Registry,
+    Response, TarTree, kiln_only, namespace_only, needs_root, output, tool,
 };
 use serde_json::json;
 
@@ -99,7 +100,7 @@ fn another_platform_is_taken_when_asked_for() {
     );
 }
 
-// conformance: F26
+// conformance: F25 F26
 #[test]
 fn the_manifest_format_is_that_of_the_base_unless_asked() {
     kiln_only!();
@@ -109,20 +110,28 @@ fn the_manifest_format_is_that_of_the_base_unless_asked() {
     let table = [
         (Base::Docker, None, docker),
         (Base::Busybox, None, oci),
-        (Base::Docker, Some("oci"), oci),
-        (Base::Busybox, Some("docker"), docker),
+        (Base::Docker, Some("--image-format=oci"), oci),
+        (Base::Busybox, Some("--image-format=docker"), docker),
+        // Docker's manifest cannot say it.
+        (Base::Docker, Some("--annotation=k=v=w"), oci),
     ];
     for (base, asked, expected) in table {
         let reference = case.base(base);
+        let original = Image::read(&format!("docker://{reference}"));
         let context = case
             .context()
             .dockerfile(format!("FROM {reference}\nCOPY Dockerfile /\n"));
         let mut build = case.build(&context);
-        if let Some(format) = asked {
-            build = build.arg(format!("--image-format={format}"));
+        if let Some(flag) = asked {
+            build = build.arg(flag);
         }
         let image = build.run().image();
         assert_eq!(image.manifest["mediaType"], expected, "{base:?} {asked:?}");
+        // Relabelled or not, the blobs below are those of the base.
+        assert_eq!(image.above(&original).len(), 1, "{base:?} {asked:?}");
+        let annotated = asked.is_some_and(|flag| flag.starts_with("--annotation"));
+        let annotation = &image.manifest["annotations"]["k"];
+        assert_eq!(annotation == "v=w", annotated, "{}", image.manifest);
         let family = if expected == docker {
             "vnd.docker."
         } else {
@@ -138,6 +147,32 @@ fn the_manifest_format_is_that_of_the_base_unless_asked() {
         let config = image.manifest["config"]["mediaType"].as_str().unwrap();
         assert!(config.contains(family), "one family per image: {config}");
     }
+}
+
+// conformance: F18
+#[test]
+fn the_config_is_the_same_in_every_format() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.destination("vendor");
+    let mut spec = Base::Busybox.image_spec();
+    spec.config["X-Vendor"] = json!({ "kept": [1, null] });
+    case.registry().push(&spec, &base);
+    let lines = "COPY f /f\nSHELL [\"/s\"]\nHEALTHCHECK --retries=2 CMD x\nONBUILD RUN x\nSTOPSIGNAL 9\nCMD x\n\
+                 VOLUME /v\nEXPOSE 1\nMAINTAINER ann\nUSER u\n";
+    let context = case.context().file("f", "f");
+    let context = context.dockerfile(format!("FROM {base}\n{lines}"));
+    let [docker, oci] = ["docker", "oci"].map(|format| {
+        let build = case.build(&context).destination(case.destination(format));
+        let build = build.env("SOURCE_DATE_EPOCH", "1500000000");
+        build.arg(format!("--image-format={format}")).run().image()
+    });
+    assert_ne!(docker.manifest["mediaType"], oci.manifest["mediaType"]);
+    assert_eq!(docker.config, oci.config);
+    for key in ["Shell", "Healthcheck", "OnBuild", "ArgsEscaped", "X-Vendor"] {
+        assert!(!oci.setting(key).is_null(), "config.{key}: {}", oci.config);
+    }
+    assert_eq!(oci.setting("X-Vendor"), &spec.config["X-Vendor"]);
 }
 
 #[test]
@@ -205,6 +240,50 @@ fn a_damaged_blob_of_a_layout_is_not_passed_on() {
     assert!(!out.join("index.json").exists(), "there is partial output");
 }
 
+// conformance: I25 I26
+#[test]
+fn layers_are_read_by_their_content_and_must_be_what_the_config_says() {
+    kiln_only!();
+    let case = Case::new();
+    let dir = case.path("layout");
+    let build = |layer: &Forged| {
+        layer.write_layout(&dir);
+        let lines = format!("FROM oci-layout://{}\nCOPY Dockerfile /f/\n", dir.display());
+        let run = case.build(&case.context().dockerfile(lines)).run();
+        fs::remove_dir_all(&dir).unwrap();
+        run
+    };
+    let gzip = Forged::gzip(|forge| {
+        forge.entry(b'5', "f", b"");
+    });
+    let plain = Forged::plain(|forge| {
+        forge.entry(b'5', "f", b"");
+    });
+    let zstd = Forged {
+        blob: zstd::encode_all(&plain.blob[..], 3).unwrap(),
+        ..plain.clone()
+    };
+    for (layer, suffix) in [
+        (&gzip, "+gzip"),
+        (&gzip, ""),
+        (&gzip, "+zstd"),
+        (&plain, "+gzip"),
+        (&zstd, "+gzip"),
+    ] {
+        let layer = Forged {
+            suffix,
+            ..layer.clone()
+        };
+        assert!(build(&layer).image().tree().has("f/Dockerfile"), "{suffix}");
+    }
+    let other = Forged {
+        diff_id: kiln_e2e::digest(b"other"),
+        ..gzip.clone()
+    };
+    let said = [&other.diff_id, "unpacks to", "the image's config says"];
+    build(&other).failed(1, &said);
+}
+
 // conformance: F25 G46
 #[test]
 fn docker_format_is_refused_where_it_cannot_be() {
@@ -241,15 +320,24 @@ fn the_same_layer_twice() {
     let spec = ImageSpec::new(vec![layer.clone(), layer], json!({ "Env": ["PATH=/bin"] }));
     let reference = case.destination("twice");
     case.registry().push(&spec, &reference);
-    let context = case
-        .context()
-        .dockerfile(format!("FROM {reference}\nRUN echo $PATH > /ran\n"));
+    let proxy = Proxy::before(case.registry().host());
+    let context = case.context().dockerfile(format!(
+        "FROM {}\nRUN echo $PATH > /ran\n",
+        proxy.through(&reference)
+    ));
     let image = case.build(&context).run().image();
+    let [first, second, ..] = &image.layers[..] else {
+        panic!("two layers and one");
+    };
+    assert_eq!(first.digest, second.digest);
+    let mut downloads = proxy.blobs();
+    downloads.retain(|blob| *blob == first.digest);
+    assert_eq!(downloads.len(), 1, "{:#?}", proxy.blobs());
     assert_eq!(image.tree().text("f"), "f");
     assert!(image.tree().text("ran").starts_with("/bin"));
 }
 
-// conformance: I19 I20 I21
+// conformance: I19 I20 I21 I22
 #[test]
 fn maps_and_mirrors_are_asked_first() {
     kiln_only!();
@@ -282,9 +370,26 @@ fn maps_and_mirrors_are_asked_first() {
         .arg("--skip-default-registry-fallback")
         .run();
     outcome.failed(1, &["nowhere", "base/busybox"]);
+    // What is pushed is not mapped, nor what is said of it, nor where steps are kept.
+    let names = case.path("out/names");
+    let context = case
+        .context()
+        .dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    let build = case
+        .build(&context)
+        .arg(format!("--registry-map={host}=kiln-e2e.invalid"))
+        .arg("--skip-default-registry-fallback")
+        .arg("--image-name-with-digest-file")
+        .arg(&names)
+        .cached_in(case.destination("cache"));
+    build.run().went("COPY miss");
+    let again = build.run();
+    again.went("COPY hit");
+    let expected = format!("{}@{}\n", case.destination("image"), again.image().digest);
+    assert_eq!(fs::read_to_string(names).unwrap(), expected);
 }
 
-// conformance: I2 I3 I4 I8 I10 I39
+// conformance: I2 I3 I4 I5 I8 I10 I39
 #[test]
 fn credentials_come_from_docker_config() {
     kiln_only!();
@@ -316,6 +421,20 @@ fn credentials_come_from_docker_config() {
             inline.log
         );
     }
+    // A program that is missing is said, and the next place is asked.
+    let program = json!({ "credHelpers": { case.registry().host(): "kiln-surely-missing" } });
+    let outcome = case
+        .build(&context)
+        .env("DOCKER_AUTH_CONFIG", program.to_string())
+        .env("DOCKER_CONFIG", &dir)
+        .run();
+    let warnings = outcome.ok().warnings();
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.contains("docker-credential-kiln-surely-missing")),
+        "{warnings:?}"
+    );
     let outcome = case.build(&context).run();
     outcome.failed(1, &[case.registry().host(), "401"]);
     let wrong =
@@ -326,6 +445,51 @@ fn credentials_come_from_docker_config() {
         .run();
     outcome.failed(1, &[case.registry().host()]);
     assert!(!outcome.log.contains("wr0ng"), "{}", outcome.log);
+}
+
+/// Registries, files and repositories are asked for at the proxy, and what is excepted is not.
+// conformance: I14
+#[test]
+fn every_request_goes_through_the_proxy() {
+    kiln_only!();
+    let case = Case::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = seen.clone();
+    let server = HttpServer::start(move |request| {
+        noted.lock().unwrap().push(request.path.clone());
+        let found = request.path == "http://files.invalid/f";
+        Response::new(if found { 200 } else { 404 }, "text/plain", "content")
+    });
+    let proxy = server.url("");
+    let build = |lines: &str| {
+        seen.lock().unwrap().clear();
+        let context = case.context().dockerfile(lines);
+        let build = case.build(&context).env("http_proxy", &proxy);
+        build.arg("--insecure-registry=registry.invalid:80")
+    };
+    let added = build("FROM scratch\nADD http://files.invalid/f /f\n");
+    assert_eq!(added.run().image().tree().text("f"), "content");
+    let excepted = added.env("NO_PROXY", "x,.invalid").run();
+    excepted.failed(1, &["files.invalid"]);
+    for (lines, asked) in [
+        (
+            "FROM registry.invalid:80/a:1\n",
+            "http://registry.invalid/v2/",
+        ),
+        (
+            "FROM scratch\nADD http://git.invalid/a.git /a\n",
+            "http://git.invalid/a.git/info/refs",
+        ),
+    ] {
+        let outcome = build(lines).run();
+        outcome.failed(1, &["Dockerfile:"]);
+        let seen = seen.lock().unwrap();
+        assert!(
+            seen.iter().any(|path| path.starts_with(asked)),
+            "{seen:#?}\n{}",
+            outcome.log
+        );
+    }
 }
 
 // conformance: I12 I13

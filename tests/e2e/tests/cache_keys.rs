@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use kiln_e2e::{
-    Base, Case, Context, HttpServer, Image, ImageSpec, Proxy, Response, TarTree, kiln_only,
-    needs_root,
+    Base, Case, Context, HttpServer, Image, ImageSpec, Proxy, Response, SshAgent, TarTree,
+    kiln_only, needs_root,
 };
 
 /// A build, what is changed, and what becomes of the steps.
@@ -231,7 +231,7 @@ fn owners_in_the_context_do_not_count() {
     ]);
 }
 
-// conformance: H1 H5 H15
+// conformance: H1 H3 H5 H15
 #[test]
 fn a_copy_counts_as_it_acts() {
     const ARG: &str = "FROM scratch\nARG A=1\nCOPY a /$A/\n";
@@ -259,6 +259,21 @@ fn a_copy_counts_as_it_acts() {
         .with("\"a\", \"bc\"", "\"a bc\"")
         .change(|dir| fs::create_dir(dir.join("a bc")).unwrap())
         .is("COPY miss"),
+        row("variable of an ADD", &ARG.replace("COPY", "ADD"))
+            .flags("--build-arg=A=1", "--build-arg=A=2")
+            .is("ADD miss"),
+        row(
+            "variable of a WORKDIR",
+            "FROM scratch\nARG A=1\nWORKDIR /$A\n",
+        )
+        .flags("--build-arg=A=1", "--build-arg=A=2")
+        .is("WORKDIR miss"),
+        row("platform", "FROM scratch\nCOPY a /\n")
+            .flags(
+                "--custom-platform=linux/riscv64",
+                "--custom-platform=linux/arm/v7",
+            )
+            .is("COPY miss"),
         row("destination", "FROM scratch\nCOPY a /d/\n")
             .with("/d/", "/d")
             .is("COPY miss"),
@@ -313,6 +328,10 @@ fn a_named_owner_counts_as_its_id() {
         row("id", LINES)
             .with("7:7", "8:7")
             .is("RUN miss, COPY miss"),
+        // What is below is in the key of this one for its account alone.
+        row("another id, --link", &LINES.replace("COPY", "COPY --link"))
+            .with("7:7", "8:7")
+            .is("RUN miss, COPY miss"),
         row("name", "FROM BASE\nCOPY --chown=app a /\n")
             .with("app", "daemon")
             .is("COPY miss"),
@@ -354,6 +373,9 @@ fn a_run_counts_with_all_that_it_sees() {
             .flags("--build-arg=A=1", "--build-arg=A=2")
             .is("RUN miss"),
         row("default", ARG).with("A=1", "A=2").is("RUN miss"),
+        row("declared and without a value", ARG)
+            .with("ARG A=1", "ARG A=1\nARG NONE")
+            .is("RUN hit"),
         row("the default as a flag", ARG)
             .flags("", "--build-arg=A=1")
             .is("RUN hit"),
@@ -483,7 +505,27 @@ fn of_mounts_count_what_they_show_and_no_secret() {
     ]);
 }
 
-// conformance: H13 G42 G43
+/// Neither what an agent holds nor whether there is one counts.
+// conformance: H10
+#[test]
+fn an_agent_does_not_count() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let lines = format!("FROM {base}\nRUN --mount=type=ssh date +%N > /d\n");
+    let context = case.context().dockerfile(lines);
+    let build = case
+        .build(&context)
+        .no_push()
+        .cached_in(case.destination("cache"));
+    build.run().went("RUN miss");
+    let agent = SshAgent::start(&case);
+    let ssh = format!("--ssh=default={}", agent.socket().display());
+    build.arg(ssh).run().went("RUN hit");
+}
+
+// conformance: F15 H13
 #[test]
 fn flags_about_the_image_are_in_no_key() {
     const LINES: &str = "FROM BASE AS one\nCOPY a /\nRUN date +%N > /d\nFROM one\nWORKDIR /w\n";
@@ -628,6 +670,12 @@ fn what_add_fetches_counts_by_content() {
             "one",
             "ADD hit",
         ),
+        // The checksum says what is wanted, so that nobody has to ask what is there.
+        (
+            &format!("ADD --checksum={checksum} URL /f"),
+            "two",
+            "ADD hit",
+        ),
     ];
     for (lines, text, steps) in table {
         let (case, site) = (Case::new(), Site::new());
@@ -657,7 +705,7 @@ fn archives_for_add_count_by_content_and_by_whether_they_are_unpacked() {
     assert_eq!(twice(&case, &context, "", change), "COPY miss");
 }
 
-// conformance: H2 H12
+// conformance: H2 H12 I22
 #[test]
 fn the_base_counts_by_its_digest() {
     kiln_only!();
@@ -683,6 +731,21 @@ fn the_base_counts_by_its_digest() {
             twice(&case, &context, "", || from(&name)),
             "COPY hit, WORKDIR hit",
             "{name}"
+        );
+    }
+    // The same through another registry, and through a place that a map names for one that does not exist.
+    let proxy = Proxy::before(case.registry().host());
+    let path = base("base:1");
+    let path = path.split_once('/').unwrap().1;
+    let map = format!("--registry-map=kiln-e2e.invalid={}", case.registry().host());
+    for reference in [proxy.reference(path), format!("kiln-e2e.invalid/{path}")] {
+        let lines = format!("FROM {reference}\nCOPY a /\nWORKDIR /w\n");
+        let elsewhere = || fs::write(context.path().join("Dockerfile"), lines).unwrap();
+        from("base:1");
+        assert_eq!(
+            twice(&case, &context, &map, elsewhere),
+            "COPY hit, WORKDIR hit",
+            "{reference}"
         );
     }
     from("base:1");
@@ -729,7 +792,7 @@ fn triggers_of_the_base_are_steps_like_others() {
     assert_eq!(steps, "COPY miss, WORKDIR miss, COPY miss");
 }
 
-// conformance: H3 C4
+// conformance: C4
 #[test]
 fn platforms_do_not_share() {
     kiln_only!();

@@ -105,7 +105,6 @@ fn on_volume<'a>(case: &'a Case, context: &Context, repository: &str, volume: &P
 const LINES: &str = "FROM BASE\nCOPY a /\nRUN date +%N > /one\nRUN date +%N > /two\n";
 
 /// The volume alone is asked for what it has.
-// conformance: H26
 #[test]
 fn steps_on_the_volume_need_no_registry() {
     kiln_only!();

@@ -128,7 +128,8 @@ fn no_secret_is_in_the_cache_or_in_the_log() {
 
 /// A build arg that only an intermediate stage uses is in no image, and therefore nowhere: neither as it was given nor
 /// in what was made of it.
-// finding 12; conformance: H10 H29
+// finding 12
+// conformance: H10 H29
 #[test]
 fn a_build_arg_is_not_in_the_cache() {
     kiln_only!();

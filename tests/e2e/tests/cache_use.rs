@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use kiln_e2e::{
-    Base, Build, Case, Context, Image, Outcome, Proxy, Throwaway, all_in_place, compare_configs,
-    compare_trees, kiln_only, needs_root,
+    Base, Build, Case, Context, Image, ImageSpec, Outcome, Proxy, TarTree, Throwaway, all_in_place,
+    compare_configs, compare_trees, kiln_only, needs_root,
 };
 
 /// A repository for steps that only this case uses.
@@ -32,7 +32,7 @@ fn key(build: &Build<'_>, stage: &str, number: u64) -> String {
 }
 
 /// What a RUN made up by the clock is there again, and so is every byte of manifest and config.
-// conformance: H18
+// conformance: H13 H18
 #[test]
 fn a_second_build_gives_the_same_image() {
     kiln_only!();
@@ -216,6 +216,30 @@ fn a_lost_entry_costs_one_step() {
     build.run().went("COPY hit, RUN hit, RUN hit, RUN hit");
 }
 
+/// Somebody's image under the tag of a key is no entry: it is said once, and the step takes its place.
+// conformance: H22
+#[test]
+fn what_is_no_entry_is_replaced() {
+    kiln_only!();
+    let case = Case::new();
+    let build = case
+        .build(&dockerfile(&case, "FROM scratch\nCOPY a /\n"))
+        .no_push()
+        .cached_in(cache(&case));
+    build.run().went("COPY miss");
+    let tag = format!("{}:{}", cache(&case), key(&build, "stage-0", 1));
+    let tar = TarTree::new().file("a", 0o644, "foreign\n");
+    case.registry().push(&ImageSpec::of(tar), &tag);
+    let second = build.run();
+    second.went("COPY miss");
+    let warnings = second.warnings();
+    assert_eq!(warnings.len(), 1, "{}", second.log);
+    assert!(warnings[0].contains(&cache(&case)), "{}", warnings[0]);
+    let third = build.run();
+    third.went("COPY hit");
+    assert!(third.warnings().is_empty(), "{}", third.log);
+}
+
 /// Everything goes through one proxy: base, steps, and the image to a repository that has nothing yet.
 // conformance: H21
 #[test]
@@ -320,7 +344,7 @@ fn steps_are_stored_where_and_when_asked() {
     assert!(!registry.tags(&at("third")).is_empty());
 }
 
-// conformance: H25
+// conformance: H22 H25
 #[test]
 fn an_expired_entry_is_a_miss_and_stays() {
     kiln_only!();
@@ -340,6 +364,13 @@ fn an_expired_entry_is_a_miss_and_stays() {
         build.run().went("COPY hit");
         // Using an entry makes it no younger.
         assert_eq!(case.registry().raw_manifest(&tag), before);
+        let again = build.clone().arg("--cache-ttl=1ns");
+        again.run().went("COPY miss");
+        assert_ne!(
+            case.registry().raw_manifest(&tag),
+            before,
+            "what is made anew takes the place of what expired"
+        );
     }
 }
 
@@ -435,7 +466,7 @@ fn a_failing_stage_keeps_what_others_made_and_stores_nothing_of_its_own() {
     assert!(!case.registry().tags(&cache(&case)).contains(&tag));
 }
 
-// conformance: H28
+// conformance: H26 H28
 #[test]
 fn two_builders_at_once_leave_whole_entries() {
     kiln_only!();

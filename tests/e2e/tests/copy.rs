@@ -284,7 +284,7 @@ fn names_in_layers_are_relative_and_those_of_directories_end_in_a_slash() {
     let context = case
         .context()
         .dockerfile(format!(
-            "FROM {base}\nCOPY . /\nCOPY d /new/\nRUN mkdir /made && touch /made/file\n"
+            "FROM {base}\nCOPY . /\nCOPY d /new/\nRUN mkdir /made && touch /made/file && chmod 711 / && touch /\n"
         ))
         .file("d/file", "f");
     let image = case.build(&context).run().image();
@@ -335,9 +335,13 @@ fn odd_names_survive() {
     let case = Case::new();
     let base = case.base(Base::Busybox);
     let long = "long-".repeat(40);
+    // Owners and a link text that no field of a tar header has room for.
     let mut context = case
         .context()
-        .dockerfile(format!("FROM {base}\nCOPY odd /odd\n"));
+        .dockerfile(format!(
+            "FROM {base}\nCOPY --chown=3000000:3000001 odd /odd\n"
+        ))
+        .symlink("odd/link", &long);
     let names = [
         "quote'\"".to_owned(),
         "new\nline".into(),
@@ -352,11 +356,24 @@ fn odd_names_survive() {
     }
     let nested = format!("odd/nested-{}/{long}", &names[5]);
     context = context.file(&nested, "deep");
-    let tree = case.build(&context).run().image().tree();
+    let image = case.build(&context).run().image();
+    let tree = image.tree();
     for name in &names[..6] {
         assert_eq!(&tree.text(&format!("odd/{name}")), name);
     }
     assert_eq!(tree.text(&nested), "deep");
+    assert_eq!(tree.owner("odd/-dash"), "0644 3000000:3000001");
+    assert_eq!(
+        tree.node("odd/link").to_string(),
+        format!("symlink -> {long} 0777 3000000:3000001")
+    );
+    if kiln_e2e::is_root() {
+        // Go's reader of tars, which containerd and docker use too, sees the same.
+        let root = image.unpack(&case.path("unpacked"));
+        let unpacked = Tree::of_dir(&root).unwrap();
+        let differences = kiln_e2e::compare_trees(&tree, &unpacked, |_| false);
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
 }
 
 // conformance: E24 G19

@@ -141,3 +141,43 @@ fn an_identical_layer_is_packed_once() {
     assert_ne!(own[0].digest, own[2].digest);
     assert_eq!(image.tree().text("app/f"), "content");
 }
+
+/// Two filesystems number their files alike; only those of one are names of one file.
+// conformance: G6 (namespace)
+#[test]
+fn equal_inodes_of_two_filesystems_are_two_files() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let context = case
+        .context()
+        .dockerfile("FROM scratch\nCOPY d /d\n")
+        .dir("d/x", 0o755)
+        .dir("d/y", 0o755);
+    let script = r#"for name in x y; do
+            mount -t tmpfs tmpfs "$0/$name" && echo "$name" > "$0/$name/a" && ln "$0/$name/a" "$0/$name/b" || exit 9
+            stat -c %i "$0/$name/a" > "$0/$name/inode"
+        done; exec "$@""#;
+    let wrapper = [
+        "unshare",
+        "--mount",
+        "--propagation=private",
+        "/bin/sh",
+        "-c",
+        script,
+    ];
+    let dir = context.path().join("d").display().to_string();
+    let words = wrapper.map(str::to_owned).into_iter().chain([dir]);
+    let tree = case.build(&context).under(words).run().image().tree();
+    assert_eq!(
+        tree.text("d/x/inode"),
+        tree.text("d/y/inode"),
+        "nothing is shown otherwise"
+    );
+    for name in ["x", "y"] {
+        let paths = [format!("d/{name}/a"), format!("d/{name}/b")];
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        linked(&tree, &paths, paths[0]);
+        assert_eq!(tree.text(paths[1]), format!("{name}\n"));
+    }
+}

@@ -133,6 +133,35 @@ fn run_works_and_the_tools_own_files_survive() {
     );
 }
 
+/// What caches are filled with beside the build lies in `/` too, and is nothing that a command made.
+// conformance: G24
+#[test]
+fn caches_are_not_in_the_image() {
+    kiln_only!();
+    needs_root!();
+    let lines =
+        "FROM BASE\nCOPY file /\nRUN echo 1 > /one\nRUN sleep 1; echo 2 > /two\nRUN rm /one\n";
+    let built = build_in(
+        lines,
+        &[
+            "--force",
+            "--cache",
+            "--cache-dir=/volume",
+            "--cache-repo=oci:/steps",
+        ],
+        |root| fs::create_dir(root.join("volume")).unwrap(),
+    );
+    let tree = built.outcome.image().tree();
+    for path in tree.paths() {
+        let cache = path.starts_with("volume") || path.starts_with("steps");
+        assert!(!cache, "`{path}` is in the image");
+    }
+    assert!(tree.has("two"));
+    assert!(built.root.path().join("steps/oci-layout").exists());
+    let stored = fs::read_dir(built.root.path().join("volume")).unwrap();
+    assert!(stored.count() > 0, "the volume was used");
+}
+
 /// The layers are what an overlay would have given.
 // conformance: G9 G10 G12 G13 G15
 #[test]

@@ -11,7 +11,7 @@ MAINTAINER ann@example.test
 ARG WHO=world
 ENV GREETING="hello $WHO" TWO=2
 LABEL one=1 "b c"="d e"
-EXPOSE 80 53/udp
+EXPOSE 80 53/udp 80/tcp
 VOLUME /data
 USER root
 WORKDIR /work
@@ -73,9 +73,119 @@ fn every_instruction_has_its_effect() {
     assert_eq!(image.setting("Healthcheck")["Test"][1], "true");
     assert_eq!(image.setting("Healthcheck")["Interval"], 60_000_000_000_u64);
     assert_eq!(image.config["os"], "linux");
+    let last = image.config["history"].as_array().unwrap().last().unwrap();
+    assert!(last["created"].is_string(), "{last}");
+    assert_eq!(image.config["created"], last["created"]);
 }
 
-// conformance: F19 F20 F21 F22 F23
+/// What lines make of the settings that a base brings.
+// conformance: F1 F9 F10 F12 F13 F14 F16
+#[test]
+fn settings_add_to_those_of_the_base() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.destination("settings");
+    let mut spec = Base::Busybox.image_spec();
+    spec.config = json!({
+        "Env": ["PATH=/bin", "OLD=old"], "Labels": { "kept": "base", "old": "old" },
+        "ExposedPorts": { "1/tcp": {} }, "Volumes": { "/old": {} },
+        "Shell": ["/shell", "-c"], "Entrypoint": ["/base"], "Cmd": ["base"],
+    });
+    case.registry().push(&spec, &base);
+    let table = [
+        (
+            "EXPOSE 2\nVOLUME /new\nENV A=1 OLD=new\nENV A=2\nLABEL a=1 old=new\nLABEL a=2 \" k \"=v\n\
+             MAINTAINER ann\nMAINTAINER bob",
+            json!({
+                "ExposedPorts": { "1/tcp": {}, "2/tcp": {} }, "Volumes": { "/old": {}, "/new": {} },
+                "Env": ["PATH=/bin", "OLD=new", "A=2"],
+                "Labels": { "kept": "base", "old": "new", "a": "2", " k ": "v" },
+                "Shell": ["/shell", "-c"], "Entrypoint": ["/base"], "Cmd": ["base"],
+            }),
+        ),
+        (
+            "CMD c d",
+            json!({ "Entrypoint": ["/base"], "Cmd": ["/shell", "-c", "c d"] }),
+        ),
+        ("ENTRYPOINT []", json!({ "Entrypoint": [], "Cmd": [] })),
+        (
+            "CMD [\"c\"]\nENTRYPOINT []",
+            json!({ "Entrypoint": [], "Cmd": ["c"] }),
+        ),
+        (
+            "SHELL [\"/a\", \"-c\"]\nENTRYPOINT e f\nHEALTHCHECK --retries=3 CMD h i\nSHELL [\"/b\"]",
+            json!({
+                "Entrypoint": ["/a", "-c", "e f"], "Cmd": [], "Shell": ["/b"],
+                "Healthcheck": { "Test": ["CMD-SHELL", "h i"], "Retries": 3 },
+            }),
+        ),
+        (
+            "HEALTHCHECK NONE\nHEALTHCHECK --interval=1s --timeout=2s --start-period=3s --start-interval=4ms CMD [\"a\", \"b\"]\n\
+             STOPSIGNAL SIGKILL\nSTOPSIGNAL RTMIN+3",
+            json!({
+                "Healthcheck": {
+                    "Test": ["CMD", "a", "b"], "Interval": 1_000_000_000, "Timeout": 2_000_000_000_u64,
+                    "StartPeriod": 3_000_000_000_u64, "StartInterval": 4_000_000,
+                },
+                "StopSignal": "RTMIN+3",
+            }),
+        ),
+        (
+            "HEALTHCHECK CMD a\nHEALTHCHECK NONE\nSTOPSIGNAL 9\nONBUILD   RUN  echo  $OLD\nONBUILD COPY a b",
+            json!({
+                "Healthcheck": { "Test": ["NONE"] }, "StopSignal": "9",
+                "OnBuild": ["RUN  echo  $OLD", "COPY a b"],
+            }),
+        ),
+    ];
+    for (at, (lines, expected)) in table.into_iter().enumerate() {
+        let context = case.context().dockerfile(format!("FROM {base}\n{lines}\n"));
+        let build = case.build(&context);
+        let image = build
+            .destination(case.destination(&format!("n{at}")))
+            .run()
+            .image();
+        for (key, expected) in expected.as_object().unwrap() {
+            if expected.as_array().is_some_and(Vec::is_empty) {
+                // Absent and empty mean the same.
+                assert!(image.list(key).is_empty(), "{lines}: config.{key}");
+            } else {
+                assert_eq!(image.setting(key), expected, "{lines}: config.{key}");
+            }
+        }
+        if lines.contains("MAINTAINER") {
+            assert_eq!(image.config["author"], "bob");
+        }
+    }
+}
+
+/// Only what is joined is cleaned.
+// conformance: F6
+#[test]
+fn working_directories_are_joined_or_kept_as_written() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let lines = "WORKDIR rel\nWORKDIR //x\nWORKDIR y\nWORKDIR $NONE\nWORKDIR ../z\nWORKDIR /with blank\nWORKDIR /a/../b/\n";
+    let context = case.context().dockerfile(format!("FROM {base}\n{lines}"));
+    let image = case.build(&context).run().image();
+    let expected = [
+        "WORKDIR /rel",
+        "WORKDIR //x",
+        "WORKDIR /x/y",
+        "WORKDIR /x/z",
+        "WORKDIR /with blank",
+        "WORKDIR /a/../b/",
+    ];
+    assert_eq!(image.history()[2..], expected);
+    assert_eq!(image.setting("WorkingDir"), "/a/../b/");
+    let tree = image.tree();
+    for path in ["rel", "x/y", "x/z", "with blank", "b"] {
+        assert!(tree.has(path), "{path} is not in\n{tree}");
+    }
+}
+
+// conformance: F16 F19 F20 F21 F22 F23
 #[test]
 fn history_reads_like_buildkits() {
     kiln_only!();
@@ -86,6 +196,8 @@ fn history_reads_like_buildkits() {
     let image = case
         .build(&context)
         .build_arg(format!("BASE={base}"))
+        // Seen by the RUN, and said by nobody.
+        .build_arg("HTTP_PROXY=http://127.0.0.1:1")
         .run()
         .image();
     let history = image.history();
@@ -115,7 +227,34 @@ fn history_reads_like_buildkits() {
     assert_eq!(history[2..], expected);
     for entry in image.config["history"].as_array().unwrap().iter().skip(2) {
         assert_eq!(entry["comment"], "buildkit.dockerfile.v0", "{entry}");
+        let text = entry["created_by"].as_str().unwrap();
+        let name = text.split(' ').next().unwrap();
+        let layer = ["RUN", "COPY", "ADD", "WORKDIR"].contains(&name);
+        assert_eq!(entry["empty_layer"] == true, !layer, "{entry}");
     }
+}
+
+// conformance: F20
+#[test]
+fn history_of_copies_shows_few_flags_and_no_bodies() {
+    kiln_only!();
+    let case = Case::new();
+    let context = case
+        .context()
+        .file("a", "a")
+        .file("b", "b")
+        .dockerfile(
+            "FROM scratch\nARG O=33\nCOPY --link --exclude=x --parents --chown=$O --chmod=755 a b /dst/\n\
+             COPY <<EOF <<'OTHER' /$O/\none\nEOF\ntwo\nOTHER\nADD --chmod=600 --link a /$O/\n",
+        );
+    let image = case.build(&context).run().image();
+    let expected = [
+        "ARG O=33",
+        "COPY --parents --chown=33 --chmod=755 a b /dst/ # buildkit",
+        "COPY <<EOF <<OTHER /33/ # buildkit",
+        "ADD --chmod=600 a /33/ # buildkit",
+    ];
+    assert_eq!(image.history(), expected);
 }
 
 // conformance: F9
@@ -187,13 +326,21 @@ fn workdir_makes_directories_for_the_current_user() {
     let case = Case::new();
     let base = case.base(Base::Busybox);
     let dockerfile = format!(
-        "FROM {base}\nUSER app\nWORKDIR /a/b\nWORKDIR c\nUSER 12:34\nWORKDIR /home/app/x\n"
+        "FROM {base}\nCOPY links /\nUSER app\nWORKDIR /a/b\nWORKDIR c\nUSER 12:34\nWORKDIR /link/x\n\
+         WORKDIR /home/app/x\n"
     );
-    let image = case
-        .build(&case.context().dockerfile(dockerfile))
-        .run()
-        .image();
+    let context = case
+        .context()
+        .symlink("links/link", "/srv/../../deep")
+        .dockerfile(dockerfile);
+    let image = case.build(&context).run().image();
     let tree = image.tree();
+    assert_eq!(tree.owner("deep"), "0755 12:34");
+    assert_eq!(tree.owner("deep/x"), "0755 12:34");
+    assert_eq!(
+        tree.node("link").to_string(),
+        "symlink -> /srv/../../deep 0777 0:0"
+    );
     assert_eq!(tree.owner("a"), "0755 1000:1000");
     assert_eq!(tree.owner("a/b/c"), "0755 1000:1000");
     assert_eq!(tree.owner("home/app/x"), "0755 12:34");
@@ -203,6 +350,12 @@ fn workdir_makes_directories_for_the_current_user() {
         "what exists is left alone"
     );
     assert_eq!(image.setting("WorkingDir"), "/home/app/x");
+    let context = case
+        .context()
+        .file("f", "f")
+        .dockerfile(format!("FROM {base}\nCOPY f /f\nWORKDIR /f\n"));
+    let outcome = case.build(&context).run();
+    outcome.failed(1, &["mkdir /f: not a directory", "Dockerfile:3"]);
 }
 
 // conformance: F15
@@ -211,20 +364,29 @@ fn labels_of_the_command_line_come_last() {
     kiln_only!();
     let case = Case::new();
     let base = case.base(Base::Busybox);
-    let context = case
-        .context()
-        .dockerfile(format!("FROM {base}\nLABEL a=file b=file\n"));
-    let image = case
-        .build(&context)
+    let context = case.context().dockerfile(format!(
+        "FROM {base}\nLABEL a=file b=file\nCOPY Dockerfile /\n"
+    ));
+    let build = case.build(&context).cached_in(case.destination("cache"));
+    let first = build
+        .clone()
         .arg("--label")
         .arg("b=flag")
         .arg("--label=c=x=y")
-        .run()
-        .image();
-    let labels = ["a", "b", "c", "base.label"].map(|name| image.label(name));
+        .run();
+    let labels = |image: &Image| {
+        ["a", "b", "c", "base.label"].map(|name| image.label(name).map(str::to_owned))
+    };
+    let some = |text: &str| Some(text.to_owned());
     assert_eq!(
-        labels,
-        [Some("file"), Some("flag"), Some("x=y"), Some("kept")]
+        labels(&first.image()),
+        [some("file"), some("flag"), some("x=y"), some("kept")]
+    );
+    let second = build.run();
+    second.went("COPY hit");
+    assert_eq!(
+        labels(&second.image()),
+        [some("file"), some("file"), None, some("kept")]
     );
 }
 

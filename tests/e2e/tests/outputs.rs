@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use kiln_e2e::{
-    Base, Case, Context, Image, Proxy, compare_trees, kiln_only, needs_root, output, tool,
+    Base, Case, Context, Forged, HttpServer, Image, Proxy, Response, compare_trees, kiln_only,
+    needs_root, output, tool, write_documents,
 };
 use serde_json::Value;
 
@@ -69,7 +71,7 @@ fn several_destinations_get_the_same_image() {
     assert_eq!(lines(&digests), without_tags);
 }
 
-// conformance: I31 I33
+// conformance: I30 I31 I33
 #[test]
 fn what_the_registry_has_is_not_uploaded_again() {
     kiln_only!();
@@ -83,6 +85,13 @@ fn what_the_registry_has_is_not_uploaded_again() {
 
     let first = build.clone().arg("--reproducible").run();
     first.ok();
+    let puts = proxy.seen("PUT");
+    let manifest = |path: &String| path.contains("/manifests/");
+    assert_eq!(
+        puts.iter().position(manifest),
+        Some(puts.len() - 1),
+        "the manifest comes last: {puts:#?}"
+    );
     // Two layers and the config: those of the base are in the registry already, under another repository.
     let uploads = proxy.uploads();
     assert_eq!(uploads.len(), 3, "{uploads:#?}");
@@ -114,6 +123,151 @@ fn what_the_registry_has_is_not_uploaded_again() {
         layers_read.len() <= 4,
         "config and at most the layers for the file index: {layers_read:#?}"
     );
+}
+
+/// Both before anything is executed, and again when it is there to be pushed.
+// conformance: I29 I30
+#[test]
+fn every_destination_is_asked_and_tried() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let lines = format!("FROM {base}\nRUN echo exe''cuted\nCOPY Dockerfile /\n");
+    let context = case.context().dockerfile(lines);
+    let good = case.destination("good");
+    for refusing in [
+        ["127.0.0.1:1/a", "127.0.0.1:2/b"],
+        ["127.0.0.1:2/b", "127.0.0.1:1/a"],
+    ] {
+        let build = case.build(&context).destination(refusing[0]);
+        let build = build.destination(&good).destination(refusing[1]);
+        let outcome = build.run();
+        outcome.failed(1, &["cannot push to `127.0.0.1:"]);
+        assert!(!outcome.log.contains("executed"), "{}", outcome.log);
+        assert!(case.registry().raw_manifest(&good).is_none());
+    }
+    let build = case.build(&context).destination("127.0.0.1:1/a");
+    let build = build.destination(&good).destination("127.0.0.1:2/b");
+    let outcome = build.arg("--skip-push-permission-check").run();
+    let said = ["executed", "127.0.0.1:1/a", "127.0.0.1:2/b"];
+    outcome.failed(1, &said);
+    assert!(case.registry().raw_manifest(&good).is_some());
+}
+
+/// What is said of an image that goes nowhere but into a file: to a server, and as the builder's caller wants it.
+// conformance: I36 I37
+#[test]
+fn digests_go_where_they_are_wanted() {
+    kiln_only!();
+    let case = Case::new();
+    let context = context(&case);
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let noted = sent.clone();
+    let server = HttpServer::start(move |request| {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        let line = format!("{} {} {body}", request.method, request.path);
+        noted.lock().unwrap().push(line);
+        let status = if request.path == "/full" { 507 } else { 201 };
+        Response::new(status, "text/plain", "")
+    });
+    let layout = case.path("out/layout");
+    let names = ["reg.example/a:1", "reg.example/b"];
+    let build = case.build(&context).arg("--no-push");
+    let build = build.destination(names[0]).destination(names[1]);
+    let build = build
+        .arg("--oci-layout-path")
+        .arg(&layout)
+        .env("BUILDER_OUTPUT", case.path("out/deep/builder"));
+    build
+        .clone()
+        .arg(format!("--digest-file={}", server.url("digest")))
+        .run()
+        .ok();
+    let index: Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    assert_eq!(*sent.lock().unwrap(), [format!("PUT /digest {digest}")]);
+    let lines = fs::read_to_string(case.path("out/deep/builder/images")).unwrap();
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let named = |name: &str| serde_json::json!({ "name": name, "digest": digest });
+    assert_eq!(
+        lines,
+        [named("reg.example/a:1"), named("reg.example/b:latest")]
+    );
+    build
+        .arg(format!("--digest-file={}", server.url("full")))
+        .run()
+        .failed(1, &[&server.url("full"), "507"]);
+
+    let (tar, file) = (case.path("out/image.tar"), case.path("out/new/digest"));
+    let build = case.build(&context).no_push().arg("--tar-path").arg(&tar);
+    build.arg("--digest-file").arg(&file).run().ok();
+    let digest = fs::read_to_string(file).unwrap();
+    assert!(
+        digest.starts_with("sha256:") && digest.len() == 71,
+        "{digest:?}"
+    );
+    assert!(tar.exists());
+}
+
+/// Layers that are fetched from elsewhere are not ours to spread.
+// conformance: I27
+#[test]
+fn foreign_layers_keep_their_addresses_and_are_not_pushed() {
+    kiln_only!();
+    let case = Case::new();
+    let forged = Forged::gzip(|forge| {
+        forge.file(&case.id());
+    });
+    let digest = kiln_e2e::digest(&forged.blob);
+    let layer = serde_json::json!({
+        "mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "digest": digest, "size": forged.blob.len(),
+        "urls": ["https://elsewhere.invalid/layer"],
+    });
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux",
+        "rootfs": { "type": "layers", "diff_ids": [forged.diff_id] },
+    });
+    let dir = case.path("layout");
+    let more = serde_json::json!({ "layers": [layer] });
+    // The blob is here, so that nothing but its type keeps it from being pushed.
+    write_documents(&dir, &config, &[], &more);
+    let name = digest.replace(':', "/");
+    fs::write(dir.join("blobs").join(name), &forged.blob).unwrap();
+    // Not every registry takes manifests without all of their blobs; this one takes everything.
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let noted = taken.clone();
+    let server = HttpServer::start(move |request| {
+        let what = (request.path.clone(), request.body.clone());
+        noted.lock().unwrap().push(what);
+        let (status, location) = match request.method.as_str() {
+            "POST" | "PATCH" => (202, "/v2/x/blobs/uploads/1"),
+            "PUT" => (201, "/v2/x"),
+            "HEAD" => (404, ""),
+            _ => (200, ""),
+        };
+        Response::new(status, "text/plain", "").header("Location", location)
+    });
+    let lines = format!("FROM oci-layout://{}\nCOPY one /one\n", dir.display());
+    let build = case.build(&context(&case).dockerfile(lines));
+    for (build, own) in [(build, 1), (case.push(&dir), 0)] {
+        taken.lock().unwrap().clear();
+        let name = format!("{}/x:1", server.address());
+        build.destination(name).run().ok();
+        let taken = taken.lock().unwrap();
+        let manifest = taken.iter().find(|(path, _)| path == "/v2/x/manifests/1");
+        let manifest: Value = serde_json::from_slice(&manifest.unwrap().1).unwrap();
+        let layers = manifest["layers"].as_array().unwrap();
+        assert_eq!((&layers[0], layers.len()), (&layer, 1 + own));
+        let hex = digest.split_once(':').unwrap().1;
+        let asked: Vec<&String> = taken.iter().map(|(path, _)| path).collect();
+        assert!(!asked.iter().any(|path| path.contains(hex)), "{asked:#?}");
+    }
 }
 
 // conformance: I38
@@ -302,6 +456,28 @@ fn a_single_snapshot_is_one_layer() {
     assert_eq!(layers.len(), 1);
     assert_eq!(layers[0].names(), ["etc/", "etc/.wh.motd", "two"]);
     assert_eq!(image.env("A"), Some("1"));
+    // A stage that only continues another, and one that does nothing at all.
+    let table: [(&str, &[&str]); 2] = [
+        (
+            "FROM BASE AS a\nCOPY one /one\nCOPY one /two\nFROM a\n",
+            &["one", "two"],
+        ),
+        ("FROM BASE\n", &[]),
+    ];
+    for (at, (lines, names)) in table.into_iter().enumerate() {
+        let context = case
+            .context()
+            .file("one", "")
+            .dockerfile(lines.replace("BASE", &reference));
+        let build = case.build(&context).arg("--single-snapshot");
+        let image = build
+            .destination(case.destination(&format!("n{at}")))
+            .run()
+            .image();
+        let layers = image.above(&base);
+        assert_eq!(layers.len(), 1, "{lines}");
+        assert_eq!(layers[0].names(), names, "{lines}");
+    }
 }
 
 // conformance: K4 K6

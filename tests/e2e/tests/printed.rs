@@ -50,7 +50,8 @@ fn clean_files(dir: &Path) {
 }
 
 /// Logins and signatures in URLs are used, and are neither in a log, nor in a cache, nor in the image.
-// finding 13; conformance: I39
+// finding 13
+// conformance: F20 I39
 #[test]
 fn secrets_in_urls_stay_there() {
     kiln_only!();
@@ -117,7 +118,8 @@ fn secrets_in_urls_stay_there() {
 }
 
 /// However it goes wrong, and wherever the URL was given.
-// finding 13; conformance: I39
+// finding 13
+// conformance: I39
 #[test]
 fn no_error_shows_the_secrets_of_a_url() {
     kiln_only!();
@@ -192,7 +194,8 @@ fn no_error_shows_the_secrets_of_a_url() {
 }
 
 /// `executor 2>/dev/null` gives what the commands say, and nothing else.
-// finding 52; conformance: D10
+// finding 52
+// conformance: D10
 #[test]
 fn commands_are_on_stdout_and_the_log_is_on_stderr() {
     kiln_only!();
@@ -264,7 +267,8 @@ fn commands_are_on_stdout_and_the_log_is_on_stderr() {
 }
 
 /// A URL for the digest gets it, and what cannot be done is refused before anything is built.
-// finding 47; conformance: I36
+// finding 47
+// conformance: I36
 #[test]
 fn no_file_has_the_name_of_a_url() {
     kiln_only!();
@@ -324,7 +328,8 @@ fn no_file_has_the_name_of_a_url() {
 }
 
 /// One warning, whatever is wrong with the folder; the build is none the worse for it.
-// finding 48; conformance: H23
+// finding 48
+// conformance: H23
 #[test]
 fn a_cache_folder_that_cannot_be_written_is_said() {
     kiln_only!();
@@ -360,7 +365,8 @@ fn a_cache_folder_that_cannot_be_written_is_said() {
 }
 
 /// The name is right, and the message says what is wrong.
-// finding 49; conformance: J10
+// finding 49
+// conformance: J10
 #[test]
 fn a_dockerfile_that_cannot_be_read_is_not_missing() {
     kiln_only!();
@@ -392,7 +398,8 @@ fn a_dockerfile_that_cannot_be_read_is_not_missing() {
     fs::set_permissions(path("closed"), PermissionsExt::from_mode(0o755)).unwrap();
 }
 
-// finding 46; conformance: J10
+// finding 46
+// conformance: J10
 #[test]
 fn an_absolute_dockerfile_is_looked_for_in_the_context_too() {
     kiln_only!();
@@ -412,7 +419,8 @@ fn an_absolute_dockerfile_is_looked_for_in_the_context_too() {
 }
 
 /// A variable with one login does not hide a file with others.
-// finding 43; conformance: I2
+// finding 43
+// conformance: I2
 #[test]
 fn logins_of_the_variable_and_of_the_file() {
     kiln_only!();

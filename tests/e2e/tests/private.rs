@@ -106,7 +106,8 @@ fn nobody_else_reaches_files_of_an_image() {
 }
 
 /// Others must reach what the image's own users do: a command as another user, with everything that is shown to it.
-// finding 1; conformance: D22
+// finding 1
+// conformance: D22
 #[test]
 fn users_of_the_image_reach_what_is_theirs() {
     kiln_only!();

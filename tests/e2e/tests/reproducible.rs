@@ -79,35 +79,52 @@ fn no_times_in_own_layers_and_base_layers_pass_through() {
             assert_eq!(node.mtime, 0, "{name}");
         }
     }
-    assert_eq!(
-        image.config["created"]
-            .as_str()
-            .unwrap_or("1970-01-01T00:00:00Z"),
-        "1970-01-01T00:00:00Z"
-    );
+    let history = image.config["history"].as_array().unwrap();
+    let own = history.iter().skip(base.layers.len());
+    for entry in own.chain([&image.config]) {
+        let created = entry["created"].as_str().unwrap_or("1970-01-01T00:00:00Z");
+        assert_eq!(created, "1970-01-01T00:00:00Z", "{entry}");
+    }
 }
 
 // conformance: G43
 #[test]
 fn source_date_epoch_sets_the_time_of_the_image() {
     kiln_only!();
+    needs_root!();
     let case = Case::new();
     let base = case.base(Base::Busybox);
-    let context = case
-        .context()
-        .dockerfile(format!("FROM {base}\nCOPY Dockerfile /\nENV A=1\n"));
-    let image = case
-        .build(&context)
-        .env("SOURCE_DATE_EPOCH", "1500000000")
-        .run()
-        .image();
-    assert_eq!(image.config["created"], "2017-07-14T02:40:00Z");
-    let history = image.config["history"].as_array().unwrap();
-    assert_eq!(
-        history[0]["created"], "2020-01-01T00:00:00Z",
-        "the base's history stays"
-    );
-    assert_eq!(history.last().unwrap()["created"], "2017-07-14T02:40:00Z");
+    let context = case.context().dockerfile(format!(
+        "FROM {base}\nCOPY Dockerfile /\nWORKDIR /made/here\nRUN env > /before\nARG SOURCE_DATE_EPOCH\n\
+         RUN env > /after\nENV A=1\n"
+    ));
+    // Times of files stay, unless times are to be left out: then the latest is this one.
+    for (flags, of_file) in [("", 1_600_000_000), ("--reproducible", 1_500_000_000)] {
+        let image = case
+            .build(&context)
+            .args(flags)
+            .env("SOURCE_DATE_EPOCH", "1500000000")
+            .run()
+            .image();
+        assert_eq!(image.config["created"], "2017-07-14T02:40:00Z");
+        let history = image.config["history"].as_array().unwrap();
+        for entry in &history[..2] {
+            assert_eq!(
+                entry["created"], "2020-01-01T00:00:00Z",
+                "the base's history stays"
+            );
+        }
+        for entry in &history[2..] {
+            assert_eq!(entry["created"], "2017-07-14T02:40:00Z", "{entry}");
+        }
+        let tree = image.tree();
+        assert_eq!(tree.node("Dockerfile").mtime, of_file, "{flags}");
+        for path in ["made", "made/here"] {
+            assert_eq!(tree.node(path).mtime, 1_500_000_000, "{flags}: {path}");
+        }
+        let seen = |path: &str| tree.text(path).contains("SOURCE_DATE_EPOCH=1500000000\n");
+        assert_eq!([seen("before"), seen("after")], [false, true], "{flags}");
+    }
     case.build(&context)
         .env("SOURCE_DATE_EPOCH", "soon")
         .run()
@@ -134,6 +151,16 @@ fn the_digest_does_not_depend_on_the_number_of_cores() {
         .run()
         .image();
     assert_eq!(one.digest, all.digest);
+    // Nor on whether the steps come from a cache.
+    let cached = case
+        .build(&context)
+        .arg("--reproducible")
+        .cached_in(case.destination("cache"));
+    for steps in ["COPY miss", "COPY hit"] {
+        let outcome = cached.run();
+        outcome.went(steps);
+        assert_eq!(outcome.image().digest, one.digest, "{steps}");
+    }
 }
 
 // finding 39

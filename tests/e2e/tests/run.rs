@@ -247,7 +247,7 @@ fn output_is_passed_through() {
     }
 }
 
-// conformance: D17 D18 D20
+// conformance: D17 D18 D20 G24
 #[test]
 fn what_is_supplied_is_not_in_the_layer() {
     kiln_only!();
@@ -315,6 +315,13 @@ fn a_layer_has_exactly_what_changed() {
         let layers = image.above(&base);
         let got: Vec<&str> = layers.iter().flat_map(kiln_e2e::Layer::names).collect();
         assert_eq!(got, *names, "{command}");
+        for (name, node) in layers.iter().flat_map(|layer| &layer.entries) {
+            if name.contains(".wh.") {
+                assert_eq!((node.mode, node.mtime), (0, 0), "{name}");
+                let empty = matches!(node.kind, kiln_e2e::NodeKind::File { size: 0, .. });
+                assert!(empty, "{name}: {node}");
+            }
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use kiln_e2e::{Base, Case, Outcome, User, kiln_only};
+use kiln_e2e::{
+    Base, Case, LayerSpec, Outcome, Packing, TarTree, User, kiln_only, skipped, userns_works,
+};
 
 fn build_powerless(case: &Case, dockerfile: &str, isolation: Option<&'static str>) -> Outcome {
     let context = case
@@ -133,4 +135,36 @@ fn an_unreadable_file_matters_only_when_it_is_used() {
     let context = context.dockerfile(format!("FROM {base}\nCOPY . /\n"));
     let _ = &context;
     build.run().failed(1, &["closed"]);
+}
+
+/// What this user cannot make is missing where the command looks, is said, and is in the image all the same.
+// conformance: G40
+#[test]
+fn devices_of_a_base_stay_in_the_image() {
+    kiln_only!();
+    if !userns_works() {
+        skipped("needs user namespaces");
+        return;
+    }
+    let case = Case::new();
+    let mut spec = Base::Busybox.image_spec();
+    spec.layers.push(LayerSpec {
+        tar: TarTree::new().char_device("node", 1, 3).finish(),
+        packing: Packing::Gzip,
+    });
+    let base = case.destination("device");
+    case.registry().push(&spec, &base);
+    let context = case.context().dockerfile(format!(
+        "FROM {base}\nRUN test ! -c /node && echo ran > /ran\n"
+    ));
+    let (words, program) = User::WithSubIds.enter(&case);
+    let build = case.build(&context).isolation(Some("namespace"));
+    let outcome = build.under(words).program(program).run();
+    let tree = outcome.image().tree();
+    assert_eq!(tree.node("node").to_string(), "special c 1 3 0666 0:0");
+    assert!(tree.has("ran"));
+    let said = "device `/node` cannot be made here";
+    let warnings = outcome.warnings();
+    let said = warnings.iter().filter(|warning| warning.contains(said));
+    assert_eq!(said.count(), 1, "{warnings:?}");
 }

@@ -1,11 +1,12 @@
 //! The warmer fills a volume, and the executor uses it.
 
 use kiln_e2e::{
-    Base, Case, Image, ImageSpec, LayerSpec, Packing, Proxy, Registry, SmallDisk, TarTree, Volume,
-    incompressible, kiln_only, needs_root, output, run,
+    Base, Case, HttpServer, Image, ImageSpec, LayerSpec, Packing, Proxy, Registry, Response,
+    SmallDisk, TarTree, Volume, incompressible, kiln_only, needs_root, output, run,
 };
 use serde_json::json;
 
+// conformance: H31
 #[test]
 fn a_warmed_image_is_not_downloaded_again() {
     kiln_only!();
@@ -36,6 +37,62 @@ fn a_warmed_image_is_not_downloaded_again() {
             proxy.seen("GET")
         );
         proxy.forget();
+        output(
+            case.warmer(volume.dir())
+                .args(["--force", "--image", &name]),
+        );
+        assert!(
+            !proxy.blobs().is_empty(),
+            "--force fetches everything again"
+        );
+        volume.verified_blobs();
+        proxy.forget();
+    }
+}
+
+/// A name may have a tag or a digest, that of an index too; what was warmed is found by the digest of the index and by
+/// that of the image in it, and gives the image that the registry gave.
+// conformance: H34 H35 H40
+#[test]
+fn a_warmed_digest_may_be_that_of_an_index() {
+    kiln_only!();
+    let case = Case::new();
+    let registry = Registry::start();
+    let name = registry.base(Base::Index);
+    let repository = name.rsplit_once(':').unwrap().0;
+    let raw = registry.raw_manifest(&name).unwrap();
+    let index = format!("{repository}@{}", kiln_e2e::digest(raw.as_bytes()));
+    let image = Image::read(&format!("docker://{name}")).digest;
+    let image = format!("{repository}@{image}");
+    assert_ne!(index, image);
+    let context = case.context().file("f", "f");
+    let build = |from: &str, volume: Option<&Volume<'_>>| {
+        let dockerfile = context.path().join("Dockerfile");
+        std::fs::write(dockerfile, format!("FROM {from}\nCOPY f /\n")).unwrap();
+        let mut build = case.build(&context).arg("--reproducible");
+        if let Some(volume) = volume {
+            let dir = format!("--cache-dir={}", volume.dir().display());
+            build = build.arg("--cache").arg("--no-push-cache").arg(dir);
+        }
+        build.run().image().digest
+    };
+    let expected = build(&name, None);
+    let warmed = [("tag", &name), ("index", &index), ("image", &image)].map(|(dir, from)| {
+        let volume = Volume::new(&case, case.path(dir));
+        volume.warm(&[from]);
+        assert_eq!(volume.images().len(), 1, "{from}");
+        volume
+    });
+    drop(registry);
+    for (volume, from) in [
+        (0, &index),
+        (0, &image),
+        (1, &index),
+        (1, &image),
+        (2, &image),
+    ] {
+        let digest = build(from, Some(&warmed[volume]));
+        assert_eq!(digest, expected, "volume {volume}, {from}");
     }
 }
 
@@ -103,6 +160,13 @@ fn a_warm_set_costs_one_request_per_image() {
     let two = case.context_named("two").dockerfile(format!(
         "FROM {busybox} AS tools\nFROM tools\nRUN --mount=from={zstd},target=/mnt true\nFROM {index}\n"
     ));
+    // A Dockerfile may be anywhere.
+    let text = std::fs::read_to_string(two.path().join("Dockerfile")).unwrap();
+    let server = HttpServer::start(move |_| Response::new(200, "text/plain", text.clone()));
+    let files = [
+        one.path().join("Dockerfile").display().to_string(),
+        server.url("Dockerfile"),
+    ];
     let warm = || {
         let mut command = case.warmer(volume.dir());
         command.args([
@@ -114,10 +178,8 @@ fn a_warm_set_costs_one_request_per_image() {
             "--build-arg",
         ]);
         command.arg(format!("BASE={busybox}"));
-        for context in [&one, &two] {
-            command
-                .arg("--dockerfile")
-                .arg(context.path().join("Dockerfile"));
+        for file in &files {
+            command.arg("--dockerfile").arg(file);
         }
         output(&mut command)
     };
@@ -148,8 +210,11 @@ fn platforms_of_an_image_lie_side_by_side() {
     let volume = Volume::new(&case, case.path("cache"));
     let name = proxy.through(&case.base(Base::Index));
     let platforms = ["linux/arm/v7", "linux/riscv64"];
-    for platform in platforms {
-        let arguments = ["--image", &name, "--custom-platform", platform];
+    for (flag, platform) in ["--customPlatform", "--custom-platform"]
+        .into_iter()
+        .zip(platforms)
+    {
+        let arguments = ["--image", &name, flag, platform];
         output(case.warmer(volume.dir()).args(arguments));
     }
     volume.warm(&[&name]);

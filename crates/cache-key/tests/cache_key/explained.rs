@@ -492,7 +492,8 @@ fn equal_parts_have_nothing_to_tell() {
 }
 
 /// What is stored tells that a value changed, and nothing of the value, not even to somebody who guesses.
-// finding 12; conformance: H10 H29
+// finding 12
+// conformance: H10 H29
 #[test]
 fn hidden_values_are_compared_and_not_stored() {
     let args = |value: &str| {

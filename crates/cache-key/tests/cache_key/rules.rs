@@ -114,7 +114,7 @@ fn parts_are_framed() {
 
 #[test]
 fn what_a_command_sees_counts() {
-    // conformance: H2 H3 H4 H5 H8 H10
+    // conformance: H3 H4
     let run = || {
         Parts::new()
             .with(part::BASE, Digest::of("base"))

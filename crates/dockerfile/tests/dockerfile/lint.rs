@@ -165,7 +165,6 @@ fn instructions_that_count_once() {
     ]);
 }
 
-// conformance: F10
 #[test]
 fn shell_forms() {
     check(&[

@@ -98,6 +98,7 @@ fn a_digest_decides() {
     assert_eq!(tagged.with_digest(only.digest().unwrap()), both);
 }
 
+// conformance: I1
 #[test]
 fn refuses_other_texts() {
     let long = "a".repeat(300);

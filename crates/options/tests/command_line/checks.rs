@@ -231,6 +231,7 @@ fn var_run_is_kept_out_of_layers_only_if_asked_for() {
     }
 }
 
+// conformance: I16
 #[test]
 fn tries_of_unpacking_are_said_to_have_no_effect() {
     let files = Files::new();

@@ -106,11 +106,12 @@ fn the_rest() {
         ("SOURCE_DATE_EPOCH", "5"),
     ];
     let settings = files.settings(&["-d=a"], &env);
-    assert!(
-        settings.registry.user_agent.ends_with(",ci"),
-        "{}",
-        settings.registry.user_agent
-    );
+    let user_agent = &settings.registry.user_agent;
+    assert!(user_agent.ends_with(",ci"), "{user_agent}");
+    let plain = files.settings(&["-d=a"], &[]).registry.user_agent;
+    assert_eq!(*user_agent, format!("{plain},ci"));
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(plain, format!("kiln/{version}"));
     assert!(settings.registry.disable_http2);
     assert_eq!(
         settings.digest_files.builder_output.as_deref(),

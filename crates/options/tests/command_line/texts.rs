@@ -58,7 +58,7 @@ fn show(text: &mut String, files: &Files, program: &str, arguments: &[&str], err
     writeln!(text, "$ {program} {}\n{failure}\n", arguments.join(" ")).unwrap();
 }
 
-// conformance: K6, K7, K8, J1, J9, J10, I38, G46
+// conformance: K6, K7, K8, J1, J9, J10, I6, I36, I38, G46
 #[test]
 fn executor_errors() {
     let files = Files::new();
@@ -131,6 +131,7 @@ fn executor_errors() {
         &["-d=a", "--build-context=a"],
         &["-d=a", "--build-context=a=/not/there"],
         &["-d=a", "--build-context=a=s3://b/k"],
+        &["-d=a", "--digest-file=ftp://x/d"],
         &["-d=a", "--ssh=default"],
         &["-d=a", "--ssh=a=/not/there"],
         &["login"],

@@ -369,7 +369,8 @@ mod tests {
     }
 
     /// A variable that knows one registry does not take the logins of others away.
-    // finding 43; conformance: I2
+    // finding 43
+    // conformance: I2
     #[tokio::test]
     async fn the_variable_comes_first_and_a_file_has_the_rest() {
         let dir = tempfile::tempdir().unwrap();
@@ -434,6 +435,7 @@ mod tests {
             ("home/.docker/config.json", "home"),
             ("auth.json", "file"),
             ("run/containers/auth.json", "run"),
+            ("chosen/containers/auth.json", "chosen"),
             ("home/.config/containers/auth.json", "xdg"),
         ];
         for (path, user) in places {
@@ -456,8 +458,12 @@ mod tests {
                 "XDG_RUNTIME_DIR",
                 dir.path().join("run").display().to_string(),
             ),
+            (
+                "XDG_CONFIG_HOME",
+                dir.path().join("chosen").display().to_string(),
+            ),
         ];
-        let table: [(&[&str], &str); 7] = [
+        let table: [(&[&str], &str); 8] = [
             (&[], "inline"),
             (&["DOCKER_AUTH_CONFIG"], "docker"),
             (&["DOCKER_AUTH_CONFIG", "DOCKER_CONFIG"], "home"),
@@ -470,7 +476,8 @@ mod tests {
                 "file",
             ),
             (&["REGISTRY_AUTH_FILE"], "run"),
-            (&["XDG_RUNTIME_DIR"], "xdg"),
+            (&["XDG_RUNTIME_DIR"], "chosen"),
+            (&["XDG_CONFIG_HOME"], "xdg"),
             (&["home/.config/containers/auth.json"], ""),
         ];
         let mut gone: Vec<&str> = Vec::new();

@@ -228,6 +228,20 @@ mod tests {
         ] {
             assert_eq!(find(CredentialHelper::Gitlab, host, &job), None, "{host}");
         }
+        // Those of clouds are accepted, and their programs are what answers (I5).
+        for helper in [
+            CredentialHelper::Google,
+            CredentialHelper::Ecr,
+            CredentialHelper::Acr,
+        ] {
+            for host in [
+                "gcr.io",
+                "1.dkr.ecr.eu-west-1.amazonaws.com",
+                "x.azurecr.io",
+            ] {
+                assert_eq!(find(helper, host, &job), None, "{helper:?} {host}");
+            }
+        }
     }
 
     // conformance: I5

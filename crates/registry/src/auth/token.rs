@@ -153,3 +153,29 @@ pub(crate) fn secret_header(value: &str) -> Option<HeaderValue> {
     header.set_sensitive(true);
     Some(header)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // conformance: I9
+    #[test]
+    fn tokens_are_used_until_shortly_before_their_end() {
+        let rows = [
+            (None, Duration::from_secs(50)),
+            (Some(0), Duration::from_secs(50)),
+            (Some(300), Duration::from_secs(290)),
+            // One that lives for less than that serves for half of its life.
+            (Some(4), Duration::from_secs(2)),
+        ];
+        for (life, expected) in rows {
+            let before = Instant::now();
+            let stale = Token::new("t".to_owned(), life).stale;
+            let after = Instant::now();
+            assert!(
+                before + expected <= stale && stale <= after + expected,
+                "{life:?}"
+            );
+        }
+    }
+}

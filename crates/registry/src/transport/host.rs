@@ -274,6 +274,43 @@ mod tests {
 
     // conformance: I12
     #[test]
+    fn plain_http_is_tried_where_a_flag_allows_it() {
+        let with = |pull: bool, push: bool, hosts: &[&str]| RegistrySettings {
+            insecure_pull: pull,
+            insecure_push: push,
+            insecure_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            ..RegistrySettings::default()
+        };
+        let table = [
+            (with(false, false, &[]), [false, false], [false, false]),
+            (with(true, false, &[]), [true, false], [true, false]),
+            (with(false, true, &[]), [false, true], [false, true]),
+            (
+                with(false, false, &["Reg.example:5000"]),
+                [true, true],
+                [false, false],
+            ),
+        ];
+        for (settings, named, other) in table {
+            let hosts = Hosts::new(&settings).unwrap();
+            for (host, expected) in [("reg.example:5000", named), ("reg.example", other)] {
+                let repo = Repository {
+                    registry: host.to_owned(),
+                    path: "a".to_owned(),
+                };
+                let found = [Direction::Pull, Direction::Push].map(|direction| {
+                    let host = hosts.get(&repo, direction);
+                    // Where it is not allowed, https is what is spoken before anybody was asked.
+                    assert_eq!(host.scheme.get().is_none(), host.insecure);
+                    host.insecure
+                });
+                assert_eq!(found, expected, "{host}");
+            }
+        }
+    }
+
+    // conformance: I12
+    #[test]
     fn plain_http_is_tried_unasked_on_private_addresses_only() {
         let table = [
             ("localhost", true),

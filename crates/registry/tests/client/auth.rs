@@ -219,7 +219,7 @@ async fn credentials_of_another_path_are_not_sent() {
     );
 }
 
-// conformance: I7
+// conformance: I6 I7
 #[tokio::test]
 async fn variables_are_credentials() {
     let registry = Registry::with_auth(Auth::basic("u", "p"));
@@ -230,7 +230,13 @@ async fn variables_are_credentials() {
         Some("_PASSWORD") => Some("p".into()),
         _ => None,
     };
-    let auth = AuthConfig::default().with_environment(lookup);
+    let auth = AuthConfig::from_env(&|_| None).unwrap();
+    let auth = auth.with_environment(lookup);
+    // All of them are asked unless somebody chooses.
+    client_with(auth.clone())
+        .manifest(&registry.reference("a/b:1"))
+        .await
+        .unwrap();
     let on = auth.clone().with_helpers([CredentialHelper::Env]);
     client_with(on)
         .manifest(&registry.reference("a/b:1"))

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use kiln_oci::{LayerCompression, Platform};
 use kiln_registry::{Client, RegistryError, RegistrySettings};
-use kiln_testkit::{Auth, Fault, On, Registry, closed_port, image_from};
+use kiln_testkit::{
+    Auth, Authority, Fault, On, Registry, RegistryOptions, closed_port, image_from,
+};
 
-use crate::{settings, shown};
+use crate::{login, settings, shown};
 
 fn mapped(from: &Registry, to: &[String], skip: bool) -> Client {
     Client::new(RegistrySettings {
@@ -129,6 +131,17 @@ async fn a_mirror_that_lacks_or_spoils_a_blob_is_passed_over() {
         .build();
     origin.push_built("a/b:1", &image);
     let layer = &image.layers[0];
+    // A config that is another one is no better than none.
+    let mirror = Registry::start();
+    mirror.push_built("a/b:1", &image);
+    let config = image.config_descriptor.digest.hex();
+    mirror.fault(On::get(&config), Fault::WrongContent);
+    let client = mapped(&origin, &[mirror.host()], false);
+    let found = client.image(&origin.reference("a/b:1"), &amd64()).await;
+    assert_eq!(found.unwrap().manifest_digest, image.digest);
+    let client = mapped(&origin, &[mirror.host()], true);
+    let found = client.image(&origin.reference("a/b:1"), &amd64()).await;
+    assert!(found.is_err(), "{found:?}");
     for fault in [Fault::status(404), Fault::WrongContent] {
         let mirror = Registry::start();
         mirror.push_built("a/b:1", &image);
@@ -146,5 +159,38 @@ async fn a_mirror_that_lacks_or_spoils_a_blob_is_passed_over() {
             .await
             .unwrap();
         assert_eq!(std::fs::read(to).unwrap(), layer.blob, "{fault:?}");
+    }
+}
+
+// conformance: I21
+#[tokio::test]
+async fn settings_of_a_mirror_are_those_of_its_host() {
+    let origin = Registry::start();
+    let from_origin = origin.push_image("a/b:1", &image_from("x"));
+    let authority = Authority::new();
+    let mirror = Registry::with(RegistryOptions {
+        auth: Auth::basic("u", "p"),
+        tls: Some(authority.issue(&["127.0.0.1"])),
+        ..RegistryOptions::default()
+    });
+    let from_mirror = mirror.push_image("a/b:1", &image_from("y"));
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("ca.pem");
+    std::fs::write(&root, authority.pem()).unwrap();
+    // Who may log in, and whose certificate is known: only both of the mirror's let it answer.
+    let table = [
+        (mirror.host(), mirror.host(), from_mirror),
+        (origin.host(), mirror.host(), from_origin),
+        (mirror.host(), origin.host(), from_origin),
+    ];
+    for (logged_in, known, expected) in table {
+        let client = Client::new(RegistrySettings {
+            maps: BTreeMap::from([(origin.host(), vec![mirror.host()])]),
+            auth: login(&logged_in, "u", "p"),
+            certificates: vec![(known.clone(), root.clone())],
+            ..settings()
+        });
+        let found = client.unwrap().manifest(&origin.reference("a/b:1")).await;
+        assert_eq!(found.unwrap().digest, expected, "{logged_in} {known}");
     }
 }

@@ -52,6 +52,17 @@ async fn images_of_every_format_are_read() {
             );
             assert_eq!(found.index_digest, None);
             assert!(found.warnings.is_empty());
+            let log = registry.log();
+            let asked = log.iter().find(|line| line.path.contains("/manifests/"));
+            let accepted = asked.unwrap().header("accept").unwrap_or_default();
+            for kind in [
+                MediaType::OciManifest,
+                MediaType::OciIndex,
+                MediaType::DockerManifest,
+                MediaType::DockerManifestList,
+            ] {
+                assert!(accepted.contains(kind.as_str()), "{accepted}");
+            }
             rows += 1;
         }
     }

@@ -366,20 +366,57 @@ async fn an_upload_that_cannot_begin_is_not_tried_in_two_circles() {
 // conformance: I32
 #[tokio::test]
 async fn a_registry_that_takes_no_big_bodies_gets_chunks() {
-    let registry = Registry::start();
     let (descriptor, bytes) = blob(40 << 20);
-    let (_dir, source) = in_file(&bytes);
-    registry.fault(On::put("/uploads/").times(1), Fault::status(413));
-    client()
-        .push_blob(&registry.repo("a/b"), &descriptor, source, &[])
-        .await
-        .unwrap();
-    assert_eq!(registry.count("PATCH", ""), 2);
-    assert!(
-        registry
-            .blob("a/b", &descriptor.digest)
-            .is_some_and(|stored| stored == bytes)
-    );
+    for (chunk_min, pieces) in [(None, 2), (Some(1), 2), (Some(40 << 20), 1)] {
+        let registry = Registry::with(RegistryOptions {
+            chunk_min,
+            ..RegistryOptions::default()
+        });
+        let (_dir, source) = in_file(&bytes);
+        registry.fault(On::put("/uploads/").times(1), Fault::status(413));
+        client()
+            .push_blob(&registry.repo("a/b"), &descriptor, source, &[])
+            .await
+            .unwrap();
+        assert_eq!(registry.count("PATCH", ""), pieces, "{chunk_min:?}");
+        assert!(
+            registry
+                .blob("a/b", &descriptor.digest)
+                .is_some_and(|stored| stored == bytes)
+        );
+    }
+}
+
+// conformance: I33
+#[tokio::test]
+async fn so_many_blobs_are_sent_at_once_and_no_more() {
+    let registry = Registry::start();
+    let late = Fault::Delay(Duration::from_millis(50));
+    registry.fault(On::put("/uploads/"), late);
+    let client = Client::new(RegistrySettings {
+        concurrency: 2,
+        ..settings()
+    })
+    .unwrap();
+    let blobs: Vec<_> = (1..9).map(|size| blob(size * 1000)).collect();
+    let repo = registry.repo("a/b");
+    let pushes = blobs.iter().map(|(descriptor, bytes)| {
+        client.push_blob(&repo, descriptor, BlobSource::Bytes(bytes.clone()), &[])
+    });
+    let mut all = std::pin::pin!(futures_util::future::try_join_all(pushes));
+    let mut most = 0;
+    loop {
+        tokio::select! {
+            done = &mut all => {
+                done.unwrap();
+                break;
+            }
+            () = tokio::time::sleep(Duration::from_millis(2)) => {
+                most = most.max(registry.open_uploads());
+            }
+        }
+    }
+    assert_eq!(most, 2);
 }
 
 // conformance: I17

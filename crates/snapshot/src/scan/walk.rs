@@ -94,7 +94,12 @@ impl<'a> Walk<'a> {
         };
         let xattrs =
             xattr::kept(&fd).map_err(|errno| fail("read the extended attributes of", errno))?;
-        let names = Names::read(&fd).map_err(|errno| fail("list", errno))?;
+        let names = match Names::read(&fd) {
+            Ok(names) => names,
+            // It was removed after it was opened.
+            Err(errno) if is_gone(errno) => return Ok(None),
+            Err(errno) => return Err(fail("list", errno)),
+        };
         let ignored = self.ignored.names_in(path);
         let mut builder = Builder::default();
         for name in names.iter() {

@@ -5,12 +5,15 @@ use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use kiln_layer::{Compression, LayerWriter, WriterOptions};
 use kiln_snapshot::{Contents, Filter, Scan, overlay_changes};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 
 use crate::mounted::{Overlay, Xattrs, can_mount};
-use crate::tree::{LONG_AGO, base, chmod, described, is_root, listed, set_note, touch, write};
+use crate::tree::{
+    LONG_AGO, apply, base, chmod, described, is_root, layer, listed, set_note, touch, write,
+};
 
 struct Case {
     name: &'static str,
@@ -29,25 +32,20 @@ const fn case(name: &'static str, step: fn(&Path), expected: &'static [&'static 
     }
 }
 
-// conformance: G3
-// conformance: G6
-// conformance: G7
-// conformance: G9
-// conformance: G10
-// conformance: G11
-// conformance: G12
-// conformance: G13
-// conformance: G14
-// conformance: G15
-// conformance: G16
-// conformance: G17
-// conformance: G20
 const CASES: &[Case] = &[
     case("nothing", |_| {}, &[]),
     case(
         "G3 parents",
         |r| write(r, "dir/sub/new", ""),
         &["d dir", "d dir/sub", "f dir/sub/new"],
+    ),
+    case(
+        "G3 the root itself",
+        |r| {
+            chmod(r, 0o711);
+            touch(r, 7);
+        },
+        &[],
     ),
     case(
         "G2 order",
@@ -209,6 +207,15 @@ const CASES: &[Case] = &[
         &[],
     ),
     case(
+        "G13 time of access",
+        |r| {
+            let long_before = fs::FileTimes::new().set_accessed(std::time::UNIX_EPOCH);
+            let hosts = fs::File::open(r.join("etc/hosts")).unwrap();
+            hosts.set_times(long_before).unwrap();
+        },
+        &[],
+    ),
+    case(
         "G14 mode",
         |r| chmod(&r.join("etc/passwd"), 0o4711),
         &["d etc", "f etc/passwd"],
@@ -264,6 +271,16 @@ const CASES: &[Case] = &[
 /// Steps that only root can take.
 const BY_ROOT: &[Case] = &[
     case(
+        "G14 user",
+        |r| chown(r.join("etc/passwd"), Some(5), None).unwrap(),
+        &["d etc", "f etc/passwd"],
+    ),
+    case(
+        "G14 group",
+        |r| chown(r.join("etc/passwd"), None, Some(6)).unwrap(),
+        &["d etc", "f etc/passwd"],
+    ),
+    case(
         "G14 owner",
         |r| chown(r.join("etc/passwd"), Some(5), Some(6)).unwrap(),
         &["d etc", "f etc/passwd"],
@@ -309,6 +326,7 @@ fn scan(case: &Case, contents: Contents) -> Vec<String> {
     found
 }
 
+// conformance: G2 G3 G6 G7 G9 G10 G11 G12 G13 G14 G15 G16 G17 G20
 #[test]
 fn a_scan_that_remembers_contents_is_exact() {
     for case in rows() {
@@ -333,6 +351,7 @@ fn a_scan_never_misses_anything() {
     }
 }
 
+// conformance: G2 G3 G6 G7 G9 G10 G11 G12 G13 G14 G15 G16 G17 G20
 #[test]
 fn an_overlay_is_exact() {
     if !can_mount(Xattrs::Trusted) {
@@ -411,4 +430,92 @@ fn entries_carry_metadata_and_attributes() {
             "- 0604 1000000000 /etc/passwd 4 user.note=of a file",
         ]
     );
+}
+
+// conformance: G14
+#[test]
+fn another_device_number_is_recorded() {
+    if !is_root() {
+        kiln_skip::skipped("device nodes need root");
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let lower = scratch.path().join("lower");
+    fs::create_dir(&lower).unwrap();
+    let make = |root: &Path, minor| {
+        let node = root.join("node");
+        let _ = fs::remove_file(&node);
+        let mode = Mode::from_bits_truncate(0o600);
+        mknod(&node, SFlag::S_IFCHR, mode, makedev(1, minor)).unwrap();
+        touch(&node, LONG_AGO);
+    };
+    make(&lower, 3);
+    let lowers = std::slice::from_ref(&lower);
+    if can_mount(Xattrs::Trusted) {
+        let mounted = Overlay::mount(scratch.path(), lowers, Xattrs::Trusted);
+        make(&mounted.merged, 5);
+        let changes = overlay_changes(&mounted.upper, lowers, &Filter::default()).unwrap();
+        assert_eq!(listed(&changes), ["c node 1:5"]);
+    }
+    let mut scan = Scan::take_with(&lower, &Filter::default(), 2, Contents::All).unwrap();
+    make(&lower, 5);
+    assert_eq!(listed(&scan.diff(&lower).unwrap()), ["c node 1:5"]);
+}
+
+/// What a file may and may not be does not keep it out of the layer, nor does it change there.
+// conformance: G17 G18
+#[test]
+fn odd_modes_and_holes_come_back() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path();
+    let mut scan = Scan::take(root, &Filter::default(), 1).unwrap();
+    // Others than root cannot read what they may not read.
+    let modes: &[u32] = if is_root() {
+        &[0, 0o111, 0o7777]
+    } else {
+        &[0o511, 0o7777]
+    };
+    for mode in modes {
+        let name = format!("{mode:o}");
+        write(root, &name, &name);
+        chmod(&root.join(&name), *mode);
+    }
+    let hole = 1 << 20;
+    let file = fs::File::create(root.join("hole")).unwrap();
+    file.set_len(hole).unwrap();
+    let packed = layer(&scan.diff(root).unwrap());
+    assert!(packed.len() as u64 > hole, "holes are written as zeros");
+    let copy = tempfile::tempdir().unwrap();
+    apply(&packed, copy.path());
+    assert_eq!(described(copy.path()), described(root));
+}
+
+/// Only root reads everything; for anybody else it is an error, and no file is left out without a word.
+// conformance: G17
+#[test]
+fn what_cannot_be_read_is_an_error() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path();
+    chmod(root, 0o755);
+    let mut scan = Scan::take(root, &Filter::default(), 1).unwrap();
+    write(root, "secret", "x");
+    chmod(&root.join("secret"), 0);
+    let changes = scan.diff(root).unwrap();
+    let write = || {
+        let options = WriterOptions::default();
+        let mut writer = LayerWriter::new(Vec::new(), Compression::None, options);
+        changes.write(&mut writer)
+    };
+    let written = if is_root() {
+        // Of this thread only, and what it loses comes back with the user.
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
+        let written = write();
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0));
+        write().unwrap();
+        written
+    } else {
+        write()
+    };
+    let error = written.unwrap_err().to_string();
+    assert!(error.contains("secret"), "{error}");
 }

@@ -207,6 +207,7 @@ fn layers_of_overlays_bring_every_state_back() {
     });
 }
 
+// conformance: G2
 #[test]
 fn a_scan_and_an_overlay_agree() {
     if !can_mount(Xattrs::Trusted) {

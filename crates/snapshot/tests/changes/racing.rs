@@ -1,6 +1,7 @@
 //! Changes in the same moment as a look, and roots that do not rest.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_layer::{Compression, LayerWriter, WriterOptions};
 use kiln_snapshot::{ChangeSet, Filter, Scan, SnapshotError};
@@ -121,4 +122,38 @@ fn a_very_deep_tree_is_walked() {
     let changes = scan.diff(scratch.path()).unwrap();
     assert_eq!(changes.entries().len(), 2040);
     assert_eq!(scan.len(), 2040);
+}
+
+/// Temporary files come and go while a root is walked; the walk goes on without them.
+// conformance: G22
+#[test]
+fn what_vanishes_during_a_walk_is_no_error() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path();
+    base(root);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for at in 0..50 {
+                    write(root, &format!("dir/come-{at}/and/go"), "x");
+                    std::os::unix::fs::symlink("x", root.join(format!("dir/l-{at}"))).unwrap();
+                }
+                for at in 0..50 {
+                    fs::remove_dir_all(root.join(format!("dir/come-{at}"))).unwrap();
+                    fs::remove_file(root.join(format!("dir/l-{at}"))).unwrap();
+                }
+            }
+        });
+        let looks: Vec<_> = (0..50)
+            .map(|_| {
+                let mut scan = Scan::take(root, &Filter::default(), 2)?;
+                scan.diff(root).map(drop)
+            })
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        for look in looks {
+            look.unwrap();
+        }
+    });
 }

@@ -232,12 +232,16 @@ fn start_upload(
         return complete(&mut store, repo, body, &digest);
     }
     let id = store.start_upload();
-    Response::new(202)
+    let response = Response::new(202)
         .header(
             "Location",
             format!("/v2/{repo}/blobs/uploads/{id}?_state={STATE_ENCODED}"),
         )
-        .header("Range", "0-0")
+        .header("Range", "0-0");
+    match shared.chunk_min {
+        Some(least) => response.header("OCI-Chunk-Min-Length", least.to_string()),
+        None => response,
+    }
 }
 
 fn patch_upload(request: &Request, body: &[u8], shared: &Shared, repo: &str, id: &str) -> Response {
