@@ -79,7 +79,7 @@ fn cache_mounts_are_shared_and_not_in_the_image() {
          RUN --mount=type=cache,target=/other,id={id} cat /other/f > /seen\n\
          RUN --mount=type=cache,target=/c,id={id}-2,mode=0700,uid=5,gid=6 stat -c '%a %u:%g' /c > /stat\n\
          RUN --mount=type=cache,target=/{id}/x/.././d/ echo of-target > /{id}/d/f\n\
-         RUN --mount=type=cache,target=/{id}/d cat /{id}/d/f >> /seen; stat -c '%a %u:%g' /{id}/d >> /stat\n"
+         RUN --mount=type=cache,id=/{id}/d,target=/c cat /c/f >> /seen; stat -c '%a %u:%g' /c >> /stat\n"
     );
     let tree = case
         .build(&case.context().dockerfile(dockerfile))
