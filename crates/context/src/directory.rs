@@ -262,3 +262,37 @@ fn read_ignore_file(root: &Path, dockerfile: Option<&Path>) -> Result<PatternSet
     }
     Ok(PatternSet::default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the file says later, or that it cannot be understood any more, is nothing to a build that has begun.
+    // conformance: A44
+    #[test]
+    fn the_ignore_file_is_read_and_compiled_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path();
+        std::fs::create_dir(dir.join("gone")).unwrap();
+        for name in ["gone/file", "kept", "no.log", "yes.log"] {
+            std::fs::write(dir.join(name), "").unwrap();
+        }
+        std::fs::write(dir.join(IGNORE), "gone\n*.log\n!yes.log\n").unwrap();
+        let context = Context::open(dir, None, None).unwrap();
+        std::fs::write(dir.join(IGNORE), "a[\n").unwrap();
+        let view = context.view().unwrap();
+        for _ in 0..2 {
+            let found = view.read_dir(&ImagePath::root()).unwrap();
+            let mut names: Vec<String> = found
+                .iter()
+                .map(|found| found.entry.path.to_string())
+                .collect();
+            names.sort();
+            assert_eq!(names, [IGNORE, "kept", "yes.log"]);
+            let gone = ImagePath::from_bytes_cleaned(b"gone/file");
+            assert!(view.lstat(&gone).unwrap().is_none());
+        }
+    }
+
+    const IGNORE: &str = ".dockerignore";
+}

@@ -171,6 +171,8 @@ mod tests {
                 "\\ 1: invalid escape token 'x' does not match ` or \\",
             ),
             ("# escape=\\\n", "\\"),
+            // No directive goes on in the next line: that is one of its own.
+            ("# syntax=a\\\n# escape=`\n", "`a\\"),
         ];
         for (text, expected) in rows {
             assert_eq!(shown(text), expected, "{text:?}");

@@ -198,7 +198,7 @@ mod tests {
             ("a b", Ok("| a b")),
             ("--link a --link", Ok("link=true | a --link")),
             ("--link=TRUE a", Ok("link=true | a")),
-            ("--link=false a", Ok("link=false | a")),
+            ("--link=False a", Ok("link=false | a")),
             ("--chown=a\\ b x", Ok("chown=a b | x")),
             ("--chown='a \"b' x", Ok("chown=a \"b | x")),
             ("--chown=\"a b\"c x", Ok("chown=a bc | x")),

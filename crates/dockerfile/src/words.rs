@@ -65,7 +65,6 @@ impl<'a> Iterator for QuotedWords<'a> {
 mod tests {
     use super::*;
 
-    // conformance: A22, A23
     #[test]
     fn quoted_words() {
         let rows: &[(&str, char, &[&str])] = &[

@@ -329,7 +329,7 @@ mod tests {
         (ended, registry.count("GET", "/blobs/"))
     }
 
-    // conformance: I15 E43
+    // conformance: I15
     #[tokio::test]
     async fn what_passes_by_itself_is_tried_again() {
         let table = [

@@ -330,6 +330,15 @@ mod tests {
         assert_eq!(state.config.config.env, [format!("PATH={DEFAULT_PATH}")]);
         assert_eq!(state.workdir(), "/");
         assert_eq!(state.config.architecture, "arm64");
+        assert!(state.layers.is_empty() && state.config.history.is_empty());
+        let on_base = |env: &[&str]| {
+            let mut config = ImageConfig::default();
+            config.config.env = env.iter().map(ToString::to_string).collect();
+            State::on_image(config, Vec::new(), None).config.config.env
+        };
+        let path = format!("PATH={DEFAULT_PATH}");
+        assert_eq!(on_base(&["A=1", "path=/x"]), ["A=1", "path=/x", &path]);
+        assert_eq!(on_base(&["A=1", "PATH=/x"]), ["A=1", "PATH=/x"]);
     }
 
     // conformance: C19 F17

@@ -294,6 +294,7 @@ impl FromStr for Platform {
 mod tests {
     use super::*;
 
+    // conformance: C14
     #[test]
     fn parses_and_prints() {
         let host = Platform::host();

@@ -420,7 +420,7 @@ mod tests {
         assert_eq!(sources.into_iter().collect::<Vec<_>>(), [Source::Stage(0)]);
     }
 
-    // conformance: C5 C6 C13 C22
+    // conformance: B12 C5 C6 C13 C22
     #[test]
     fn references_that_lead_nowhere_are_refused_with_the_reason() {
         let cases = [
@@ -428,6 +428,19 @@ mod tests {
             (
                 "ARG REG\nFROM ${REG}/img:${TAG:-1}\n",
                 "failed to parse stage name \"/img:1\": invalid reference format",
+            ),
+            // Variables of stages are nothing to FROM.
+            (
+                "FROM a\nARG X=1\nENV Y=2\nFROM b:$X$Y\n",
+                "failed to parse stage name \"b:\": invalid reference format",
+            ),
+            (
+                "FROM a\nARG X=linux/arm64\nFROM --platform=$X b\n",
+                "empty platform value from expression `$X`",
+            ),
+            (
+                "ARG P=a/b/c/d\nFROM --platform=$P b\n",
+                "`a/b/c/d` is not a platform",
             ),
             (
                 "FROM --platform=$NONE a\n",
@@ -445,6 +458,35 @@ mod tests {
             error.1.to_string(),
             "cannot copy from stage \"later\", it needs to be defined before current stage \"stage-0\""
         );
+        // Stages cannot wait for each other through triggers either.
+        let child = plan("FROM a AS x\nFROM x AS y\n");
+        for trigger in ["COPY --from=y /f /f", "RUN --mount=from=1,target=/m true"] {
+            let trigger = kiln_dockerfile::parse_trigger(trigger, '\\').unwrap();
+            let error = child.sources(1, [&trigger]).unwrap_err().1.to_string();
+            assert!(error.starts_with("cannot copy from stage "), "{error}");
+        }
+    }
+
+    // conformance: C7
+    #[test]
+    fn what_is_copied_from_is_for_the_target() {
+        let mut plan = plan("FROM --platform=linux/riscv64 a\nCOPY --from=image /f /f\n");
+        plan.platform = Platform::parse("linux/arm64").unwrap();
+        let Ok(Source::Image(_, own)) = plan.base(0) else {
+            panic!("no image")
+        };
+        assert_eq!(own.architecture, "riscv64");
+        let sources = plan
+            .sources(0, &plan.dockerfile.stages[0].instructions)
+            .unwrap();
+        let platforms: Vec<_> = sources
+            .iter()
+            .map(|source| match source {
+                Source::Image(_, platform) => platform.architecture.as_str(),
+                _ => "no image",
+            })
+            .collect();
+        assert_eq!(platforms, ["arm64"]);
     }
 
     // conformance: C9

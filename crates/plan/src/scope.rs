@@ -281,11 +281,16 @@ mod tests {
             )
             .unwrap();
         let mut stage = StageScope::default();
-        assert_eq!(stage.get("A"), None);
+        assert_eq!((stage.get("A"), stage.get("B")), (None, None));
         stage
             .declare(&[arg("A", None), arg("B", None)], &given, &global, expander)
             .unwrap();
         assert_eq!(stage.get("A"), Some("1"));
+        assert_eq!(stage.get("B"), Some("given"));
+        // A default that is not taken is not looked at in a stage either.
+        stage
+            .declare(&[arg("B", Some("${nope:?}"))], &given, &global, expander)
+            .unwrap();
         assert_eq!(stage.get("B"), Some("given"));
     }
 
@@ -293,14 +298,42 @@ mod tests {
     #[test]
     fn platform_args_are_global_and_can_be_overridden() {
         let (build, target) = platforms();
-        let global = GlobalScope::new(&build, &target, "default", &args(&[("TARGETOS", "plan9")]));
-        assert_eq!(global.get("BUILDARCH"), Some("amd64"));
-        assert_eq!(global.get("TARGETARCH"), Some("arm64"));
-        assert_eq!(global.get("TARGETOS"), Some("plan9"));
-        assert_eq!(global.get("TARGETSTAGE"), Some("default"));
+        let target = Platform {
+            variant: Some("v9".to_owned()),
+            os_version: Some("7".to_owned()),
+            ..target
+        };
+        let rows = [
+            ("BUILDPLATFORM", "linux/amd64"),
+            ("BUILDOS", "linux"),
+            ("BUILDARCH", "amd64"),
+            ("BUILDVARIANT", ""),
+            ("BUILDOSVERSION", ""),
+            ("TARGETPLATFORM", "linux(7)/arm64/v9"),
+            ("TARGETOS", "linux"),
+            ("TARGETARCH", "arm64"),
+            ("TARGETVARIANT", "v9"),
+            ("TARGETOSVERSION", "7"),
+            ("TARGETSTAGE", "here"),
+        ];
+        for (name, expected) in rows {
+            let scope = |given: &[(&str, &str)]| {
+                let given = args(given);
+                let global = GlobalScope::new(&build, &target, "here", &given);
+                let mut stage = StageScope::default();
+                assert_eq!(stage.get(name), None, "{name} without an ARG");
+                stage
+                    .declare(&[arg(name, None)], &given, &global, Expander::new('\\'))
+                    .unwrap();
+                assert_eq!(stage.get(name), global.get(name), "{name}");
+                global.get(name).map(str::to_owned)
+            };
+            assert_eq!(scope(&[]).as_deref(), Some(expected), "{name}");
+            assert_eq!(scope(&[(name, "plan9")]).as_deref(), Some("plan9"));
+        }
     }
 
-    // conformance: B21 B22 B23 B24
+    // conformance: B21 B22 B23 B24 D2
     #[test]
     fn the_later_of_arg_and_env_wins_for_run() {
         let given = args(&[("A", "9")]);
@@ -324,10 +357,12 @@ mod tests {
                 expander,
             )
             .unwrap();
+        assert_eq!(stage.get("A"), Some("9"));
         let env = stage.run_env(&config_env, &given);
         let expected = [("A", "9"), ("EMPTY", ""), ("N", "x-dev")];
         assert_eq!(env, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
         stage.set_env("A", "3");
+        assert_eq!(stage.get("A"), Some("3"));
         let env = stage.run_env(&["A=3".to_owned()], &given);
         assert_eq!(env[0].1, "3");
     }
@@ -356,16 +391,35 @@ mod tests {
         assert_eq!(child.args_in_effect().count(), 2);
     }
 
-    // conformance: B26
+    // conformance: B26 D2
     #[test]
     fn proxies_reach_run_in_both_spellings_and_no_history() {
-        let given = args(&[("http_proxy", "http://p:1")]);
-        let stage = StageScope::default();
-        let env = stage.run_env(&[], &given);
-        assert_eq!(env.len(), 2);
-        assert!(env.iter().any(|(k, _)| k == "HTTP_PROXY"));
-        assert!(env.iter().any(|(k, _)| k == "http_proxy"));
-        assert_eq!(stage.args_in_effect().count(), 0);
+        for upper in [
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "FTP_PROXY",
+            "NO_PROXY",
+            "ALL_PROXY",
+        ] {
+            let lower = upper.to_ascii_lowercase();
+            for name in [upper, lower.as_str()] {
+                let given = args(&[(name, "http://p:1")]);
+                let mut stage = StageScope::default();
+                let both = [upper, lower.as_str()];
+                let both = both.map(|name| (name.to_owned(), "http://p:1".to_owned()));
+                assert_eq!(stage.run_env(&[], &given), both, "{name}");
+                assert_eq!(stage.args_in_effect().count(), 0, "{name}");
+                // Then it is an ARG like others.
+                let global = GlobalScope::default();
+                stage
+                    .declare(&[arg(name, None)], &given, &global, Expander::new('\\'))
+                    .unwrap();
+                let declared: Vec<_> = stage.args_in_effect().collect();
+                assert_eq!(declared, [(name, "http://p:1")]);
+            }
+        }
+        let others = args(&[("SOCKS_PROXY", "p"), ("PROXY", "p")]);
+        assert!(StageScope::default().run_env(&[], &others).is_empty());
     }
 
     // conformance: B29

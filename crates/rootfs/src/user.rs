@@ -259,7 +259,15 @@ mod tests {
             "unable to find user x: no matching entries in passwd file"
         );
         assert!(none.identity("0:x").is_err());
-        assert!(none.identity("4294967295").is_err());
+        for range in ["4294967295", "0:4294967295", "99999999999"] {
+            let error = none.identity(range).unwrap_err();
+            assert!(matches!(error, UserError::OutOfRange { .. }), "{range}");
+        }
+        let error = accounts().identity("bob:nobodies").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unable to find group nobodies: no matching entries in group file"
+        );
         assert!(!Accounts::needed_for("7:8"));
         assert!(Accounts::needed_for("7:staff"));
     }
@@ -277,6 +285,11 @@ mod tests {
         for (chown, expected) in cases {
             assert_eq!(accounts().owner(chown).unwrap(), expected, "{chown}");
         }
-        assert!(accounts().owner("nobody-here").is_err());
+        for (unknown, file) in [("nobody-here", "passwd"), ("bob:nobodies", "group")] {
+            let error = accounts().owner(unknown).unwrap_err().to_string();
+            assert!(error.contains(file), "{error}");
+        }
+        assert_eq!(Accounts::default().owner("7:8").unwrap(), (7, 8));
+        assert!(!Accounts::needed_for("7:8") && !Accounts::needed_for(":8"));
     }
 }

@@ -16,11 +16,24 @@ const RESERVED: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
-            "registry", "build", "testkit", "executor", "warmer", "embed",
+            "registry",
+            "download",
+            "work",
+            "store",
+            "step-cache",
+            "delivery",
+            "engine",
+            "testkit",
+            "executor",
+            "warmer",
+            "embed",
         ],
     ),
-    ("tokio-util", &["registry", "build", "testkit"]),
-    ("reqwest", &["registry", "git", "build"]),
+    ("tokio-util", &["registry", "testkit"]),
+    (
+        "reqwest",
+        &["registry", "git", "download", "plan", "delivery", "engine"],
+    ),
     ("indicatif", &["executor", "warmer"]),
     (
         "anyhow",

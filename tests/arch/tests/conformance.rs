@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Where tests are looked for.
 const FOLDERS: &[&str] = &["bins", "crates", "examples", "tests"];
 
-const MARK: &str = "// conformance:";
+const MARK: &str = "conformance:";
 const SUMMARY: (&str, &str) = ("<!-- summary -->\n", "<!-- end of summary -->\n");
 
 /// A test that names behaviours.
@@ -109,7 +109,7 @@ fn index(root: &Path) -> Index {
             if is_test(line) || only_tests {
                 inside = test_at(&lines, number, only_tests).or(inside);
             }
-            let Some(comment) = line.strip_prefix(MARK) else {
+            let Some(comment) = marked(line) else {
                 continue;
             };
             let above = lines[number..]
@@ -137,6 +137,14 @@ fn index(root: &Path) -> Index {
         }
     }
     index
+}
+
+/// What `// conformance: E12` or `// finding 3; conformance: E12` says behind the mark.
+fn marked(line: &str) -> Option<&str> {
+    let comment = line.strip_prefix("// ")?;
+    let behind = comment.strip_prefix("finding ");
+    let behind = behind.and_then(|rest| rest.split_once("; "));
+    behind.map_or(comment, |(_, rest)| rest).strip_prefix(MARK)
 }
 
 fn is_test(line: &str) -> bool {

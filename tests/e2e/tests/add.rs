@@ -140,19 +140,24 @@ fn modes_and_owners_of_directories_around_an_archive() {
     kiln_only!();
     let case = Case::new();
     let base = case.base(Base::Busybox);
+    let rooted = archive();
     let archive = TarTree::new()
         .owner(12, 34)
         .dir("said/", 0o711)
         .file("implied/by/file", 0o640, "content")
         .owner(56, 78)
         .hardlink("implied/twin", 0o4711, "implied/by/file")
+        .xattr("user.of", b"archive")
+        .file("noted", 0o600, "")
         .finish();
     let context = case
         .context()
         .dockerfile(format!(
             "FROM {base}\nADD --chmod=600 a.tar /mode/of/place\nADD --chown=7:8 a.tar /owner/of/place/\n\
-             ADD --chmod=600 --chown=7:8 a.tar plain /both/\nADD --chmod=600 --unpack=false a.tar /packed/a\n"
+             ADD --chmod=600 --chown=7:8 a.tar plain /both/\nADD --chmod=600 --unpack=false a.tar /packed/a\n\
+             ADD root.tar /home/app\nADD root.tar /fresh\n"
         ))
+        .file("root.tar", rooted)
         .file("a.tar", archive)
         .file("plain", "no archive");
     let tree = case.build(&context).run().image().tree();
@@ -173,10 +178,21 @@ fn modes_and_owners_of_directories_around_an_archive() {
         ("both", "0755 7:8"),
         ("both/plain", "0600 7:8"),
         ("packed", "0600 0:0"),
+        // What an archive says of its root is not for what is there or made already.
+        ("home/app", "0750 1000:1000"),
+        ("home/app/top", "0711 0:0"),
+        ("home/app/.profile", "0600 1000:1000"),
+        ("fresh", "0755 0:0"),
+        ("fresh/top", "0711 0:0"),
     ];
     for (path, owner) in table {
         assert_eq!(tree.owner(path), owner, "{path}");
     }
+    let noted = tree.node("mode/of/place/noted");
+    assert_eq!(noted.mtime, 1_600_000_000);
+    assert_eq!(noted.xattrs.get("user.of"), Some(&hex::encode("archive")));
+    let before = kiln_e2e::Image::read(&format!("docker://{base}")).tree();
+    assert_eq!(tree.node("home/app").mtime, before.node("home/app").mtime);
     let twin = tree.node("mode/of/place/implied/twin").to_string();
     assert!(twin.contains("linked with"), "{twin}");
 }
@@ -248,7 +264,8 @@ fn urls_are_downloaded() {
     let base = case.base(Base::Busybox);
     let server = HttpServer::start(|request| match request.path.as_str() {
         "/dir/file.txt?x=1" => Response::new(200, "text/plain", "downloaded")
-            .header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT"),
+            .header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
+            .header("Content-Disposition", "attachment; filename=other"),
         "/dir/a%2Bb.tgz" | "/x%2Fy.txt" | "/last/" => Response::new(200, "text/plain", "named"),
         "/moved" => Response::new(302, "text/plain", "").header("Location", "/dir/file.txt?x=1"),
         "/a.tar.gz" => Response::new(200, "application/gzip", packed("gz", &archive())),
@@ -265,14 +282,17 @@ fn urls_are_downloaded() {
         server.url("x%2Fy.txt"),
         server.url("last/"),
     );
+    // What is ignored is ignored of the context.
+    let context = case.context().dockerfile(dockerfile);
     let tree = case
-        .build(&case.context().dockerfile(dockerfile))
+        .build(&context.file(".dockerignore", "*\n"))
         .run()
         .image()
         .tree();
     assert_eq!(tree.text("d/file.txt"), "downloaded");
     assert_eq!(tree.owner("d/file.txt"), "0600 0:0");
     assert_eq!(tree.node("d/file.txt").mtime, 1_445_412_480);
+    assert_eq!(tree.node("names/last").mtime, 0, "no time was said");
     assert_eq!(tree.text("d/moved"), "downloaded");
     assert_eq!(tree.owner("d/moved"), "0644 33:33");
     assert_eq!(

@@ -42,7 +42,7 @@ fn refused(dockerfile: &str, flags: &[&str], cause: &str, fragments: &[&str]) {
     );
 }
 
-// conformance: J10 A14 A15 C9 E8 A18
+// conformance: J10 A14 A15 A18 B4 C9 C22 E8 E28
 #[test]
 fn mistakes_in_the_dockerfile() {
     kiln_only!();
@@ -84,6 +84,12 @@ fn mistakes_in_the_dockerfile() {
         &[],
         "\"/nofile\": not found",
         &["Dockerfile:3"],
+    );
+    refused(
+        "ARG REG\nFROM ${REG}/img:${TAG:-1}\n",
+        &[],
+        "failed to parse stage name \"/img:1\": invalid reference format",
+        &["Dockerfile:2: FROM ${REG}"],
     );
     refused(
         "FROM ${NOTHING}\n",

@@ -98,6 +98,32 @@ fn another_platform_is_taken_when_asked_for() {
         case.build(&flag).run().image().config["architecture"],
         "riscv64"
     );
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {base}\nCOPY Dockerfile /\n"));
+    let own = case.build(&context).run().image().config;
+    for (value, asked, architecture, variant) in [
+        ("linux/arm/v7", "linux/riscv64", "arm", Some("v7")),
+        ("$TARGETPLATFORM", "linux/arm/v7", "arm", Some("v7")),
+        (
+            "$BUILDPLATFORM",
+            "linux/arm/v7",
+            own["architecture"].as_str().unwrap(),
+            own["variant"].as_str(),
+        ),
+    ] {
+        let flag = case.context().dockerfile(format!(
+            "FROM --platform={value} {base}\nCOPY Dockerfile /\n"
+        ));
+        let build = case.build(&flag);
+        let image = build
+            .arg(format!("--custom-platform={asked}"))
+            .run()
+            .image();
+        assert_eq!(image.config["os"], "linux");
+        assert_eq!(image.config["architecture"], architecture, "{value}");
+        assert_eq!(image.config["variant"].as_str(), variant, "{value}");
+    }
 }
 
 // conformance: F25 F26

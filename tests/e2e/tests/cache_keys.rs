@@ -360,7 +360,7 @@ fn bodies_of_heredocs_count_as_they_are_written() {
     ]);
 }
 
-// conformance: H3 H4 H8
+// conformance: H3 H4 H8 B26 B29
 #[test]
 fn a_run_counts_with_all_that_it_sees() {
     const ARG: &str = "FROM BASE\nARG A=1\nRUN date +%N > /d\nARG B=1\n";
@@ -455,7 +455,7 @@ fn settings_of_the_image_are_in_no_key() {
     ]);
 }
 
-// conformance: H10
+// conformance: H10 D31 D36
 #[test]
 fn of_mounts_count_what_they_show_and_no_secret() {
     const BIND: &str = "FROM BASE\nRUN --mount=type=bind,source=dir,target=/m cat /m/x > /x\n";
@@ -792,7 +792,6 @@ fn triggers_of_the_base_are_steps_like_others() {
     assert_eq!(steps, "COPY miss, WORKDIR miss, COPY miss");
 }
 
-// conformance: C4
 #[test]
 fn platforms_do_not_share() {
     kiln_only!();

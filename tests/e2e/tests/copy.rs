@@ -2,14 +2,16 @@
 // Helpers outside of `#[test]` functions fail a test as much as those inside.
 #![allow(clippy::unwrap_used)]
 
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime};
 
 use kiln_e2e::{Base, Case, Context, Image, Tree, kiln_only, namespace_only, needs_root};
 
-// conformance: E1 E2 E4 E12 E13 E22 E23
+// conformance: E1 E2 E4 E11 E12 E13 E22 E23
 #[test]
 fn files_and_directories_go_where_they_should() {
     let case = Case::new();
@@ -62,6 +64,9 @@ fn files_and_directories_go_where_they_should() {
     for (path, owner) in owners {
         assert_eq!(tree.owner(path), owner, "{path}");
     }
+    for path in ["w/name", "w/copied/run", "both/b"] {
+        assert_eq!(tree.node(path).mtime, 1_600_000_000, "{path}");
+    }
     assert_eq!(
         tree.node("w/copied/dangling").to_string(),
         "symlink -> /no/where 0777 0:0"
@@ -72,7 +77,7 @@ fn files_and_directories_go_where_they_should() {
     );
 }
 
-// conformance: E3 E5
+// conformance: E1 E3 E5
 #[test]
 fn symlinks_named_as_sources_are_followed_inside_the_context() {
     kiln_only!();
@@ -80,7 +85,8 @@ fn symlinks_named_as_sources_are_followed_inside_the_context() {
     let base = case.base(Base::Busybox);
     let context = case
         .context()
-        .dockerfile(format!("FROM {base}\nCOPY link /named/\nCOPY lin* /wild/\nCOPY dirlink /dir/\nCOPY out/a /outside\n"))
+        .dockerfile(format!("FROM {base}\nCOPY link /named/\nCOPY lin* /wild/\nCOPY dirlink /dir/\nCOPY out/a /outside\n\
+             COPY dirl* /wilddir/\nCOPY ../../a /climbed\nCOPY d/ /slash\nCOPY a/ /file-slash\n"))
         .file("a", "inside")
         .file("d/f", "f")
         .symlink("link", "a")
@@ -90,6 +96,10 @@ fn symlinks_named_as_sources_are_followed_inside_the_context() {
     assert_eq!(tree.text("named/link"), "inside");
     assert_eq!(tree.text("wild/link"), "inside");
     assert_eq!(tree.text("dir/f"), "f");
+    assert_eq!(tree.text("wilddir/f"), "f");
+    assert_eq!(tree.text("climbed"), "inside");
+    assert_eq!(tree.text("slash/f"), "f");
+    assert_eq!(tree.text("file-slash"), "inside");
     assert_eq!(
         tree.text("outside"),
         "inside",
@@ -187,7 +197,7 @@ fn destinations_are_cleaned_before_links_are_followed() {
     assert!(!tree.has("srv/f") && !tree.has("srv/g"));
 }
 
-// conformance: E21 E27 E29 E30 E31
+// conformance: E21 E23 E27 E29 E30 E31
 #[test]
 fn chown_and_chmod() {
     kiln_only!();
@@ -203,8 +213,13 @@ fn chown_and_chmod() {
         .file_with_mode("d/run", 0o700, "r")
         .file_with_mode("d/plain", 0o600, "p")
         .file_with_mode("d/suid", 0o6755, "s")
+        .file_with_mode("d/sticky", 0o1644, "s")
         .symlink("d/link", "plain");
+    let between = SystemTime::UNIX_EPOCH + Duration::new(OLD.unsigned_abs(), 999_999_999);
+    let plain = File::open(context.path().join("d/plain")).unwrap();
+    plain.set_modified(between).unwrap();
     let tree = case.build(&context).run().image().tree();
+    assert_eq!(tree.node("kept/plain").mtime, OLD, "whole seconds");
     let table = [
         ("number", "0644 33:33"),
         ("group", "0644 0:8"),
@@ -214,10 +229,12 @@ fn chown_and_chmod() {
         ("octal/run", "1777 0:0"),
         ("octal/link", "0777 0:0"),
         ("kept/suid", "6755 0:0"),
+        ("kept/sticky", "1644 0:0"),
         ("symbolic/run", "0755 0:0"),
         ("symbolic/plain", "0644 0:0"),
         ("new/parent/f", "0400 5:6"),
         ("new/parent", "0400 5:6"),
+        ("new", "0400 5:6"),
     ];
     for (path, owner) in table {
         assert_eq!(tree.owner(path), owner, "{path}");
@@ -310,23 +327,43 @@ fn parents_exclude_and_link() {
     let context = case
         .context()
         .dockerfile(format!(
-            "FROM {base}\nCOPY --parents a/b/c.txt /parents/\nCOPY --parents a/./b/c.txt /pivot/\n\
-             COPY --exclude=*.md --exclude=sub/no d /exclude/\nCOPY --link f /linked/\n"
+            "FROM {base} AS copied\nCOPY --parents a/b/c.txt /parents/\nCOPY --parents a/./b/c.txt /pivot/\n\
+             COPY --exclude=*.md --exclude=sub/no d /exclude/\nCOPY --link f /linked/\n\
+             COPY --link f /tmp/\nCOPY --link f /var/run/x/\n\
+             FROM scratch AS owned\nCOPY --chown=5:6 a /o\nFROM scratch AS parents\nCOPY --parents --from=owned /o/b/c.txt /\n"
         ))
         .file("a/b/c.txt", "c")
+        .dir("a/b", 0o705)
         .file("d/keep", "k")
         .file("d/drop.md", "d")
         .file("d/sub/no", "n")
         .file("d/sub/yes", "y")
         .file("f", "f");
-    let tree = case.build(&context).run().image().tree();
+    let build = case.build(&context);
+    let tree = build.clone().run().image().tree();
+    assert_eq!(tree.owner("o/b"), "0705 5:6");
+    let tree = build.target("copied").run().image().tree();
     assert_eq!(tree.text("parents/a/b/c.txt"), "c");
+    assert_eq!(tree.owner("parents/a/b"), "0705 0:0");
     assert_eq!(tree.text("pivot/b/c.txt"), "c");
     assert_eq!(
         tree.below("exclude"),
         ["exclude/keep", "exclude/sub", "exclude/sub/yes"]
     );
     assert_eq!(tree.text("linked/f"), "f");
+    // Nothing below is looked at.
+    assert_eq!(tree.owner("tmp"), "0755 0:0");
+    assert_eq!(tree.owner("var/run"), "0755 0:0");
+    assert_eq!(tree.text("var/run/x/f"), "f");
+    assert!(!tree.has("run/x"), "{tree}");
+    let layer = |base: &str| {
+        let lines = format!("FROM {base}\nCOPY --link f /tmp/d/\n");
+        let context = case.context_named("link").file("f", "f").dockerfile(lines);
+        // Without the times of two builds.
+        let image = case.build(&context).arg("--reproducible").run().image();
+        image.layers.last().map(|layer| layer.digest.clone())
+    };
+    assert_eq!(layer(&base), layer("scratch"));
 }
 
 // conformance: E11 G5
@@ -374,6 +411,26 @@ fn odd_names_survive() {
         let differences = kiln_e2e::compare_trees(&tree, &unpacked, |_| false);
         assert!(differences.is_empty(), "{}", differences.join("\n"));
     }
+}
+
+/// Names that are no text in any language, as a command finds them.
+// conformance: E11
+#[test]
+fn names_are_bytes() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case
+        .context()
+        .file("odd/with space", "s")
+        .dockerfile(format!(
+            "FROM {base}\nCOPY odd /odd\nRUN cd /odd && printf '%s' * | od -An -tx1 | tr -d ' \\n' > /seen\n"
+        ));
+    let name = OsStr::from_bytes(b"a\xff");
+    std::fs::write(context.path().join("odd").join(name), "").unwrap();
+    let tree = case.build(&context).run().image().tree();
+    assert_eq!(tree.text("seen"), hex::encode(b"a\xffwith space"));
 }
 
 // conformance: E24 G19
@@ -426,15 +483,17 @@ fn directories_that_a_copy_meets_or_makes() {
     let context = case
         .context()
         .dockerfile(format!(
-            "FROM {base}\nCOPY d /fresh\nCOPY --chown=5:6 --chmod=711 d /chosen\nCOPY d /home/app\nCOPY v /var\nCOPY d f /tmp\n"
+            "FROM scratch AS owned\nCOPY --chown=5:6 d /o\nFROM {base}\nCOPY d /fresh\nCOPY --chown=5:6 --chmod=711 d /chosen\nCOPY d /home/app\nCOPY v /var\nCOPY d f /tmp\n\
+             COPY --chown=5:6 d /mine\nCOPY c /\nCOPY --from=owned /o /of-stage\n"
         ))
         .file("f", "f")
         .dir("d", 0o700)
         .file("d/in", "in")
         .dir("v/old", 0o711)
         .file("v/old/in", "in")
-        .dir("v/new", 0o2750);
-    for path in ["d", "v/old", "v/new", "v"] {
+        .dir("v/new", 0o2750)
+        .dir("c/mine", 0o705);
+    for path in ["d", "v/old", "v/new", "v", "c/mine"] {
         set_old(&context, path);
     }
     let tree = case.build(&context).run().image().tree();
@@ -442,12 +501,14 @@ fn directories_that_a_copy_meets_or_makes() {
         // conformance: E18
         ("fresh", "0755 0:0, time of the source"),
         ("chosen", "0711 5:6, time of the source"),
+        ("of-stage", "0755 0:0, time of the source"),
         // conformance: E19
         ("home/app", "0750 1000:1000, time of the source"),
         ("var", "0755 0:0, time of the source"),
         // conformance: E20
         ("var/old", "0711 0:0, time of the source"),
         ("var/new", "2750 0:0, time of the source"),
+        ("mine", "0705 0:0, time of the source"),
         // conformance: E14
         ("tmp", "1777 0:0, time of the source"),
     ];
@@ -516,6 +577,14 @@ fn a_symlink_below_the_destination_is_replaced() {
     assert_eq!(tree.text("etc/motd"), "second layer\n");
 }
 
+fn device_image(case: &Case) -> String {
+    let reference = case.destination("devices");
+    let tar = kiln_e2e::TarTree::new().char_device("n", 1, 3);
+    let spec = kiln_e2e::ImageSpec::of(tar);
+    case.registry().push(&spec, &reference);
+    reference
+}
+
 // conformance: E10
 #[test]
 fn sockets_stay_behind_and_fifos_come_along() {
@@ -533,8 +602,14 @@ fn sockets_stay_behind_and_fifos_come_along() {
         nix::sys::stat::Mode::from_bits_truncate(0o640),
     )
     .unwrap();
+    // A device of a stage is copied by anybody; only making one needs a right.
+    let context = context.dockerfile(format!(
+        "FROM {} AS devices\nFROM {base}\nCOPY odd /odd\nCOPY --from=devices /n /device\n",
+        device_image(&case)
+    ));
     let outcome = case.build(&context).run();
     let tree = outcome.image().tree();
+    assert_eq!(tree.node("device").to_string(), "special c 1 3 0666 0:0");
     assert_eq!(tree.below("odd"), ["odd/file", "odd/pipe"]);
     assert_eq!(tree.node("odd/pipe").to_string(), "special p 0640 0:0");
     let warned = "`odd/socket` of the context is a socket and is left out";
@@ -555,6 +630,31 @@ fn sources_have_names_in_any_case() {
     let tree = case.build(&context).run().image().tree();
     let texts = ["stage", "index", "image"].map(|path| tree.text(path));
     assert_eq!(texts, ["f", "f", "second layer\n"]);
+}
+
+/// A file of the kernel's says that it has 4096 bytes, and has fewer.
+// conformance: E50
+#[test]
+fn a_file_of_another_size_than_it_said_is_an_error() {
+    kiln_only!();
+    // A throw-away root has the context elsewhere.
+    namespace_only!();
+    let case = Case::new();
+    let context = case.context().dockerfile("FROM scratch\nCOPY address /a\n");
+    let build = case.build(&context).context("/sys/class/net/lo");
+    let tar = case.path("out/image.tar");
+    let build = build
+        .dockerfile(context.path().join("Dockerfile"))
+        .no_push();
+    let build = build.arg("--image-format=docker").arg("--tar-path");
+    build.arg(&tar).run().failed(
+        1,
+        &[
+            "`a` changed while it was read: expected 4096 bytes, found 18",
+            "Dockerfile:2",
+        ],
+    );
+    assert!(!tar.exists());
 }
 
 // conformance: E36

@@ -12,7 +12,7 @@ fn owners(tree: &Tree, table: &[(&str, &str)]) {
 
 /// Each source is copied on top of those before it: the last file stays, directories are merged.
 // finding 25
-// conformance: E14
+// conformance: E14 E49
 #[test]
 fn several_sources_may_go_to_one_path() {
     kiln_only!();
@@ -181,6 +181,7 @@ fn parents_keep_links_and_do_not_go_through_them() {
         assert!(node.starts_with(kind), "{path}: {node}");
     }
     assert_eq!(tree.below("through"), Vec::<String>::new());
+    assert!(tree.has("through"), "the destination alone");
     assert_eq!(tree.below("deep"), ["deep/lib", "deep/lib/x.so"]);
 
     let context = context.dockerfile(format!(
@@ -252,7 +253,7 @@ fn parents_leave_directories_as_they_are() {
 }
 
 // finding 33
-// conformance: E3 E7
+// conformance: E3 E6 E7
 #[test]
 fn a_wildcard_that_meets_a_link_to_nothing_is_an_error() {
     kiln_only!();
@@ -348,7 +349,8 @@ fn special_bits_go_where_they_were_sent() {
         .context()
         .dockerfile(format!(
             "FROM {base}\nCOPY --chmod=4711 f /four/p/f\nCOPY --chmod=1777 d /one/p\n\
-             COPY --chmod=go=rX d /sticky\nCOPY --chmod=g=u d /copied\nCOPY --chmod=a=rx d /all\nADD --chmod=2755 f /two/f\n"
+             COPY --chmod=go=rX d /sticky\nCOPY --chmod=g=u d /copied\nCOPY --chmod=a=rx d /all\nADD --chmod=2755 f /two/f\n\
+             COPY --chmod=go= f /symbolic/p/f\n"
         ))
         .file("f", "f")
         .dir("d/sub", 0o1777)
@@ -366,6 +368,9 @@ fn special_bits_go_where_they_were_sent() {
             ("one/p/sub", "1777 0:0"),
             ("two", "0755 0:0"),
             ("two/f", "2755 0:0"),
+            ("symbolic", "0755 0:0"),
+            ("symbolic/p", "0755 0:0"),
+            ("symbolic/p/f", "0600 0:0"),
             ("sticky/sub", "1755 0:0"),
             ("sticky/sg", "0755 0:0"),
             ("copied/sg", "2770 0:0"),

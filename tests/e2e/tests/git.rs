@@ -123,7 +123,7 @@ fn branches_tags_commits_and_submodules() {
     );
 }
 
-// conformance: E47 E48
+// conformance: A42 E47 E48
 #[test]
 fn flags_directories_and_mistakes() {
     kiln_only!();
@@ -137,6 +137,8 @@ fn flags_directories_and_mistakes() {
          ADD --checksum={} --chown=5:6 --exclude=docs {http}#v1 /owned/\nADD --chmod=700 {http}#v1:docs/deep/ /mode\n",
         &first[..12]
     ));
+    // It is about the context.
+    let context = context.file(".dockerignore", "**/README\n**/page\nREADME\n");
     let image = site.case.build(&context).run().image();
     let tree = image.tree();
     assert_eq!(tree.text("kept/.git/HEAD").trim_end(), *second);

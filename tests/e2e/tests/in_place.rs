@@ -97,7 +97,7 @@ fn build_in(dockerfile: &str, flags: &[&str], prepare: impl Fn(&Path)) -> Built 
     }
 }
 
-// conformance: G38 G39 G24
+// conformance: G38 G39 G24 C23 D41
 #[test]
 fn run_works_and_the_tools_own_files_survive() {
     kiln_only!();
@@ -554,6 +554,7 @@ fn the_place_is_emptied_after_a_failure_too() {
 
 /// What the caller names is held from the start: commands can remove it.
 // finding 19
+// conformance: D36
 #[test]
 fn what_the_caller_names_outlives_a_command() {
     kiln_only!();

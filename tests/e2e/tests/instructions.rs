@@ -401,6 +401,7 @@ fn scratch_has_the_default_path_and_nothing_else() {
         .file("a", "x");
     let image = case.build(&context).run().image();
     assert_eq!(image.tree().paths(), ["b", "b/c"]);
+    assert_eq!(image.layers.len(), 1, "none of scratch");
     assert_eq!(
         image.env("PATH"),
         Some("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -410,6 +411,59 @@ fn scratch_has_the_default_path_and_nothing_else() {
         image.manifest["mediaType"],
         "application/vnd.oci.image.manifest.v1+json"
     );
+    let asked = case.build(&context).arg("--image-format=docker");
+    assert_eq!(
+        asked.run().image().manifest["mediaType"],
+        "application/vnd.docker.distribution.manifest.v2+json"
+    );
+    let asked = case.build(&context).arg("--custom-platform=linux/arm/v6");
+    let config = asked.run().image().config;
+    assert_eq!(
+        (&config["os"], &config["architecture"], &config["variant"]),
+        (&json!("linux"), &json!("arm"), &json!("v6"))
+    );
+    // A base without a PATH gets it behind what it has.
+    let reference = case.destination("no-path");
+    let mut spec = Base::Busybox.image_spec();
+    spec.config["Env"] = json!(["A=1"]);
+    case.registry().push(&spec, &reference);
+    let context = context.dockerfile(format!("FROM {reference}\nENV B=2\n"));
+    let image = case.build(&context).run().image();
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(image.list("Env"), ["A=1", path, "B=2"]);
+}
+
+// conformance: C19
+#[test]
+fn an_odd_configuration_of_a_base_is_no_hindrance() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let table = [
+        (Value::Null, "/"),
+        (
+            json!({ "Env": ["NOVALUE", "PATH=/bin"], "WorkingDir": "rel", "Labels": null, "Cmd": null, "Volumes": null }),
+            "/rel",
+        ),
+    ];
+    for (number, (config, workdir)) in table.into_iter().enumerate() {
+        let reference = case.destination(&format!("odd{number}"));
+        let mut spec = Base::Busybox.image_spec();
+        spec.config = config;
+        case.registry().push(&spec, &reference);
+        let context = case.context().dockerfile(format!(
+            "FROM {reference}\nRUN env > /seen; pwd >> /seen\nCOPY Dockerfile here\nLABEL a=b\n"
+        ));
+        let image = case.build(&context).run().image();
+        let (tree, seen) = (image.tree(), image.tree().text("seen"));
+        assert!(seen.ends_with(&format!("{workdir}\n")), "{seen}");
+        assert!(
+            seen.contains("PATH=") && !seen.contains("NOVALUE="),
+            "{seen}"
+        );
+        assert!(tree.has(&format!("{workdir}/here")), "{tree}");
+        assert_eq!(image.label("a"), Some("b"));
+    }
 }
 
 #[test]
@@ -612,7 +666,7 @@ fn workdir_belongs_to_a_numeric_user_of_the_base() {
 }
 
 // finding 38
-// conformance: F6 D4
+// conformance: F6 C19 D4
 #[test]
 fn a_relative_working_directory_of_a_base_is_below_the_root() {
     kiln_only!();

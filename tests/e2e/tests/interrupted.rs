@@ -41,7 +41,8 @@ fn interrupted(signal: Signal, command: &str) {
     );
 }
 
-// conformance: D8
+// The command is still running when its line is read: nothing waits for its end.
+// conformance: D8 D10
 #[test]
 fn sigterm_in_a_run() {
     kiln_only!();
@@ -49,6 +50,7 @@ fn sigterm_in_a_run() {
     interrupted(Signal::SIGTERM, "sleep 3000; echo ID");
 }
 
+// conformance: D8
 #[test]
 fn sigint_in_a_run_that_has_children() {
     kiln_only!();
@@ -60,6 +62,7 @@ fn sigint_in_a_run_that_has_children() {
 }
 
 /// A command that ignores the signal is killed after a grace time.
+// conformance: D8
 #[test]
 fn sigterm_in_a_run_that_ignores_it() {
     kiln_only!();

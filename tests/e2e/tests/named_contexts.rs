@@ -2,7 +2,7 @@
 
 use kiln_e2e::{Base, Case, GitHost, HttpServer, Response, TarTree, kiln_only, needs_root};
 
-// conformance: C7
+// conformance: C7 E32
 #[test]
 fn every_kind_can_be_named() {
     kiln_only!();
@@ -35,7 +35,7 @@ fn every_kind_can_be_named() {
     let files =
         HttpServer::start(move |_| Response::new(200, "application/x-tar", archive.clone()));
 
-    let lines = "FROM image AS one\nCOPY --from=docs . /docs/\nCOPY --from=project sub /sub\nCOPY --from=pack /top/packed /\n\
+    let lines = "FROM image AS one\nCOPY --from=docs . /docs/\nCOPY --from=PROJECT sub /sub\nCOPY --from=pack /top/packed /\n\
          RUN --mount=from=docs,target=/m cat /m/page > /mounted; ls -A /m > /list\n\
          FROM replaced AS two\nCOPY --from=one /docs /list /mounted /sub/readme /packed /all/\n\
          FROM never:pulled AS three\nFROM docs AS four\nCOPY own /\nFROM two\nCOPY --from=three /own /\nCOPY --from=four /page /four\n";

@@ -1,8 +1,9 @@
 //! Several stages: names, numbers, targets, inheritance, and what is left out.
 
-use kiln_e2e::{Base, Case, kiln_only, namespace_only, needs_root};
+use kiln_e2e::{Base, Case, ImageSpec, Proxy, TarTree, kiln_only, namespace_only, needs_root};
+use serde_json::json;
 
-// conformance: C2 C5 C20 C23
+// conformance: C5 C20 C23 E22 E23
 #[test]
 fn names_and_numbers_feed_copy_from() {
     needs_root!();
@@ -10,7 +11,7 @@ fn names_and_numbers_feed_copy_from() {
     let base = case.base(Base::Busybox);
     let dockerfile = format!(
         "FROM {base} AS first\nWORKDIR /made\nRUN echo one > one && ln -s one link && chown 33:50 one && chmod 4711 one\n\
-         FROM {base}\nENV LEAK=yes\nRUN echo two > /two\n\
+         FROM {base}\nENV LEAK=yes\nRUN echo two > /two\nUSER app\nWORKDIR /leak\nVOLUME /leaked\n\
          FROM {base}\nCOPY --from=first made /named\nCOPY --from=0 /made/one /number/\nCOPY --from=1 two /\n\
          COPY --from=1 --chown=12 /two /chowned\n"
     );
@@ -32,17 +33,25 @@ fn names_and_numbers_feed_copy_from() {
     assert_eq!(tree.text("number/one"), "one\n");
     assert_eq!(tree.text("two"), "two\n");
     assert_eq!(tree.owner("chowned"), "0644 12:12");
-    assert!(!tree.has("made"));
+    assert!(!tree.has("made") && !tree.has("leak"));
     assert_eq!(image.env("LEAK"), None);
+    for key in ["User", "WorkingDir", "Volumes"] {
+        let setting = image.setting(key).to_string();
+        assert!(
+            !setting.contains("app") && !setting.contains("leak"),
+            "{key}: {setting}"
+        );
+    }
 }
 
-// conformance: C7
+// conformance: C7 E22 E24 E25
 #[test]
 fn copy_from_an_image() {
     let case = Case::new();
     let (base, other) = (case.base(Base::Busybox), case.base(Base::Docker));
-    let dockerfile =
-        format!("FROM scratch\nCOPY --from={base} /etc/motd /a\nCOPY --from={other} /usr/bin /b\n");
+    let dockerfile = format!(
+        "FROM scratch\nCOPY --from={base} /etc/motd /a\nCOPY --from={other} /usr/bin /b\nCOPY --from={base} /home /c\n"
+    );
     let tree = case
         .build(&case.context().dockerfile(dockerfile))
         .run()
@@ -50,6 +59,7 @@ fn copy_from_an_image() {
         .tree();
     assert_eq!(tree.text("a"), "second layer\n");
     assert_eq!(tree.owner("b/suid"), "4755 0:0");
+    assert_eq!(tree.owner("c/app/.profile"), "0600 1000:1000");
     assert_eq!(
         tree.node("b/suid-twin").kind,
         tree.node("b/suid").kind,
@@ -63,7 +73,29 @@ fn copy_from_an_image() {
     );
 }
 
-// conformance: C8
+// conformance: C7
+#[test]
+fn an_image_that_is_copied_from_fires_nothing() {
+    kiln_only!();
+    let case = Case::new();
+    let reference = case.destination("with-triggers");
+    let mut spec = ImageSpec::of(TarTree::new().file("f", 0o644, "copied"));
+    spec.config = json!({ "OnBuild": ["COPY missing /"] });
+    case.registry().push(&spec, &reference);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM scratch\nCOPY --from={reference} /f /f\n"));
+    assert_eq!(
+        case.build(&context).run().image().tree().text("f"),
+        "copied"
+    );
+    let context = context.dockerfile(format!("FROM {reference}\n"));
+    case.build(&context)
+        .run()
+        .failed(1, &["\"/missing\": not found"]);
+}
+
+// conformance: C5 C8
 #[test]
 fn stages_that_nothing_needs_are_not_built() {
     kiln_only!();
@@ -71,14 +103,38 @@ fn stages_that_nothing_needs_are_not_built() {
     let base = case.base(Base::Busybox);
     let dockerfile = format!(
         "FROM doesnt/exist:ever AS unused\nRUN false\nFROM {base} AS failing\nRUN false\n\
-         FROM {base} AS wanted\nCOPY Dockerfile /\nFROM {base} AS later\nRUN false\n"
+         FROM scratch AS files\nCOPY Dockerfile /f\n\
+         FROM {base} AS wanted\nCOPY Dockerfile /\nCOPY --from=2 /f /counted\nFROM {base} AS later\nRUN false\n"
     );
     let context = case.context().dockerfile(dockerfile);
     let image = case.build(&context).target("wanted").run().image();
-    assert!(image.tree().has("Dockerfile"));
+    assert!(image.tree().has("Dockerfile") && image.tree().has("counted"));
 }
 
-// conformance: C2 C9 C21 B20
+// conformance: C9
+#[test]
+fn of_several_targets_all_are_built_and_the_first_is_pushed() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case.context().dockerfile(format!(
+        "FROM {base} AS one\nRUN echo ran-one-$((1+1)) && touch /one\nFROM {base} AS two\n\
+         RUN echo ran-two-$((1+1)) && touch /two\nFROM {base} AS three\nRUN echo ran-three-$((1+1))\n"
+    ));
+    for (first, second) in [("one", "two"), ("two", "one")] {
+        let build = case.build(&context).target(first);
+        let outcome = build.arg(format!("--target={second}")).run();
+        let tree = outcome.image().tree();
+        assert!(tree.has(first) && !tree.has(second), "{first} and {second}");
+        for (stage, ran) in [("one", true), ("two", true), ("three", false)] {
+            let said = outcome.log.contains(&format!("ran-{stage}-2"));
+            assert_eq!(said, ran, "{stage}: {}", outcome.log);
+        }
+    }
+}
+
+// conformance: C2 C9 B20
 #[test]
 fn names_come_in_any_case() {
     kiln_only!();
@@ -121,6 +177,108 @@ fn a_stage_from_a_stage_inherits_everything() {
     assert_eq!(image.setting("User"), "app");
     assert_eq!(image.label("l"), Some("1"));
     assert_eq!(image.setting("Cmd")[0], "c");
+}
+
+// conformance: C3
+#[test]
+fn all_but_triggers_and_annotations_is_inherited() {
+    kiln_only!();
+    let case = Case::new();
+    let settings = "ENV E=env\nUSER app\nWORKDIR /home/app\nLABEL l=1\nEXPOSE 1\nVOLUME /v\n\
+        SHELL [\"/bin/ash\", \"-c\"]\nSTOPSIGNAL SIGQUIT\nHEALTHCHECK CMD true\nENTRYPOINT [\"e\"]\nCMD [\"c\"]\n\
+        COPY f /f\nONBUILD ENV FIRED=yes\n";
+    let lines = format!(
+        "FROM {} AS parent\n{settings}FROM parent\nLABEL child=1\n",
+        case.base(Base::Index)
+    );
+    let context = case.context().file("f", "f").dockerfile(lines);
+    let reference = case.destination("parent");
+    let platform = "--custom-platform=linux/arm/v7";
+    let build = case.build(&context).arg(platform);
+    let parent = build.clone().target("parent").arg("--annotation=a=b");
+    let parent = parent.destination(&reference).run().image();
+    assert_eq!(parent.manifest["annotations"]["a"], "b");
+    let of_stage = build.run().image();
+    // Of an image; whatever the platform of the build, what comes is that of the image.
+    let context = context.dockerfile(format!("FROM {reference}\nLABEL child=1\n"));
+    let of_image = case.build(&context).run().image();
+    let keys = [
+        "User",
+        "WorkingDir",
+        "Cmd",
+        "Entrypoint",
+        "ExposedPorts",
+        "Volumes",
+        "Shell",
+        "StopSignal",
+        "Healthcheck",
+    ];
+    for child in [of_stage, of_image] {
+        for key in keys {
+            assert!(!parent.setting(key).is_null(), "config.{key}");
+            assert_eq!(child.setting(key), parent.setting(key), "config.{key}");
+        }
+        for key in ["os", "architecture", "variant"] {
+            assert_eq!(child.config[key], parent.config[key], "{key}");
+        }
+        assert_eq!(child.config["variant"], "v7");
+        assert_eq!(child.env("E"), Some("env"));
+        assert_eq!(
+            (child.label("l"), child.label("child")),
+            (Some("1"), Some("1"))
+        );
+        assert_eq!(child.env("FIRED"), Some("yes"));
+        assert!(child.list("OnBuild").is_empty(), "{}", child.config);
+        let history = parent.history();
+        assert_eq!(child.history()[..history.len()], history);
+        assert!(child.above(&parent).is_empty() && child.tree().has("f"));
+        let annotations = &child.manifest["annotations"];
+        assert!(annotations["a"].is_null(), "{annotations}");
+    }
+}
+
+// conformance: C21
+#[test]
+fn a_stage_that_only_continues_another_is_the_same_image() {
+    kiln_only!();
+    let case = Case::new();
+    let context = case.context().file("f", "f").dockerfile(format!(
+        "FROM {} AS one\nENV A=1\nCOPY f /d/f\nWORKDIR /w\nFROM one AS two\n",
+        case.base(Base::Busybox)
+    ));
+    // Without the times of two builds.
+    let build = case.build(&context).arg("--reproducible");
+    let [one, two] = ["one", "two"].map(|target| {
+        let build = build.clone().target(target);
+        build.destination(case.destination(target)).run().image()
+    });
+    assert_eq!(two.config, one.config);
+    assert_eq!(two.digest, one.digest);
+}
+
+// conformance: C24
+#[test]
+fn what_several_stages_need_is_asked_for_and_downloaded_once() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let proxy = Proxy::before(case.registry().host());
+    let base = proxy.through(&case.base(Base::Busybox));
+    let context = case.context().dockerfile(format!(
+        "FROM {base} AS a\nRUN echo a > /a\nFROM {base} AS b\nRUN echo b > /b\n\
+         FROM {base}\nCOPY --from=a /a /\nCOPY --from=b /b /\nCOPY --from={base} /etc/motd /m\nRUN cat /a /b /m > /seen\n"
+    ));
+    let tree = case.build(&context).run().image().tree();
+    assert_eq!(tree.text("seen"), "a\nb\nsecond layer\n");
+    let of_tag = |path: &String| path.ends_with("/manifests/1");
+    let asked = proxy.seen("GET").iter().filter(|path| of_tag(path)).count();
+    assert_eq!(asked, 1, "{}", proxy.protocol());
+    let mut blobs = proxy.blobs();
+    let all = blobs.len();
+    blobs.sort();
+    blobs.dedup();
+    assert_eq!(blobs.len(), all, "{}", proxy.protocol());
+    assert!(all >= 3, "the configuration and two layers");
 }
 
 // finding 24: an ARG counts for its own stage; a child sees what the image sets.
@@ -174,11 +332,16 @@ fn onbuild_fires_once_and_in_order() {
     let base = case.base(Base::Busybox);
     let parent = case.destination("parent");
     let first = case.context_named("first").dockerfile(format!(
-        "FROM {base}\nENV V=parent\nONBUILD COPY file /from-child\nONBUILD RUN echo \"$V\" >> /order\n\
-         ONBUILD RUN echo second >> /order\n"
+        "FROM {base}\nENV V=before\nONBUILD COPY file /from-$V\nONBUILD RUN echo \"$V\" >> /order\n\
+         ONBUILD RUN echo second >> /order\nENV V=parent\n"
     ));
     let image = case.build(&first).destination(&parent).run().image();
-    assert_eq!(image.setting("OnBuild").as_array().unwrap().len(), 3);
+    let stored = json!([
+        "COPY file /from-$V",
+        "RUN echo \"$V\" >> /order",
+        "RUN echo second >> /order"
+    ]);
+    assert_eq!(image.setting("OnBuild"), &stored);
     assert!(!image.tree().has("order"));
 
     let child = case.destination("child");
@@ -191,6 +354,7 @@ fn onbuild_fires_once_and_in_order() {
         .run()
         .image();
     assert_eq!(image.tree().text("order"), "parent\nsecond\nown\n");
+    assert!(image.tree().has("from-parent"), "{}", image.tree());
     assert!(
         image
             .setting("OnBuild")
@@ -213,7 +377,53 @@ fn onbuild_fires_once_and_in_order() {
     );
 }
 
+// conformance: C16
+#[test]
+fn triggers_may_need_stages_and_images() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let (base, image) = (case.base(Base::Busybox), case.base(Base::Docker));
+    // Nothing else needs these stages.
+    let stages = format!(
+        "FROM {base} AS copied\nRUN echo copied > /c\nFROM {base} AS mounted\nRUN echo mounted > /m\n"
+    );
+    let context = case.context().dockerfile(format!(
+        "{stages}FROM {base} AS parent\nONBUILD COPY --from=copied /c /c\n\
+         ONBUILD RUN --mount=from=mounted,target=/x cat /x/m /c > /seen\nONBUILD COPY --from={image} /etc/motd /i\n\
+         FROM parent\n"
+    ));
+    let parent = case.destination("parent");
+    let build = case.build(&context).target("parent");
+    build.destination(&parent).run().ok();
+    let of_stage = case.build(&context).run().image();
+    let context = context.dockerfile(format!("{stages}FROM {parent}\n"));
+    let of_image = case.build(&context).run().image();
+    for image in [of_stage, of_image] {
+        let tree = image.tree();
+        assert_eq!(tree.text("seen"), "mounted\ncopied\n");
+        assert_eq!(tree.text("i"), "second layer\n");
+    }
+}
+
+// conformance: C17
+#[test]
+fn a_mistake_in_a_trigger_is_one_of_the_base() {
+    kiln_only!();
+    let case = Case::new();
+    let reference = case.destination("wrong");
+    let mut spec = Base::Busybox.image_spec();
+    spec.config["OnBuild"] = json!(["RNU x"]);
+    case.registry().push(&spec, &reference);
+    let context = case
+        .context()
+        .dockerfile(format!("FROM {reference}\nENV A=1\n"));
+    let said = [&*reference, "unknown instruction: RNU", "Dockerfile:1"];
+    case.build(&context).run().failed(1, &said);
+}
+
 /// Each stage waits for the other, so one after the other they would both give up.
+// conformance: D30
 #[test]
 fn independent_stages_run_at_the_same_time() {
     kiln_only!();
@@ -264,6 +474,7 @@ fn the_last_stage_is_built_and_later_ones_are_not_looked_at() {
 }
 
 // finding 41: what is missing is known before the first command runs.
+// conformance: E7 E8
 #[test]
 fn missing_sources_are_found_before_anything_runs() {
     kiln_only!();

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use kiln_e2e::{Base, Case, kiln_only, needs_root};
 use serde_json::json;
 
-/// With a byte order mark, line ends of Windows, a backtick as escape character, and lines continued in every way.
-const FROM_WINDOWS: &str = "\u{feff}# syntax=docker/dockerfile:1\r\n# Escape = `\r\n\r\nfrom BASE As Here\r\n  \
+/// With a frontend that is not fetched, a byte order mark, line ends of Windows, a backtick as escape character, and lines continued in every way.
+const FROM_WINDOWS: &str = "\u{feff}# syntax=kiln-e2e.invalid/frontend:1\r\n# Escape = `\r\n\r\nfrom BASE As Here\r\n  \
     env A=c:\\dir `\r\n  # a comment inside\r\n\r\n  B=\"two `\r\nwords\" C=`$A\r\nLABEL x=\"$A`\"\" `\r\n   y=$C # z=1\r\n\
     # escape=\\\r\ncmd [\"a\",`\r\n \"\\u00e9\"]\r\nentrypoint ['not json'] `";
 
@@ -37,7 +37,7 @@ fn a_file_from_windows() {
     assert_eq!(image.setting("Entrypoint"), &entrypoint);
 }
 
-// conformance: B2 B3 B4 B5 B6 B7 B16
+// conformance: B1 B2 B3 B5 B6 B7 B11
 #[test]
 fn every_form_of_a_word() {
     kiln_only!();
@@ -59,16 +59,22 @@ fn every_form_of_a_word() {
         ("$12x$@", "x"),
         ("a$", "a$"),
         ("'$file'\\$file", "$file$file"),
+        ("<$none>", "<>"),
+        ("$blank", "a b"),
     ];
     let mut labels = String::new();
     for (number, (word, _)) in rows.iter().enumerate() {
         writeln!(labels, "LABEL l{number}={word}").unwrap();
     }
     let lines = format!(
-        "FROM {}\nARG file=/a/b.tar.gz empty=\n{labels}",
+        "FROM {}\nARG file=/a/b.tar.gz empty= blank=\"a b\"\n{labels}COPY $blank /d/\nVOLUME $blank\nWORKDIR /$none/x\n",
         case.base(Base::Busybox)
     );
-    let image = case.build(&case.context().dockerfile(lines)).run().image();
+    let context = case.context().dockerfile(lines).file("a b", "one file");
+    let image = case.build(&context).run().image();
+    assert_eq!(image.tree().text("d/a b"), "one file");
+    assert_eq!(image.setting("Volumes"), &json!({ "a b": {} }));
+    assert_eq!(image.setting("WorkingDir"), "//x");
     for (number, (word, expected)) in rows.iter().enumerate() {
         assert_eq!(
             image.label(&format!("l{number}")),
@@ -86,8 +92,8 @@ fn what_is_not_expanded_and_what_is_kept() {
     let case = Case::new();
     let lines = format!(
         "FROM {}\nENV X=1 Y=2 Z=3\nENV Y=changed y=other\nARG NAME=app\nARG NAME=${{NAME}}-dev\nARG ODD\nENV ODD=$ODD\n\
-         LABEL name=$NAME\nRUN [\"/bin/sh\", \"-c\", \"echo \\\"$1\\\" > /seen\", \"sh\", \"$X\"]\n\
-         CMD [\"$X\"]\nHEALTHCHECK CMD echo $X\nSHELL [\"/bin/$X\"]\n",
+         LABEL name=$NAME\nMAINTAINER $X\nRUN X=of-the-shell; echo $X > /own\nRUN [\"/bin/sh\", \"-c\", \"echo \\\"$1\\\" > /seen\", \"sh\", \"$X\"]\n\
+         ENTRYPOINT [\"$X\"]\nCMD [\"$X\"]\nHEALTHCHECK CMD echo $X\nSHELL [\"/bin/$X\"]\n",
         case.base(Base::Busybox)
     );
     let odd = "a=b, 'c' \"d\"\n$X \\ e";
@@ -98,6 +104,9 @@ fn what_is_not_expanded_and_what_is_kept() {
         .run()
         .image();
     assert_eq!(image.tree().text("seen"), "$X\n");
+    assert_eq!(image.tree().text("own"), "of-the-shell\n");
+    assert_eq!(image.config["author"], "$X");
+    assert_eq!(image.setting("Entrypoint"), &json!(["$X"]));
     assert_eq!(image.setting("Cmd"), &json!(["$X"]));
     assert_eq!(image.setting("Shell"), &json!(["/bin/$X"]));
     assert_eq!(

@@ -4,7 +4,7 @@ use kiln_e2e::{Base, Case, HttpServer, Response, kiln_only, needs_root};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-// conformance: B1 B3 B11 B16 B17 B18 B19
+// conformance: B3 B16 B17 B18 B19
 #[test]
 fn words_are_expanded_where_docker_expands_them() {
     let case = Case::new();
@@ -13,6 +13,9 @@ ARG BASE
 ARG TAG=one
 ARG BOTH=${TAG}-two
 FROM ${BASE}
+LABEL early=<$LATE>
+ARG LATE
+LABEL late=<$LATE>
 ARG BOTH
 ARG NAME=${BOTH}-three
 ENV a=hello
@@ -28,8 +31,11 @@ COPY ${c}.txt $b
     let build = case
         .build(&context)
         .build_arg(format!("BASE={}", case.base(Base::Busybox)))
-        .build_arg("TAG=arg");
+        .build_arg("TAG=arg")
+        .build_arg("LATE=given");
     let image = build.run().image();
+    assert_eq!(image.label("early"), Some("<>"));
+    assert_eq!(image.label("late"), Some("<given>"));
     let env = ["a", "b", "c", "d", "e"].map(|name| image.env(name).unwrap_or("unset"));
     assert_eq!(env, ["bye", "hello", "fallback", "set", "arg-two-three"]);
     assert_eq!(image.label("name"), Some("arg-two-three"));
@@ -78,6 +84,29 @@ fn platform_arguments_are_there_when_asked_for() {
         .image();
     let architecture = image.config["architecture"].as_str().unwrap();
     assert_eq!(image.tree().text("seen"), format!("{architecture},\n"));
+}
+
+// conformance: B27
+#[test]
+fn the_stage_that_was_asked_for_has_a_variable() {
+    kiln_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let context = case.context().dockerfile(format!(
+        "ARG NAME=$TARGETSTAGE\nFROM {base} AS first\nARG TARGETSTAGE\nARG NAME\n\
+         LABEL stage=$TARGETSTAGE name=$NAME not=<$BUILDOS>\nFROM first\n"
+    ));
+    let build = case.build(&context);
+    for (build, expected) in [
+        (build.clone(), "default"),
+        (build.clone().target("first"), "first"),
+        (build.build_arg("TARGETSTAGE=given"), "given"),
+    ] {
+        let image = build.run().image();
+        assert_eq!(image.label("stage"), Some(expected));
+        assert_eq!(image.label("name"), Some(expected));
+        assert_eq!(image.label("not"), Some("<>"));
+    }
 }
 
 // conformance: B28

@@ -126,7 +126,7 @@ fn patterns() {
     ]);
 }
 
-// conformance: B8
+// conformance: B5, B6, B8
 #[test]
 fn malformed() {
     let rows = [

@@ -140,14 +140,16 @@ fn what_a_walk_can_skip() {
 #[test]
 fn ignore_files() {
     let text =
-        b"\xef\xbb\xbf# comment\r\n  # not\r\n\r\n/top\r\n ! kept \r\n  trimmed\t\r\n\xff*\r\n";
+        b"\xef\xbb\xbf# comment\r\n  # not\r\n\r\n/top\r\nkep*\r\n ! kept \r\n  trimmed\t\r\n\xff*\r\n ./a//b/../c/ \r\n";
     let set = PatternSet::parse_ignore_file(text).unwrap();
-    let rows: [(&[u8], bool); 7] = [
+    let rows: [(&[u8], bool); 9] = [
         (b"top", true),
         (b"comment", false),
         (b"# not", true),
         (b"trimmed/x", true),
         (b"kept", false),
+        (b"kepler", true),
+        (b"a/c", true),
         (b"\xffa", true),
         (b"\xfea", false),
     ];

@@ -27,6 +27,29 @@ fn files_without_stages() {
         let faults: Vec<_> = error.errors.iter().map(|e| &e.fault).collect();
         assert_eq!(faults, [&expected], "{text:?}");
     }
+    let others = [
+        "ADD a b",
+        "CMD a",
+        "COPY a b",
+        "ENTRYPOINT a",
+        "ENV a=b",
+        "EXPOSE 1",
+        "HEALTHCHECK NONE",
+        "LABEL a=b",
+        "MAINTAINER a",
+        "ONBUILD RUN a",
+        "SHELL [\"a\"]",
+        "STOPSIGNAL 9",
+        "USER a",
+        "VOLUME a",
+        "WORKDIR a",
+    ];
+    for line in others {
+        let text = format!("ARG a\n{line}\nFROM z\n");
+        let error = parse(text.as_bytes()).unwrap_err();
+        let before = matches!(error.errors[0].fault, Fault::BeforeFrom { .. });
+        assert!(before, "{line}: {error}");
+    }
 }
 
 // conformance: A15

@@ -45,7 +45,7 @@ fn exec(words: &[&str]) -> CommandLine {
     CommandLine::Exec(words.iter().map(|w| (*w).to_owned()).collect())
 }
 
-// conformance: A8, A20, A21
+// conformance: A8, A20, A21, A30
 #[test]
 fn command_lines() {
     let rows = [
@@ -57,9 +57,28 @@ fn command_lines() {
         (r#"CMD ["a"] b"#, shell(r#"["a"] b"#)),
         (r#"CMD ["C:\d"]"#, shell(r#"["C:\d"]"#)),
         ("CMD \\\n [\"a\", \\\n # no\n  \"b\"]", exec(&["a", "b"])),
+        // Only RUN, COPY and ADD have heredocs.
+        ("CMD cat <<EOF", shell("cat <<EOF")),
     ];
     for (line, expected) in rows {
         assert_eq!(command(line), Ok(Command::Cmd(expected)), "{line}");
+    }
+    // What is no JSON is words, where words are expected.
+    for (line, sources, destination) in [
+        ("COPY ['a', 'b']", ["['a',"], "'b']"),
+        (r#"COPY ["a"] /b"#, [r#"["a"]"#], "/b"),
+        (r#"COPY ["C:\d", "/b"]"#, [r#"["C:\d","#], r#""/b"]"#),
+    ] {
+        let Ok(Command::Copy(copy)) = command(line) else {
+            panic!("{line}");
+        };
+        let sources = sources.map(|source| Source::Path(source.to_owned()));
+        assert_eq!(copy.sources, sources, "{line}");
+        assert_eq!(copy.destination, destination, "{line}");
+        let Ok(Command::Add(add)) = command(&line.replace("COPY", "ADD")) else {
+            panic!("ADD as {line}");
+        };
+        assert_eq!(add.sources, sources, "ADD as {line}");
     }
     assert_eq!(
         command("ENTRYPOINT []trailing"),
@@ -190,6 +209,12 @@ fn from() {
             ),
         ),
         (
+            "FROM a AS _x",
+            Err(
+                "invalid name for build stage: \"_x\", name can't start with a number or contain symbols",
+            ),
+        ),
+        (
             "FROM a AS x/y",
             Err(
                 "invalid name for build stage: \"x/y\", name can't start with a number or contain symbols",
@@ -214,7 +239,7 @@ fn from() {
     }
 }
 
-// conformance: A26, B14, E45
+// conformance: A18, A26, B14, E45
 #[test]
 fn copy_and_add() {
     let Ok(Command::Copy(copy)) = command(
@@ -265,7 +290,7 @@ fn copy_and_add() {
     ]);
 }
 
-// conformance: A30, A31, A33, E49
+// conformance: A4, A30, A31, A33, E49
 #[test]
 fn copied_heredocs() {
     let text = "COPY a <<-\"X\" << Y b /d/\n\t# no comment\n\n\tX\n$y \\\nX\nY\n";
@@ -297,9 +322,25 @@ fn copied_heredocs() {
         panic!("no COPY")
     };
     assert_eq!(copy.sources, [Source::Path("<<EOF".to_owned())]);
+    let Ok(Command::Add(add)) = command("ADD 3<<-A a /d/\n\tx\n\tA\n") else {
+        panic!("no ADD")
+    };
+    assert!(matches!(&add.sources[0], Source::Heredoc(a) if a.content == "x\n"));
+    // Whatever the escape character of the file, a delimiter is quoted as in a shell.
+    for (delimiter, name, expand) in [("E\\OF", "EOF", false), ("E`OF", "E`OF", true)] {
+        let text = format!("# escape=`\nFROM a\nCOPY <<{delimiter} /f\n$x\n{name}\n");
+        let file = parse(text.as_bytes()).unwrap();
+        let Command::Copy(copy) = &file.stages[0].instructions[0].command else {
+            panic!("no COPY")
+        };
+        let Source::Heredoc(found) = &copy.sources[0] else {
+            panic!("{:?}", copy.sources)
+        };
+        assert_eq!((found.name.as_str(), found.expand), (name, expand));
+    }
 }
 
-// conformance: A32, A33, D21, D22, D23
+// conformance: A30, A32, A33, D21, D22, D23
 #[test]
 fn run_heredocs() {
     let alone = run("RUN --network=none <<EOF\n#!/bin/sh\necho \\\n\n# x\nEOF\n");
@@ -339,14 +380,15 @@ fn run_heredocs() {
     )]);
 }
 
-// conformance: A17, A18, D24
+// conformance: A17, A18, D24, D39
 #[test]
 fn run_flags() {
-    let run =
-        run("RUN --mount=type=cache,target=/a --mount=type=ssh --security=insecure --device=x y");
+    let run = run(
+        "RUN --mount=type=cache,target=/a --mount=type=ssh --security=insecure --device=x --device=z y",
+    );
     assert_eq!(run.mounts, ["type=cache,target=/a", "type=ssh"]);
     assert_eq!(run.security.as_deref(), Some("insecure"));
-    assert_eq!(run.devices, ["x"]);
+    assert_eq!(run.devices, ["x", "z"]);
     assert_eq!(run.command, shell("y"));
     refused(&[
         (
@@ -368,7 +410,7 @@ fn run_flags() {
     ]);
 }
 
-// conformance: A27, B13
+// conformance: A20, A27
 #[test]
 fn single_values_and_lists() {
     let text = |t: &str| t.to_owned();
@@ -376,7 +418,9 @@ fn single_values_and_lists() {
     let rows = [
         ("WORKDIR  /a b ", Command::Workdir(text("/a b"))),
         ("USER \"\"", Command::User(text("\"\""))),
+        ("USER a  b ", Command::User(text("a  b"))),
         ("STOPSIGNAL SIGTERM", Command::Stopsignal(text("SIGTERM"))),
+        ("STOPSIGNAL $A  $B", Command::Stopsignal(text("$A  $B"))),
         (
             "MAINTAINER A B <a@b>",
             Command::Maintainer(text("A B <a@b>")),
@@ -390,6 +434,10 @@ fn single_values_and_lists() {
         (
             "VOLUME /a [\"b\"]",
             Command::Volume(list(&["/a", "[\"b\"]"])),
+        ),
+        (
+            "VOLUME ['/a' , b]",
+            Command::Volume(list(&["['/a'", ",", "b]"])),
         ),
     ];
     for (line, expected) in rows {

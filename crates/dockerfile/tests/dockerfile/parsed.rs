@@ -92,7 +92,7 @@ fn span(from: (u32, u32), to: (u32, u32)) -> Span {
     }
 }
 
-// conformance: A1 A2 A10 A33
+// conformance: A1 A2 A8 A10 A33
 #[test]
 fn comments_and_directives_keep_their_places() {
     let text = "# Syntax = x\n  # check=skip=all\n#\n# one\n\n# two\n  #three \nFROM a AS b\nRUN x \\\n \

@@ -12,7 +12,7 @@ fn trigger(line: &str) -> Result<String, String> {
     }
 }
 
-// conformance: A29, C18
+// conformance: A29, A30, C18
 #[test]
 fn stored() {
     let rows = [
@@ -53,7 +53,7 @@ fn stored() {
     }
 }
 
-// conformance: C16, C17, A29
+// conformance: A29
 #[test]
 fn fired() {
     let text = trigger("ONBUILD RUN <<-EOF\n\ta\n\tEOF").unwrap();

@@ -88,7 +88,7 @@ async fn a_target_leaves_other_stages_out() {
     );
 }
 
-// conformance: A14 A15 C5
+// conformance: A15 C5
 #[tokio::test]
 async fn problems_of_all_kinds_are_listed() {
     let parsing = Case::new("FROM a\nRNU x\nCOPY --form=x a b\n").text().await;

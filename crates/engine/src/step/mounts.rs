@@ -296,7 +296,8 @@ fn lock_file(store: &Path, name: &str) -> Result<File, StepError> {
 fn cache_name(step: &Stepper<'_>, mount: &Mount, target: &Path) -> Result<String, StepError> {
     let mut name = match &mount.id {
         Some(id) => id.clone(),
-        None => ImagePath::from(target).to_string(),
+        // As a path is written, so that `id=/root/.cache` names the same cache.
+        None => format!("/{}", ImagePath::from(target)),
     };
     let source = ImagePath::from_bytes_cleaned(mount.source.as_deref().unwrap_or("/").as_bytes());
     let asked = mount.uid.is_some() || mount.gid.is_some() || mount.mode.is_some();

@@ -717,7 +717,7 @@ fn attributes_follow_the_last_layer() {
     );
 }
 
-// conformance: G34
+// conformance: E24 G34
 #[test]
 fn attributes_that_are_refused_are_reported_once_each() {
     let dir = tempfile::tempdir().unwrap();

@@ -194,7 +194,7 @@ fn refuses_what_cannot_be_an_archive() {
     assert!(error.starts_with("cannot open"), "{error}");
 }
 
-// conformance: I38, E50
+// conformance: I38
 #[test]
 fn refuses_layers_that_do_not_fit() {
     let dir = tempdir().unwrap();

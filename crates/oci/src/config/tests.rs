@@ -162,7 +162,7 @@ fn env_is_set_in_place() {
     );
 }
 
-// conformance: F17
+// conformance: C14 F17
 #[test]
 fn platform_goes_in_and_out() {
     let mut config = ImageConfig::default();

@@ -70,7 +70,7 @@ async fn images_of_every_format_are_read() {
 }
 
 // conformance: I24
-// conformance: C14
+// conformance: C1 C13 C14
 #[tokio::test]
 async fn an_index_gives_the_image_of_the_platform() {
     let registry = Registry::start();
@@ -92,6 +92,13 @@ async fn an_index_gives_the_image_of_the_platform() {
             .unwrap();
         assert_eq!(found.manifest_digest, images[at].build().digest, "{wanted}");
         assert_eq!(found.index_digest, Some(index));
+        // The same by its digest, with a tag that does not count.
+        let named = registry.reference(&format!("a/b:gone@{index}"));
+        let found = client()
+            .image(&named, &wanted.parse().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(found.manifest_digest, images[at].build().digest, "{wanted}");
     }
 }
 

@@ -162,6 +162,7 @@ fn capabilities(fixture: &Fixture) {
 }
 
 /// Programs such as `sudo` have to work.
+// conformance: D43
 fn setuid_programs(fixture: &Fixture) {
     if fixture.has_single_id() {
         return;
