@@ -38,13 +38,14 @@
 
 mod change;
 mod compare;
+mod encoding;
 mod escape;
 mod files;
 mod frame;
-mod hidden;
 mod key;
 pub mod part;
 mod parts;
+mod text;
 mod trail;
 mod value;
 mod version;
@@ -52,8 +53,8 @@ mod version;
 pub use change::{Attribute, Change, ChangedAttribute, ChangedFile, ChangedFiles, Difference};
 pub use compare::compare;
 pub use files::{FileId, FileKind, FileSet, Xattrs};
-pub use hidden::Hidden;
 pub use key::{CacheKey, CacheKeyError};
 pub use parts::Parts;
+pub use text::{Hidden, PLAIN_MAX, Text};
 pub use trail::{Trail, TrailStep};
-pub use value::{PLAIN_MAX, Text, Value};
+pub use value::Value;

@@ -20,6 +20,8 @@ use std::fmt;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::encoding::{DOMAIN, add_value};
+use crate::frame::Frames;
 use crate::version::Version;
 use crate::{CacheKey, Value};
 
@@ -70,7 +72,20 @@ impl Parts {
 
     /// The key of a step with these parts after the step with the key `parent`.
     pub fn key(&self, parent: Option<CacheKey>) -> CacheKey {
-        CacheKey::of(self, parent)
+        let mut frames = Frames::new(DOMAIN);
+        match parent {
+            None => frames.tag(0),
+            Some(parent) => {
+                frames.tag(1);
+                frames.fixed(parent.as_bytes());
+            }
+        }
+        frames.count(self.len());
+        for (name, value) in self.iter() {
+            frames.bytes(name.as_bytes());
+            add_value(&mut frames, value);
+        }
+        CacheKey::from_bytes(frames.finish())
     }
 
     /// The same parts, with the same key, where lists of more than `max_files` files are reduced to their digest.

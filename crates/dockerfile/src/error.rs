@@ -10,7 +10,8 @@ use crate::pattern::PatternError;
 use crate::position::{Position, Span};
 use crate::shorten::shortened;
 use crate::signal::SignalError;
-use crate::stage_lookup::StageError;
+use crate::stage_error::StageError;
+use crate::suggest::did_you_mean;
 
 /// One fault of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -402,13 +403,6 @@ pub enum Fault {
         /// What would be right.
         expected: &'static str,
     },
-}
-
-/// ` (did you mean x?)`, or nothing.
-pub(crate) fn did_you_mean(suggestion: Option<&str>) -> String {
-    suggestion
-        .map(|s| format!(" (did you mean {s}?)"))
-        .unwrap_or_default()
 }
 
 /// ` (a flag of x)`, or nothing.

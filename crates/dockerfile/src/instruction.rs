@@ -2,6 +2,7 @@
 
 mod copy;
 mod healthcheck;
+mod limits;
 mod run;
 mod values;
 
@@ -18,6 +19,7 @@ use crate::suggest::closest;
 use crate::words;
 
 pub(crate) use copy::is_remote;
+pub(crate) use limits::excess;
 pub(crate) use values::Doubts;
 
 /// All instructions there are.

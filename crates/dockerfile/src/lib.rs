@@ -54,10 +54,10 @@ mod position;
 mod shorten;
 mod signal;
 mod size;
+mod stage_error;
 mod stage_lookup;
 mod suggest;
 mod truth;
-mod warning;
 mod wildcard;
 mod words;
 
@@ -78,7 +78,7 @@ pub use limits::{
     LONGEST_PATTERN, MOST_INSTRUCTIONS, MOST_LINES, MOST_MOUNTS, MOST_PATTERNS, MOST_STAGES,
     MOST_WORDS, MOST_WORK,
 };
-pub use lint::{BaseConfig, LintContext, RULES, Rule, lint};
+pub use lint::{BaseConfig, LintContext, RULES, Rule, Warning, lint};
 pub use lookup::Lookup;
 pub use mount::{Mount, MountError, MountType, Sharing};
 pub use parse::{parse, parse_trigger};
@@ -86,6 +86,6 @@ pub use pattern::{PatternError, PatternSet};
 pub use position::{Position, Span};
 pub use shorten::shortened;
 pub use signal::{SignalError, validate_signal};
-pub use stage_lookup::{StageError, copy_source, find_stage, find_target};
+pub use stage_error::StageError;
+pub use stage_lookup::{copy_source, find_stage, find_target};
 pub use suggest::closest;
-pub use warning::Warning;

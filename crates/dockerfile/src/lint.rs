@@ -19,16 +19,17 @@ mod selection;
 mod stage;
 mod stage_names;
 mod variables;
+mod warning;
 mod workdir;
 
 use std::collections::HashSet;
 
 use crate::dockerfile::Dockerfile;
 use crate::position::Span;
-use crate::warning::Warning;
 
 pub use context::{BaseConfig, LintContext};
 pub use rules::{RULES, Rule};
+pub use warning::Warning;
 
 use selection::Selection;
 

@@ -2,8 +2,8 @@
 
 mod field;
 
-use crate::error::did_you_mean;
 use crate::expand::ExpandError;
+use crate::suggest::did_you_mean;
 use field::{Field, Key, fields};
 
 /// What is mounted.

@@ -8,8 +8,8 @@ use crate::directive;
 use crate::dockerfile::{Dockerfile, Stage};
 use crate::error::{Diagnostic, Fault, ParseError};
 use crate::excerpt::caret;
-use crate::instruction::{Line, openings};
-use crate::limits::{self, MOST_FAULTS, MOST_INSTRUCTIONS, MOST_LINES, MOST_STAGES};
+use crate::instruction::{self, Line, openings};
+use crate::limits::{MOST_FAULTS, MOST_INSTRUCTIONS, MOST_LINES, MOST_STAGES};
 use crate::logical::{Located, Logical, LogicalLines, Physical, physical_lines};
 use crate::position::{Position, Span};
 use crate::stage_lookup::copy_source;
@@ -114,7 +114,7 @@ fn trigger(logical: &Logical, escape: char) -> Result<Instruction, Located> {
 /// The instruction of a line, if it does not ask for too much.
 fn checked(line: &Line<'_>) -> Result<Command, Located> {
     let command = line.command()?;
-    match limits::check(&command) {
+    match instruction::excess(&command) {
         Ok(()) => Ok(command),
         Err(fault) => Err(line.logical.fault(fault, line.written)),
     }

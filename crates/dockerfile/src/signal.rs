@@ -12,7 +12,7 @@ const BELOW_MAX: u8 = 14;
 
 /// Text that names no signal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid signal: {text}{}", crate::error::did_you_mean(suggestion.as_deref()))]
+#[error("invalid signal: {text}{}", crate::suggest::did_you_mean(suggestion.as_deref()))]
 pub struct SignalError {
     /// The text given.
     pub text: String,

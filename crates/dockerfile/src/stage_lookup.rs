@@ -1,40 +1,8 @@
 //! Which stage a name or number means (C2, C4-C6, C9).
 
 use crate::dockerfile::Stage;
-use crate::error::did_you_mean;
+use crate::stage_error::StageError;
 use crate::suggest::closest;
-
-/// A reference to a stage that cannot be followed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StageError {
-    /// C5: there is no `FROM` of that number.
-    #[error("invalid stage index {index}")]
-    NoIndex {
-        /// The number given.
-        index: String,
-    },
-    /// C5, C6: the stage is this one or a later one.
-    #[error(
-        "cannot copy from stage \"{name}\", it needs to be defined before current stage \"{current}\""
-    )]
-    NotBefore {
-        /// The name or number given.
-        name: String,
-        /// The stage the reference is in.
-        current: String,
-    },
-    /// C9
-    #[error("target stage \"{name}\" could not be found{}", did_you_mean(suggestion.as_deref()))]
-    NoTarget {
-        /// The name given.
-        name: String,
-        /// A stage that looks like it.
-        suggestion: Option<String>,
-        /// Every stage that has a name, in order.
-        stages: Vec<String>,
-    },
-}
 
 /// The latest stage with an index below `before` that has this name, in any case.
 pub fn find_stage(stages: &[Stage], before: usize, name: &str) -> Option<usize> {
@@ -92,77 +60,4 @@ fn is_named(stage: &Stage, name: &str) -> bool {
         .name
         .as_deref()
         .is_some_and(|own| own.eq_ignore_ascii_case(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::parse;
-
-    const FILE: &[u8] = b"FROM a AS one\nFROM b AS Two\nFROM c AS one\nFROM d\nFROM e AS later\n";
-
-    // conformance: C2, C4
-    #[test]
-    fn latest_earlier_stage() {
-        let stages = parse(FILE).unwrap().stages;
-        let rows = [
-            (5, "ONE", Some(2)),
-            (2, "one", Some(0)),
-            (0, "one", None),
-            (3, "TWO", Some(1)),
-            (4, "later", None),
-            (99, "later", Some(4)),
-            (5, "d", None),
-        ];
-        for (before, name, expected) in rows {
-            assert_eq!(
-                find_stage(&stages, before, name),
-                expected,
-                "{name} before {before}"
-            );
-        }
-    }
-
-    // conformance: C5, C6
-    #[test]
-    fn copy_sources() {
-        let stages = parse(FILE).unwrap().stages;
-        let later = "cannot copy from stage \"later\", it needs to be defined before current stage \"stage-3\"";
-        let own =
-            "cannot copy from stage \"3\", it needs to be defined before current stage \"stage-3\"";
-        let after =
-            "cannot copy from stage \"4\", it needs to be defined before current stage \"stage-3\"";
-        let rows = [
-            (3, "0", Ok(Some(0))),
-            (3, "One", Ok(Some(2))),
-            (3, "busybox", Ok(None)),
-            (3, "later", Err(later)),
-            (3, "3", Err(own)),
-            (3, "4", Err(after)),
-            (3, "5", Err("invalid stage index 5")),
-        ];
-        for (current, name, expected) in rows {
-            let got = copy_source(&stages, current, name).map_err(|e| e.to_string());
-            assert_eq!(got, expected.map_err(str::to_owned), "{name}");
-        }
-    }
-
-    // conformance: C9
-    #[test]
-    fn targets() {
-        let stages = parse(FILE).unwrap().stages;
-        let rows: &[(&str, Result<usize, &str>)] = &[
-            ("TWO", Ok(1)),
-            (
-                "nope",
-                Err("target stage \"nope\" could not be found (did you mean one?)"),
-            ),
-            ("0", Err("target stage \"0\" could not be found")),
-        ];
-        assert!(!rows.is_empty());
-        for (name, expected) in rows {
-            let got = find_target(&stages, name).map_err(|e| e.to_string());
-            assert_eq!(got, expected.map_err(str::to_owned), "{name}");
-        }
-    }
 }

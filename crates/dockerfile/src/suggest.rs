@@ -5,6 +5,13 @@ const FARTHEST: usize = 2;
 /// Words up to this length are within two steps of nearly everything; for them it is one.
 const SHORT: usize = 3;
 
+/// ` (did you mean x?)`, or nothing.
+pub(crate) fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion
+        .map(|s| format!(" (did you mean {s}?)"))
+        .unwrap_or_default()
+}
+
 /// The option nearest to `word` in any case, if it is near enough to be what was meant; none when
 /// `word` itself is an option.
 pub fn closest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -7,18 +7,8 @@ use std::io::Read;
 
 use kiln_oci::DiffId;
 
-use crate::{Entry, ImagePath, LayerError, LayerReader, Listing, Root};
+use crate::{Entry, ImagePath, LayerError, LayerReader, Listing, Owners, Root, Skipped};
 use unpacker::Unpacker;
-
-/// Whether owners are set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Owners {
-    /// Every file gets the entry's user and group.
-    #[default]
-    Keep,
-    /// Files belong to whoever unpacks, for processes without privilege.
-    Ignore,
-}
 
 /// The attribute that marks an opaque directory for overlayfs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,34 +81,6 @@ impl fmt::Debug for ExtractOptions<'_> {
             .field("keep_listing", &self.keep_listing)
             .finish()
     }
-}
-
-/// Something of the layer that is not in the root.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
-    /// The entry.
-    pub path: ImagePath,
-    /// Why.
-    pub reason: SkipReason,
-}
-
-/// Why something of the layer is not in the root.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SkipReason {
-    /// [`ExtractOptions::protected`] holds the path or something below it.
-    Protected,
-    /// A mount in the root is in the way (conformance: G38).
-    Mounted,
-    /// A device node that was not wanted or not allowed (conformance: G40).
-    Device,
-    /// An extended attribute the file system or the kernel refused (conformance: G34). Reported once per name, with
-    /// the first path, except that every lost `security.capability` is reported.
-    Xattr {
-        /// Name of the attribute.
-        name: String,
-        /// The kernel's reason.
-        error: String,
-    },
 }
 
 /// What [`extract`] did.

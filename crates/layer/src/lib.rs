@@ -37,13 +37,17 @@ mod header;
 mod holes;
 mod incompressible;
 mod interpret;
+mod layer_info;
 mod limits;
 mod listing;
+mod owners;
 mod path;
 mod pax;
 mod pipeline;
+mod read_as;
 mod reader;
 mod root;
+mod skipped;
 mod source;
 mod sparse;
 mod stage;
@@ -55,18 +59,21 @@ pub use compression::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
 pub use entry::{Entry, EntryKind};
 pub use error::LayerError;
 pub use extract::{
-    ExtractOptions, ExtractReport, Extraction, ImpliedParent, OpaqueXattr, Owners, SkipReason,
-    Skipped, Whiteouts, extract,
+    ExtractOptions, ExtractReport, Extraction, ImpliedParent, OpaqueXattr, Whiteouts, extract,
 };
 pub use holes::append_with_holes;
+pub use layer_info::LayerInfo;
 pub use limits::{
     ArchiveLimits, MAX_DECODER_MEMORY, MAX_ENTRIES, MAX_EXTENSIONS, MAX_FILE, MAX_GLOBALS,
     MAX_HOLES, MAX_TEXT, MAX_XATTR, ZSTD_WINDOW_LOG,
 };
 pub use listing::{LONGEST_LISTING, LONGEST_LISTING_TEXT, Listing, extract_contents, read_listing};
+pub use owners::Owners;
 pub use path::ImagePath;
-pub use reader::{EntryReader, LayerReader, ReadAs, is_tar_header};
+pub use read_as::ReadAs;
+pub use reader::{EntryReader, LayerReader, is_tar_header};
 pub use root::{DirEntry, FileType, NewDirectory, Parent, ResolvedPath, Root, Stat};
+pub use skipped::{SkipReason, Skipped};
 pub use tree::{LinkGroup, Node, NodeKind, Resolved, TreeError, TreeIndex};
-pub use writer::{LayerInfo, LayerWriter, WriterOptions};
+pub use writer::{LayerWriter, WriterOptions};
 pub use xattrs::Xattrs;

@@ -10,18 +10,7 @@ use crate::interpret::{Meaning, interpret};
 use crate::limits::{ArchiveLimits, Limit, MAX_EXTENSIONS, Spent, shown};
 use crate::source::Source;
 use crate::sparse::{Extent, MapText, SparseMap, gnu_start, push_gnu};
-use crate::{Entry, EntryKind, LayerError};
-
-/// Whose rules an archive follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ReadAs {
-    /// An image layer: `.wh.` names are whiteouts, and a name or hard link with a `..` component is an error.
-    #[default]
-    Layer,
-    /// A user's archive (ADD, tar contexts): `.wh.` names are plain files and `..` stops at the root
-    /// (conformance: E41, J11).
-    Archive,
-}
+use crate::{Entry, EntryKind, LayerError, ReadAs};
 
 /// Reads a layer packed with gzip, zstd or nothing, told apart by content (conformance: I26, G36).
 ///

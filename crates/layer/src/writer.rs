@@ -4,33 +4,16 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use kiln_oci::{DiffId, Digest, LayerCompression};
-
 use crate::block::Block;
 use crate::frame::Framer;
 use crate::header::RECORD;
 use crate::limits::Limit;
 use crate::pipeline::Pipeline;
 use crate::stage::{Encoder, OutSide, TarSide, block_size};
-use crate::{Compression, Entry, EntryKind, LayerError};
+use crate::{Compression, Entry, EntryKind, LayerError, LayerInfo};
 
 /// Encoders started for `threads: 0` at most: each holds some MiB, and reading and hashing keep up with no more.
 const MAX_DEFAULT_THREADS: usize = 8;
-
-/// What a finished layer is known by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LayerInfo {
-    /// Digest of the uncompressed tar.
-    pub diff_id: DiffId,
-    /// Digest of the packed bytes.
-    pub digest: Digest,
-    /// Packed bytes.
-    pub size: u64,
-    /// Bytes of the uncompressed tar.
-    pub uncompressed_size: u64,
-    /// How it is packed.
-    pub compression: LayerCompression,
-}
 
 /// How a [`LayerWriter`] works; no field but the two about times changes a byte of the layer.
 #[derive(Default)]

@@ -1,10 +1,9 @@
 //! What is built, and how.
 
-use crate::explain::ExplainFormat;
 use std::path::PathBuf;
 
-use crate::DockerfileSource;
 use crate::value::choice;
+use crate::{DockerfileSource, ExplainFormat};
 
 /// Options that say what is built, and how steps are carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]

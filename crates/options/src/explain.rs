@@ -1,8 +1,9 @@
 //! `executor cache explain`: the options of a build, for a look at its cache.
 
 use crate::env_vars::{self, Env};
-use crate::value::choice;
-use crate::{BuildSettings, CacheSwitch, DigestFiles, ExecutorOptions, OptionError, Resolved};
+use crate::{
+    BuildSettings, CacheSwitch, DigestFiles, ExecutorOptions, ExplainFormat, OptionError, Resolved,
+};
 
 /// Options of `executor cache explain`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,17 +43,5 @@ impl ExplainOptions {
         settings.oci_layout_path = None;
         settings.digest_files = DigestFiles::default();
         Ok(resolved)
-    }
-}
-
-choice! {
-    /// The form in which the cache is explained.
-    #[derive(Default)]
-    pub enum ExplainFormat {
-        /// For people.
-        #[default]
-        Text = "text",
-        /// For programs.
-        Json = "json",
     }
 }

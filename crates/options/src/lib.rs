@@ -36,6 +36,7 @@ pub mod env_vars;
 mod error;
 mod executor;
 mod explain;
+mod explain_format;
 mod failure;
 mod log;
 #[cfg(feature = "logging")]
@@ -73,7 +74,8 @@ pub use dockerfile_source::DockerfileSource;
 pub use env_vars::without_meaning as variables_without_meaning;
 pub use error::{Notice, OptionError};
 pub use executor::{BuildSettings, ExecutorOptions, Resolved};
-pub use explain::{ExplainFormat, ExplainOptions};
+pub use explain::ExplainOptions;
+pub use explain_format::ExplainFormat;
 pub use failure::failure_text;
 pub use log::{LogFormat, LogOptions, Verbosity};
 #[cfg(feature = "logging")]

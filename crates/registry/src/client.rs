@@ -9,9 +9,9 @@ use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
 use crate::error::RegistryError;
+use crate::fetched::Fetched;
 use crate::inflight::Inflight;
-use crate::manifest::Fetched;
-use crate::push::Pushed;
+use crate::pushed::Pushed;
 use crate::settings::RegistrySettings;
 use crate::sources::Sources;
 use crate::transport::Hosts;
@@ -101,7 +101,7 @@ mod tests {
     use kiln_oci::{Descriptor, MediaType, Platform, Reference};
 
     use super::*;
-    use crate::push::BlobSource;
+    use crate::blob_source::BlobSource;
 
     /// Every future can be spawned; this fails to compile if one cannot.
     #[expect(dead_code, reason = "only its types matter")]

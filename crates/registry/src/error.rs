@@ -7,7 +7,7 @@ use std::time::Duration;
 use kiln_oci::{Digest, Platform};
 
 use crate::pace::Slow;
-use crate::settings::SettingsError;
+use crate::settings_error::SettingsError;
 
 /// A request or transfer that failed for good, after all retries.
 ///

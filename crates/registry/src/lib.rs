@@ -26,28 +26,38 @@
 
 mod ask;
 mod auth;
+mod blob_source;
 mod client;
 mod error;
+mod fetched;
+mod growing_file;
 mod inflight;
 mod manifest;
 mod pace;
 mod pull;
 mod push;
+mod pushed;
 mod request;
 mod retry;
 mod settings;
+mod settings_error;
 mod sources;
 mod transport;
 mod upload;
 
 pub use auth::{AuthConfig, CredentialHelper, DOCKER_CONFIG};
+pub use blob_source::BlobSource;
 pub use client::Client;
 pub use error::{Cause, RegistryError, Try};
-pub use manifest::{Fetched, RemoteImage};
+pub use fetched::Fetched;
+pub use growing_file::{GrowingFile, Growth};
+pub use manifest::RemoteImage;
 pub use pace::{Floor, Pace, Slow, TRANSFER_FLOOR, TRANSFER_WINDOW};
-pub use push::{BlobSource, GrowingFile, Growth, Pushed, UnnamedBlob};
+pub use push::UnnamedBlob;
+pub use pushed::Pushed;
 pub use retry::{Waits, retry_after};
 pub use settings::{
-    CONNECT_TIMEOUT, RESUME_PROGRESS, RETRY_AFTER_LIMIT, RegistrySettings, Retries, SettingsError,
+    CONNECT_TIMEOUT, RESUME_PROGRESS, RETRY_AFTER_LIMIT, RegistrySettings, Retries,
 };
+pub use settings_error::SettingsError;
 pub use transport::{http_client_builder, tls_config};

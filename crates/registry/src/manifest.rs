@@ -3,32 +3,19 @@
 mod document;
 mod image;
 
-use bytes::Bytes;
-use kiln_oci::{Descriptor, Digest, MAX_DOCUMENT, MediaType, Reference, Repository};
+use kiln_oci::{Descriptor, Digest, MAX_DOCUMENT, Reference, Repository};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderValue};
 
 use crate::ask::Ask;
 use crate::client::Client;
 use crate::error::{RegistryError, Try};
+use crate::fetched::Fetched;
 use crate::request::Call;
 use crate::retry::{Waits, repeat};
 use crate::transport::Direction;
 
 pub use image::RemoteImage;
-
-/// A manifest or index as the registry sent it, verified against the digest if one was asked for (I25).
-#[derive(Debug, Clone)]
-pub struct Fetched {
-    /// The exact bytes; their digest is `digest`.
-    pub bytes: Bytes,
-    /// From the document itself, or else from the `Content-Type` header.
-    pub media_type: MediaType,
-    /// Digest of `bytes`.
-    pub digest: Digest,
-    /// Where it really came from: the mirror, if one served it.
-    pub from: Repository,
-}
 
 /// What we read (I23). Schema 1 is not asked for, but some registries send it all the same.
 const ACCEPT_MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \

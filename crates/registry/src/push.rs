@@ -3,43 +3,21 @@
 mod growing;
 mod session;
 
-use std::path::PathBuf;
-
 use bytes::Bytes;
 use kiln_oci::{Descriptor, Digest, MediaType, Reference, Repository};
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::ask::Ask;
+use crate::blob_source::BlobSource;
 use crate::client::Client;
 use crate::error::RegistryError;
+use crate::pushed::Pushed;
 use crate::request::{ERROR_BODY_LIMIT, Payload};
 use crate::retry::{Waits, repeat};
 use crate::transport::Direction;
 
-pub use growing::{GrowingFile, Growth, UnnamedBlob};
-
-/// Where the bytes of a blob are; it must be possible to read them again for a retry.
-#[derive(Debug, Clone)]
-pub enum BlobSource {
-    /// A file that holds exactly the blob.
-    File(PathBuf),
-    /// A file that holds the blob from this offset on, as archives do.
-    Part(PathBuf, u64),
-    /// The blob itself.
-    Bytes(Bytes),
-}
-
-/// How a blob got where it was to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pushed {
-    /// It was there already.
-    Existed,
-    /// The registry took it from another of its repositories.
-    Mounted,
-    /// Its bytes were sent.
-    Uploaded,
-}
+pub use growing::UnnamedBlob;
 
 impl Client {
     /// Makes sure that `repo` has the blob: HEAD, else mount, else upload (I31, I32).

@@ -17,10 +17,11 @@ use authorize::Sent;
 
 use crate::ask::Ask;
 use crate::auth::Scope;
+use crate::blob_source::BlobSource;
 use crate::client::Client;
 use crate::error::{Cause, RegistryError};
+use crate::growing_file::GrowingFile;
 use crate::pace::{Pace, Slow};
-use crate::push::{BlobSource, GrowingFile};
 use crate::retry::{Waits, repeat};
 use crate::transport::{Direction, Host, authority};
 use crate::upload::{self, Activity};

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use kiln_oci::Repository;
 
 use crate::auth::canonical_host;
-use crate::settings::{RegistrySettings, SettingsError};
+use crate::settings::RegistrySettings;
+use crate::settings_error::SettingsError;
 
 /// The sources of every registry that has some besides itself.
 pub(crate) struct Sources {

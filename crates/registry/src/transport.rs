@@ -9,7 +9,8 @@ use std::time::Duration;
 
 pub(crate) use host::{Direction, Host, Hosts, Scheme, authority};
 
-use crate::settings::{CONNECT_TIMEOUT, SettingsError};
+use crate::settings::CONNECT_TIMEOUT;
+use crate::settings_error::SettingsError;
 
 /// What is offered in the TLS handshake; reqwest leaves a configuration of ours as it is.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::blob_source::BlobSource;
 use crate::error::RegistryError;
-use crate::push::{BlobSource, GrowingFile};
+use crate::growing_file::GrowingFile;
 
 /// One read of the file. Three of them exist at a time: being read, waiting, being sent.
 const READ: usize = 512 << 10;

@@ -8,6 +8,7 @@ mod command;
 mod devices;
 mod discard;
 mod identity;
+mod job_mounts;
 mod keyring;
 mod masks;
 mod mounts;

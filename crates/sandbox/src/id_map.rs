@@ -13,11 +13,21 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::CapabilitySet;
 
-use crate::IdMap;
 use crate::sys::{self, Fork};
 
 /// The kernel's number for the first user namespace; no other ever has it.
 const INITIAL_USER_NAMESPACE: &[u8] = b"user:[4026531837]";
+
+/// Which user and group ids a command can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdMap {
+    /// All that the process was started with.
+    Full,
+    /// Root and the ranges of /etc/subuid and /etc/subgid.
+    SubIds,
+    /// Root only, which is the user who started the process.
+    Single,
+}
 
 /// Whether this process is in a user namespace other than the machine's own.
 pub(crate) fn in_user_namespace() -> bool {

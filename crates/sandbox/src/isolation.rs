@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::process::DumpableBehavior;
 
 use crate::probe::{self, Allowed, Way};
-use crate::{SandboxError, container};
+use crate::{IdMap, SandboxError, container};
 
 /// Which isolation was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,17 +40,6 @@ pub enum Mode {
         /// Why neither way works.
         reason: String,
     },
-}
-
-/// Which user and group ids a command can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdMap {
-    /// All that the process was started with.
-    Full,
-    /// Root and the ranges of /etc/subuid and /etc/subgid.
-    SubIds,
-    /// Root only, which is the user who started the process.
-    Single,
 }
 
 /// The outcome of [`enter`].

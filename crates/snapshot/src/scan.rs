@@ -17,6 +17,7 @@
 mod compare;
 mod fingerprint;
 mod note;
+mod remember;
 mod state;
 mod walk;
 
@@ -75,7 +76,7 @@ impl Scan {
         let tree = Tree::open(root)?;
         scan.state = scan.working(|| {
             let mut state = walk::whole(&tree, &scan.ignored(root)?, horizon())?;
-            fingerprint::remember(&tree, &mut state, None, contents)?;
+            remember::remember(&tree, &mut state, None, contents)?;
             Ok(state)
         })?;
         Ok(scan)
@@ -90,7 +91,7 @@ impl Scan {
             let mut state = walk::whole(&tree, &self.ignored(root)?, horizon())?;
             let candidates = compare::compare(&self.state, &state);
             let changes = compare::complete(&tree, candidates)?;
-            fingerprint::remember(&tree, &mut state, Some(&self.state), self.contents)?;
+            remember::remember(&tree, &mut state, Some(&self.state), self.contents)?;
             Ok((state, changes))
         })?;
         self.state = state;
@@ -112,7 +113,7 @@ impl Scan {
             if !note::refresh(&tree, &mut state, &ignored, entries, horizon)? {
                 state = walk::whole(&tree, &ignored, horizon)?;
             }
-            fingerprint::remember(&tree, &mut state, None, contents)?;
+            remember::remember(&tree, &mut state, None, contents)?;
             Ok(state)
         })?;
         Ok(())

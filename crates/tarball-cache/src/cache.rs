@@ -9,13 +9,13 @@ use std::sync::Arc;
 use kiln_oci::{Descriptor, Digest, Layout, Platform, atomic};
 
 use crate::blob::Blobs;
+use crate::claim::{BlobClaim, Claim};
 use crate::damaged::{make_way, set_aside};
 use crate::entry::{Alias, Entry};
 use crate::error::failed;
 use crate::image::Origin;
 use crate::lock::{EntryLock, Held};
-use crate::volume::{Volume, names};
-use crate::writer::{Begun, BlobClaim, CacheWriter, Claim};
+use crate::volume::{Volume, json, names};
 use crate::{CacheError, CachedImage, Miss, kaniko};
 
 /// What the volume may be used for.
@@ -161,8 +161,8 @@ impl ImageCache {
         self.claim_unless(blob, || self.loose_blobs().vouch(blob))
     }
 
-    /// Takes in a blob that no image here refers to yet; see [`CacheWriter::adopt_blob`]. Until one does it is kept for
-    /// as long as a prune lets young blobs be.
+    /// Takes in a blob that no image here refers to yet; see [`adopt_blob`](crate::CacheWriter::adopt_blob). Until one
+    /// does it is kept for as long as a prune lets young blobs be.
     pub fn adopt_blob(&self, path: &Path, blob: &Descriptor) -> Result<(), CacheError> {
         self.writable()?;
         let blobs = self.loose_blobs();
@@ -200,12 +200,6 @@ impl ImageCache {
         }
     }
 
-    /// Starts storing an image by its manifest digest: returns it when it is there, else waits for the right to write
-    /// it (H31, H32). What someone else stored meanwhile is there then.
-    pub fn begin(&self, manifest: &Digest) -> Result<Begun, CacheError> {
-        self.start(manifest, true, false)
-    }
-
     /// Asks for the right to find out what a digest that a registry gave stands for, manifest or index; `None` when
     /// someone else is at it. Whoever waits for it need not ask the registry for what will be here by then.
     pub fn claim(&self, asked: &Digest) -> Result<Option<Claim>, CacheError> {
@@ -216,44 +210,8 @@ impl ImageCache {
         Ok(lock.map(Claim::new))
     }
 
-    /// Like [`ImageCache::begin`], but does not wait: [`Begun::Busy`] when someone else is storing it.
-    pub fn try_begin(&self, manifest: &Digest) -> Result<Begun, CacheError> {
-        self.start(manifest, false, false)
-    }
-
-    /// Like [`ImageCache::begin`], but the image is to be stored again although it is there (`--force`, or expired).
-    /// Until [`CacheWriter::commit`] the old one serves.
-    pub fn begin_again(&self, manifest: &Digest) -> Result<Begun, CacheError> {
-        self.start(manifest, true, true)
-    }
-
-    fn start(&self, manifest: &Digest, wait: bool, again: bool) -> Result<Begun, CacheError> {
-        let layout = self.writable()?;
-        if !again && let Ok(image) = self.lookup_manifest(manifest) {
-            return Ok(Begun::Present(Box::new(image)));
-        }
-        let lock = EntryLock::take(&self.held, &self.volume.locks(), manifest, wait)?;
-        let Some(lock) = lock else {
-            return Ok(Begun::Busy);
-        };
-        if !again {
-            match self.lookup_manifest(manifest) {
-                Ok(image) => return Ok(Begun::Present(Box::new(image))),
-                Err(miss) => self.repair(&miss)?,
-            }
-        }
-        CacheWriter::new(self.clone(), layout.clone(), *manifest, lock, again).map(Begun::Locked)
-    }
-
-    /// Moves away what a miss found broken; only ever called under the entry's lock.
-    fn repair(&self, miss: &Miss) -> Result<(), CacheError> {
-        match miss.broken_file() {
-            Some(path) => set_aside(&self.volume, path),
-            None => Ok(()),
-        }
-    }
-
-    /// Records which image an index means for a wanted platform; [`CacheWriter::commit`] does so itself for a new one.
+    /// Records which image an index means for a wanted platform; [`commit`](crate::CacheWriter::commit) does so itself
+    /// for a new one.
     pub fn add_alias(
         &self,
         index: &Digest,
@@ -263,7 +221,7 @@ impl ImageCache {
         self.writable()?;
         let dir = self.volume.index(index);
         let path = Alias::path(&self.volume, index, wanted);
-        let alias = crate::writer::json(&Alias::new(wanted, *manifest));
+        let alias = json(&Alias::new(wanted, *manifest));
         let mut tries = 3;
         loop {
             atomic::create_dir(&dir).map_err(failed("create", &dir))?;

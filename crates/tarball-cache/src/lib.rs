@@ -55,6 +55,7 @@
 
 mod blob;
 mod cache;
+mod claim;
 mod damaged;
 mod entry;
 mod error;
@@ -71,10 +72,11 @@ mod volume;
 mod writer;
 
 pub use cache::{Access, ImageCache, Listed};
+pub use claim::{BlobClaim, Claim};
 pub use error::CacheError;
 pub use image::{CachedImage, Origin};
 pub use miss::Miss;
 pub use prune::{PruneLimits, PruneReason, Pruned, PrunedEntry};
 pub use step::{CachedStep, NewStep};
 pub use survey::{ImageUse, Survey};
-pub use writer::{Begun, BlobClaim, CacheWriter, Claim, NewImage};
+pub use writer::{Begun, CacheWriter, NewImage};

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::damaged::make_way;
 use crate::error::failed;
 use crate::image::{check_size, parse_manifest};
-use crate::volume::{Volume, read_document, read_verified};
-use crate::writer::json;
+use crate::volume::{Volume, json, read_document, read_verified};
 use crate::{CacheError, ImageCache, Miss};
 
 const VERSION: u32 = 1;

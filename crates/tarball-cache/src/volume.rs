@@ -1,10 +1,11 @@
-//! Where things are in the volume, and reading small ones.
+//! Where things are in the volume, and small ones as bytes.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use kiln_oci::{Digest, MAX_DOCUMENT, Mismatch};
+use serde::Serialize;
 
 use crate::Miss;
 
@@ -158,4 +159,9 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Miss> {
 /// No file, or no directory where one would have to be.
 pub(crate) fn is_nothing_there(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// The values written here have string keys only, so writing to memory cannot fail.
+pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
 }

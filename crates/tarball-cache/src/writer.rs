@@ -9,15 +9,15 @@ use std::sync::{Mutex, PoisonError};
 use kiln_oci::{
     Descriptor, Digest, ImageConfig, Layout, Manifest, MediaType, Platform, Reference, atomic,
 };
-use serde::Serialize;
 
 use crate::blob::Blobs;
-use crate::damaged::make_way;
+use crate::claim::BlobClaim;
+use crate::damaged::{make_way, set_aside};
 use crate::entry::Entry;
 use crate::error::failed;
 use crate::lock::EntryLock;
-use crate::volume::Volume;
-use crate::{CacheError, CachedImage, ImageCache};
+use crate::volume::{Volume, json};
+use crate::{CacheError, CachedImage, ImageCache, Miss};
 
 /// The file in a staging directory whose time is when its holder began.
 pub(crate) const BEGAN: &str = "began";
@@ -45,30 +45,6 @@ pub struct CacheWriter {
     lock: EntryLock,
 }
 
-/// What asking for the right to fetch a blob came to.
-#[derive(Debug)]
-pub enum BlobClaim {
-    /// It is there by now.
-    Present,
-    /// Someone else is fetching it.
-    Busy,
-    /// It is for the caller to fetch.
-    Claimed(Claim),
-}
-
-/// The right to fetch something, given back on drop.
-#[derive(Debug)]
-pub struct Claim {
-    #[expect(dead_code, reason = "it does its work when it is dropped")]
-    lock: EntryLock,
-}
-
-impl Claim {
-    pub(crate) fn new(lock: EntryLock) -> Self {
-        Self { lock }
-    }
-}
-
 /// An image to be stored, as the registry sent it.
 #[derive(Debug, Clone)]
 pub struct NewImage<'a> {
@@ -93,6 +69,51 @@ impl<'a> NewImage<'a> {
             config_bytes,
             index: None,
             reference: None,
+        }
+    }
+}
+
+impl ImageCache {
+    /// Starts storing an image by its manifest digest: returns it when it is there, else waits for the right to write
+    /// it (H31, H32). What someone else stored meanwhile is there then.
+    pub fn begin(&self, manifest: &Digest) -> Result<Begun, CacheError> {
+        self.start(manifest, true, false)
+    }
+
+    /// Like [`ImageCache::begin`], but does not wait: [`Begun::Busy`] when someone else is storing it.
+    pub fn try_begin(&self, manifest: &Digest) -> Result<Begun, CacheError> {
+        self.start(manifest, false, false)
+    }
+
+    /// Like [`ImageCache::begin`], but the image is to be stored again although it is there (`--force`, or expired).
+    /// Until [`CacheWriter::commit`] the old one serves.
+    pub fn begin_again(&self, manifest: &Digest) -> Result<Begun, CacheError> {
+        self.start(manifest, true, true)
+    }
+
+    fn start(&self, manifest: &Digest, wait: bool, again: bool) -> Result<Begun, CacheError> {
+        let layout = self.writable()?;
+        if !again && let Ok(image) = self.lookup_manifest(manifest) {
+            return Ok(Begun::Present(Box::new(image)));
+        }
+        let lock = EntryLock::take(self.held(), &self.volume().locks(), manifest, wait)?;
+        let Some(lock) = lock else {
+            return Ok(Begun::Busy);
+        };
+        if !again {
+            match self.lookup_manifest(manifest) {
+                Ok(image) => return Ok(Begun::Present(Box::new(image))),
+                Err(miss) => self.repair(&miss)?,
+            }
+        }
+        CacheWriter::new(self.clone(), layout.clone(), *manifest, lock, again).map(Begun::Locked)
+    }
+
+    /// Moves away what a miss found broken; only ever called under the entry's lock.
+    fn repair(&self, miss: &Miss) -> Result<(), CacheError> {
+        match miss.broken_file() {
+            Some(path) => set_aside(self.volume(), path),
+            None => Ok(()),
         }
     }
 }
@@ -266,9 +287,4 @@ impl Drop for CacheWriter {
             tracing::debug!(path = %staging.display(), %error, "left unfinished files behind");
         }
     }
-}
-
-/// The values written here have string keys only, so writing to memory cannot fail.
-pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
 }

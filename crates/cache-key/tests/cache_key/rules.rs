@@ -24,7 +24,7 @@ fn assert_all_differ(table: &[Parts]) {
     }
 }
 
-/// A change of format is a decision, not an accident: see the top of `key.rs` for what it costs.
+/// A change of format is a decision, not an accident: see the top of `encoding.rs` for what it costs.
 ///
 /// The digits were worked out by another program from what is written there.
 #[test]

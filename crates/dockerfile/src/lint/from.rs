@@ -11,9 +11,9 @@ use super::rules::{
 };
 use super::scope::Globals;
 use crate::dockerfile::{Dockerfile, Stage};
-use crate::error::did_you_mean;
 use crate::expand::{Expanded, Expander};
 use crate::suggest;
+use crate::suggest::did_you_mean;
 
 pub(super) fn check(file: &Dockerfile, context: &LintContext<'_>, findings: &mut Findings<'_>) {
     let expander = Expander::new(file.directives.escape);

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::Findings;
 use super::rules::UNDEFINED_VAR;
 use super::scope::Scope;
-use crate::error::did_you_mean;
 use crate::position::Span;
 use crate::suggest;
+use crate::suggest::did_you_mean;
 
 /// They change how BuildKit works and are no variables of the build.
 const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];

@@ -8,8 +8,10 @@
 mod errors;
 mod instructions;
 mod laws;
+mod limits;
 mod lint;
 mod mistakes;
 mod naive;
 mod parsed;
+mod stages;
 mod triggers;

@@ -8,11 +8,14 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, Mode, XattrFlags};
 use rustix::io::Errno;
 
-use super::{ExtractOptions, OpaqueXattr, Owners, SkipReason, Skipped, Whiteouts};
+use super::{ExtractOptions, OpaqueXattr, Whiteouts};
 use crate::holes::HoleWriter;
 use crate::limits::{Limit, MAX_TEXT};
 use crate::root::{create_at, make_node, name_of, set_metadata, set_metadata_at, stat_at};
-use crate::{Entry, EntryKind, FileType, ImagePath, LayerError, NewDirectory, Parent, Root, Stat};
+use crate::{
+    Entry, EntryKind, FileType, ImagePath, LayerError, NewDirectory, Owners, Parent, Root,
+    SkipReason, Skipped, Stat,
+};
 
 /// The state of one unpacking.
 pub(super) struct Unpacker<'a> {

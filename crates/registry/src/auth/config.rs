@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::entry::{Entry, canonical_host, keys_for, normal_key};
 use super::helper::{self, CredentialHelper};
 use super::{Credential, Found};
-use crate::settings::SettingsError;
+use crate::settings_error::SettingsError;
 
 /// The size of docker's `config.json`; with a hundred registries it has some kilobytes.
 pub const DOCKER_CONFIG: SmallFile = SmallFile::new("a docker configuration", 4 << 20);

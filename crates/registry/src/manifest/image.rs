@@ -6,9 +6,9 @@ use kiln_oci::{
     Platform, Reference, Repository,
 };
 
-use super::Fetched;
 use crate::client::Client;
 use crate::error::RegistryError;
+use crate::fetched::Fetched;
 
 /// Indexes in indexes are rare; in more than this many of them something is wrong.
 const MAX_DEPTH: u32 = 4;

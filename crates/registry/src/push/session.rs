@@ -7,11 +7,13 @@ use kiln_oci::{Descriptor, Digest, Repository};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 
-use super::{BlobSource, Pushed, check_stored};
+use super::check_stored;
 use crate::ask::Ask;
 use crate::auth::Scope;
+use crate::blob_source::BlobSource;
 use crate::client::Client;
 use crate::error::RegistryError;
+use crate::pushed::Pushed;
 use crate::request::{Call, Payload, Target};
 use crate::retry::Waits;
 use crate::transport::{Direction, authority};

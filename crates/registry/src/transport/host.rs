@@ -11,7 +11,8 @@ use tokio::sync::OnceCell;
 use super::tls::{self, Trust};
 use super::{builder, dns};
 use crate::error::RegistryError;
-use crate::settings::{RegistrySettings, SettingsError};
+use crate::settings::RegistrySettings;
+use crate::settings_error::SettingsError;
 
 /// Which way the bytes go; some settings differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::settings::SettingsError;
+use crate::settings_error::SettingsError;
 
 /// Which server certificates are accepted.
 #[derive(Debug, Clone)]

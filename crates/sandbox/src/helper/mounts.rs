@@ -1,19 +1,15 @@
-//! Mounts on descriptors, and those a job asks for.
+//! Mounts on descriptors.
 
 use std::ffi::CString;
-use std::fmt::Write as _;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::StatVfsMountFlags;
 use rustix::mount::MountFlags;
 
-use super::discard;
-use super::target::{Kind, Target, Targets};
-use super::{errno, step};
+use super::target::Target;
 use crate::run::descriptor_path;
-use crate::wire::{Access, Bytes, JobMount};
-use crate::{SetupError, sys};
+use crate::sys;
 
 /// Shows `source` and all that is mounted below it at `target`; returns what is there then.
 pub(super) fn bind(source: &impl AsFd, target: &Target) -> io::Result<Target> {
@@ -102,87 +98,4 @@ pub(super) fn detach(mounted: &Target) {
         descriptor_path(&mounted.fd),
         rustix::mount::UnmountFlags::DETACH,
     );
-}
-
-/// Opens a file or directory of the host; only after the mount namespace was made, or it cannot be bound.
-pub(super) fn open_source(source: &Bytes) -> Result<(OwnedFd, Kind), SetupError> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let open = || -> io::Result<_> {
-        let fd = rustix::fs::open(source.path(), flags, Mode::empty())?;
-        let kind = match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
-            FileType::Directory => Kind::Directory,
-            _ => Kind::File,
-        };
-        Ok((fd, kind))
-    };
-    open().map_err(|error| SetupError::MountSource {
-        source_path: source.lossy(),
-        errno: errno(&error),
-    })
-}
-
-/// Makes one mount of the job.
-pub(super) fn mount(targets: &mut Targets, mount: &JobMount) -> Result<(), SetupError> {
-    match mount {
-        JobMount::Bind {
-            source,
-            target,
-            access,
-        } => {
-            let (fd, kind) = open_source(source)?;
-            let place = targets
-                .find_or_make(&target.0, kind)
-                .map_err(no_target(target))?;
-            match access {
-                Access::ReadOnly => bind_read_only(&fd, &place),
-                Access::ReadWrite => bind(&fd, &place).map(drop),
-                Access::Discard => discard::mount(&fd, kind, &place, targets),
-            }
-            .and_then(|()| refuse_devices(place.reopen()?.fd.as_fd()))
-            .map_err(step("mount", target.lossy()))
-        }
-        JobMount::Tmpfs { target, size, mode } => {
-            let place = targets
-                .find_or_make(&target.0, Kind::Directory)
-                .map_err(no_target(target))?;
-            let mut options = format!("mode={mode:o}");
-            if let Some(size) = size {
-                let _ = write!(options, ",size={size}");
-            }
-            let flags = MountFlags::NOSUID | MountFlags::NODEV;
-            filesystem("tmpfs", &place, flags, &options)
-                .map(drop)
-                .map_err(step("mount", target.lossy()))
-        }
-    }
-}
-
-/// Shows a file of the host read-only at a path where the image may have its own, or a symlink to anywhere; that
-/// stays as it is below (D17, D20).
-pub(super) fn supply_file(
-    targets: &mut Targets,
-    source: &Bytes,
-    path: &str,
-) -> Result<(), SetupError> {
-    let (fd, _) = open_source(source)?;
-    let path_bytes = Bytes(path.as_bytes().to_vec());
-    let over_symlink = targets
-        .find_or_make_unfollowed(path.as_bytes(), Kind::File)
-        .and_then(|place| bind_read_only(&fd, &place));
-    if over_symlink.is_ok() {
-        return Ok(());
-    }
-    // A kernel that cannot mount over a symlink: then where it points to, inside the root.
-    let place = targets
-        .find_or_make(path.as_bytes(), Kind::File)
-        .map_err(no_target(&path_bytes))?;
-    bind_read_only(&fd, &place).map_err(step("mount", path))
-}
-
-fn no_target(target: &Bytes) -> impl FnOnce(io::Error) -> SetupError {
-    let target = target.lossy();
-    move |error| SetupError::MountTarget {
-        target,
-        errno: errno(&error),
-    }
 }

@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::supervise::Scope;
 use super::target::{Kind, Targets};
-use super::{UMASK, devices, make_directory, masks, mounts, step, supervise};
+use super::{UMASK, devices, job_mounts, make_directory, masks, mounts, step, supervise};
 use crate::wire::{Bytes, Job, Report};
 use crate::{SetupError, sys};
 
@@ -72,14 +72,14 @@ fn prepare(targets: &mut Targets, job: &Job) -> Result<(), SetupError> {
     masks::protect_kernel_files(targets)?;
     devices::populate(targets)?;
     if let Some(hosts) = &job.hosts {
-        mounts::supply_file(targets, hosts, "/etc/hosts")?;
+        job_mounts::supply_file(targets, hosts, "/etc/hosts")?;
     }
     if let Some(resolv_conf) = &job.resolv_conf {
-        mounts::supply_file(targets, resolv_conf, "/etc/resolv.conf")?;
+        job_mounts::supply_file(targets, resolv_conf, "/etc/resolv.conf")?;
     }
     masks::hide(targets, &job.hidden)?;
     for mount in &job.mounts {
-        mounts::mount(targets, mount)?;
+        job_mounts::mount(targets, mount)?;
     }
     change_root(targets).map_err(step(
         "change root to",

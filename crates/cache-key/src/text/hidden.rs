@@ -5,7 +5,7 @@ use std::fmt;
 use kiln_oci::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::Text;
+use super::Text;
 
 /// Told apart from other digests of the same text.
 const DOMAIN: &[u8] = b"kiln.cache.mark.v1\0";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::lint::Rule;
+use super::rules::Rule;
 use crate::position::Span;
 
 /// A lint finding; it never changes the image.
