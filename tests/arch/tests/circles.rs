@@ -15,8 +15,6 @@ use std::path::Path;
 
 use source::{Used, children, tokens, used};
 
-/// Another split is at work in `crates/build`; when it is done, nothing is excepted.
-const EXCEPTED: &[&str] = &["crates/build"];
 /// Names are handed on from module to module no more often than this.
 const LONGEST_WAY: usize = 8;
 
@@ -176,7 +174,6 @@ fn crates(root: &Path) -> Vec<String> {
             found.push(format!("{group}/{}", name.to_string_lossy()));
         }
     }
-    found.retain(|name| !EXCEPTED.contains(&name.as_str()));
     found.sort();
     found
 }

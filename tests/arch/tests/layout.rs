@@ -27,8 +27,6 @@ const NOT_KEPT: &[&str] = &[".git", "target"];
 
 /// Lines of a crate's `src`; a larger one has more than one subject.
 const MOST_LINES: usize = 9_000;
-/// Being split into crates of one subject each, with better names; the split removes this.
-const EXCEPTED: &str = "crates/build";
 
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -52,7 +50,7 @@ fn name(path: &Path) -> String {
 fn crates() -> Vec<String> {
     let paths = entries(&root().join("crates"));
     let crates = paths.iter().map(|path| format!("crates/{}", name(path)));
-    crates.filter(|one| one != EXCEPTED).collect()
+    crates.collect()
 }
 
 /// The folder and all that is below it.

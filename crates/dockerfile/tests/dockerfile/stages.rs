@@ -34,12 +34,15 @@ fn copy_sources() {
         "cannot copy from stage \"later\", it needs to be defined before current stage \"stage-3\"";
     let own =
         "cannot copy from stage \"3\", it needs to be defined before current stage \"stage-3\"";
+    let after =
+        "cannot copy from stage \"4\", it needs to be defined before current stage \"stage-3\"";
     let rows = [
         (3, "0", Ok(Some(0))),
         (3, "One", Ok(Some(2))),
         (3, "busybox", Ok(None)),
         (3, "later", Err(later)),
         (3, "3", Err(own)),
+        (3, "4", Err(after)),
         (3, "5", Err("invalid stage index 5")),
     ];
     for (current, name, expected) in rows {
