@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use kiln_cache_key::{CacheKey, Parts, Value, part};
 use kiln_sandbox::Cancel;
@@ -20,7 +20,6 @@ use kiln_rootfs::{Aside, Exposed, Roots};
 use kiln_step_cache::LayerCache;
 use kiln_store::blobs::Blobs;
 use kiln_store::pack::Packer;
-use kiln_work::promise::Promise;
 use kiln_work::spool::Spool;
 
 /// The outcome of a stage; `None` when it failed.
@@ -59,7 +58,7 @@ pub(crate) struct Shop {
     pub(crate) cache_mounts: PathBuf,
     pub(crate) images: Arc<Images>,
     /// By number in the file; `None` for stages that nobody needs.
-    pub(crate) stages: Vec<Option<Promise<StageOutcome>>>,
+    pub(crate) stages: Vec<Option<Arc<OnceLock<StageOutcome>>>>,
     /// Directories of stages and images that mounts show, by what they show.
     pub(crate) exposed: Mutex<BTreeMap<Source, Exposed>>,
 }
@@ -94,10 +93,7 @@ impl Shop {
         match source {
             Source::Scratch => Some(Arc::new(State::on_scratch(&self.plan.platform).finish())),
             Source::Files(_) => None,
-            Source::Stage(index) => {
-                let promise = self.stages.get(*index).and_then(Option::as_ref);
-                promise.and_then(Promise::wait)
-            }
+            Source::Stage(index) => self.stages.get(*index)?.as_ref()?.wait().clone(),
             Source::Image(image, platform) => {
                 let base = self.images.get(&(image.clone(), platform.clone()))?;
                 Some(Arc::new(State::on_base(base).finish()))

@@ -121,6 +121,7 @@ impl StageScope {
 
     /// The scope of a stage that starts from one with this scope: its ARGs too (B20). They say nothing of what the
     /// image itself sets, though: the child sees that as it stands in the configuration.
+    #[must_use]
     pub fn inherited(&self, env: &[String]) -> StageScope {
         let mut scope = self.clone();
         for pair in env {

@@ -1,12 +1,10 @@
 //! Equal steps of one build: executed once, by whichever stage gets there first.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use kiln_cache_key::CacheKey;
-
 use kiln_store::layers::Layer;
-use kiln_work::promise::Promise;
 
 /// What a step gave.
 #[derive(Debug, Clone)]
@@ -17,25 +15,29 @@ pub struct Given {
     pub created: String,
 }
 
+/// What came of a step; `None` for a failure.
+type Outcome = Arc<OnceLock<Option<Given>>>;
+
 /// The steps that are being executed or were, by key.
 #[derive(Debug, Default)]
-pub struct SharedSteps(Mutex<HashMap<CacheKey, Promise<Option<Given>>>>);
+pub struct SharedSteps(Mutex<HashMap<CacheKey, Outcome>>);
 
 /// The right to execute a step; whoever waits for it hears of a failure when this is dropped.
 #[derive(Debug)]
-pub struct Claim(Promise<Option<Given>>);
+pub struct Claim(Outcome);
 
 impl Claim {
     /// Hands the result to whoever waits.
     pub fn keep(self, given: Given) {
-        self.0.keep(Some(given));
+        // Nobody else sets it.
+        let _ = self.0.set(Some(given));
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Has no effect when the promise was kept.
-        self.0.keep(None);
+        // Has no effect when there is an outcome.
+        let _ = self.0.set(None);
     }
 }
 
@@ -43,18 +45,18 @@ impl SharedSteps {
     /// The claim, for the first who asks; else what the step gave, which may have to be waited for, or nothing if it
     /// failed. Blocks; not for async code. No two stages wait for each other: a key holds those of all it reads.
     pub fn claim(&self, key: CacheKey) -> Result<Claim, Option<Given>> {
-        let promise = Promise::new();
+        let outcome = Outcome::default();
         let known = {
             let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             match steps.get(&key) {
                 Some(known) => known.clone(),
                 None => {
-                    steps.insert(key, promise.clone());
-                    return Ok(Claim(promise));
+                    steps.insert(key, Arc::clone(&outcome));
+                    return Ok(Claim(outcome));
                 }
             }
         };
-        Err(known.wait())
+        Err(known.wait().clone())
     }
 }
 

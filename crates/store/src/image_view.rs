@@ -82,7 +82,7 @@ impl ImageView {
         let (_, first) = items.values().find_map(|item| self.node_behind(item))?;
         let layer = self.layers.get(first.layer as usize)?;
         let content = layer.content()?;
-        if content.len() != items.len() {
+        if content.count() != items.len() {
             return None;
         }
         let same = |(item, entry): (&Item, &Entry)| {

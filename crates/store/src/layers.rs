@@ -13,7 +13,6 @@ use kiln_snapshot::{ChangeSet, SnapshotError};
 use crate::early::EarlyUpload;
 use crate::origin::Origin;
 use kiln_copy::Items;
-use kiln_work::promise::Promise;
 
 /// Why a layer could not be packed.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +52,9 @@ pub enum PackError {
     Lost,
 }
 
+/// What comes of packing a layer; who wants it waits.
+pub(crate) type Packing = Arc<OnceLock<Result<Packed, Arc<PackError>>>>;
+
 /// One layer; cheap to clone, and the same value wherever it is used.
 #[derive(Debug, Clone)]
 pub struct Layer(Arc<State>);
@@ -60,10 +62,7 @@ pub struct Layer(Arc<State>);
 #[derive(Debug)]
 enum State {
     Base(Box<BaseLayer>),
-    Made {
-        content: Made,
-        packed: Promise<Result<Packed, Arc<PackError>>>,
-    },
+    Made { content: Made, packed: Packing },
 }
 
 /// A layer that an image brought.
@@ -87,7 +86,7 @@ pub enum Made {
 
 impl Made {
     /// How many entries the layer has.
-    pub fn len(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         match self {
             Made::Items(items) => items.len(),
             Made::Changes(changes) => changes.entries().len(),
@@ -134,9 +133,9 @@ impl Layer {
         }))))
     }
 
-    /// A layer of our own, and the promise that is kept when it is packed.
-    pub fn made(content: Made) -> (Layer, Promise<Result<Packed, Arc<PackError>>>) {
-        let packed = Promise::new();
+    /// A layer of our own, and what is set when it is packed.
+    pub(crate) fn made(content: Made) -> (Layer, Packing) {
+        let packed = Packing::default();
         let layer = Layer(Arc::new(State::Made {
             content,
             packed: packed.clone(),
@@ -168,7 +167,7 @@ impl Layer {
                 base.diff_id,
                 base.origin.clone(),
             )),
-            State::Made { packed, .. } => Ok(Described::Own(packed.wait()?)),
+            State::Made { packed, .. } => Ok(Described::Own(packed.wait().clone()?)),
         }
     }
 

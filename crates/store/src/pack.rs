@@ -9,7 +9,7 @@ use kiln_sandbox::Cancel;
 
 use crate::blob_folder::{blob_file, blob_path};
 use crate::early::{EarlyUpload, EarlyUploads, FollowedFile};
-use crate::layers::{Layer, Made, PackError, Packed};
+use crate::layers::{Layer, Made, PackError, Packed, Packing};
 use kiln_copy::{Content, Items};
 use kiln_events::{Event, EventSink};
 use kiln_work::unless_cancelled::UnlessCancelled;
@@ -100,7 +100,7 @@ impl Packer {
             // Before anybody sees them: a command finds the times that the layer has.
             self.settle_times(items);
         }
-        let (layer, promise) = Layer::made(content);
+        let (layer, packing) = Layer::made(content);
         let job = Job {
             layer: layer.clone(),
             step,
@@ -111,10 +111,10 @@ impl Packer {
             early: self.early.clone(),
         };
         let slots = Arc::clone(&self.slots);
-        let keep = promise.clone();
+        let outcome = Arc::clone(&packing);
         let spawned = self.workers.start("kiln-pack", move || {
             // If packing panics, whoever waits must still hear of it.
-            let _lost = KeepOnDrop(keep.clone());
+            let _lost = FailOnDrop(Arc::clone(&outcome));
             // Before the slot: what has to be fetched may be a layer that still waits for one.
             let ready = job.prefetch();
             let _slot = slots.take();
@@ -127,10 +127,11 @@ impl Packer {
                     error
                 }
             });
-            keep.keep(packed.map_err(Arc::new));
+            // Nobody else sets it.
+            let _ = outcome.set(packed.map_err(Arc::new));
         });
         if let Err(source) = spawned {
-            promise.keep(Err(Arc::new(PackError::Io {
+            let _ = packing.set(Err(Arc::new(PackError::Io {
                 operation: "start a thread for",
                 path: self.dir.clone(),
                 source,
@@ -147,14 +148,12 @@ impl Packer {
     }
 }
 
-type Outcome = Result<Packed, Arc<PackError>>;
+struct FailOnDrop(Packing);
 
-struct KeepOnDrop(kiln_work::promise::Promise<Outcome>);
-
-impl Drop for KeepOnDrop {
+impl Drop for FailOnDrop {
     fn drop(&mut self) {
-        // Has no effect when the promise was kept.
-        self.0.keep(Err(Arc::new(PackError::Lost)));
+        // Has no effect when there is an outcome.
+        let _ = self.0.set(Err(Arc::new(PackError::Lost)));
     }
 }
 

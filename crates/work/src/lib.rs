@@ -4,7 +4,6 @@ pub mod folder;
 pub mod interrupt;
 pub mod leaving;
 pub mod patience;
-pub mod promise;
 pub mod spool;
 pub mod unless_cancelled;
 pub mod workers;

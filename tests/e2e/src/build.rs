@@ -508,7 +508,7 @@ impl Running {
             if !self.wrapped || is_builder() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            thread::sleep(std::time::Duration::from_millis(5));
         }
     }
 

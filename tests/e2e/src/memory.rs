@@ -1,6 +1,5 @@
 //! Peak memory of a process and all it starts.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -63,53 +62,29 @@ impl PeakMemory {
 /// Name and resident bytes of a process and its descendants. Shared pages count once per process, so this is an upper
 /// bound of what they really use.
 fn resident(root: u32) -> Vec<(String, u64)> {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
-            continue;
-        };
+    let (mut found, mut waiting) = (Vec::new(), vec![root]);
+    while let Some(pid) = waiting.pop() {
         // A process may end while it is looked at; then it uses nothing.
-        let Ok(status) = fs::read_to_string(entry.path().join("status")) else {
+        let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
             continue;
         };
         let field = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name))?;
-            line[name.len()..]
-                .split_whitespace()
-                .next()
-                .map(str::to_owned)
+            let mut lines = status.lines();
+            let value = lines.find_map(|line| line.strip_prefix(name))?;
+            value.split_whitespace().next()
         };
-        let parent = field("PPid:")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
-        let kilobytes = field("VmRSS:")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0_u64);
-        all.insert(
-            pid,
-            (parent, field("Name:").unwrap_or_default(), kilobytes * 1024),
-        );
-    }
-    let belongs = |mut pid: u32| {
-        for _ in 0..64 {
-            if pid == root {
-                return true;
-            }
-            match all.get(&pid) {
-                Some((parent, ..)) => pid = *parent,
-                None => return false,
-            }
+        let kilobytes = field("VmRSS:").and_then(|text| text.parse().ok());
+        let name = field("Name:").unwrap_or_default();
+        found.push((name.to_owned(), kilobytes.unwrap_or(0_u64) * 1024));
+        // Each thread has children of its own.
+        let threads = fs::read_dir(format!("/proc/{pid}/task"));
+        for thread in threads.into_iter().flatten().flatten() {
+            let children = fs::read_to_string(thread.path().join("children"));
+            let children = children.unwrap_or_default();
+            waiting.extend(children.split_whitespace().flat_map(str::parse::<u32>));
         }
-        false
-    };
-    all.iter()
-        .filter(|(pid, _)| belongs(**pid))
-        .map(|(_, (_, name, bytes))| (name.clone(), *bytes))
-        .collect()
+    }
+    found
 }
 
 /// A folder with at least `bytes` free: on `/dev/shm` when that has room, else in the usual place; `None` when neither.

@@ -29,7 +29,6 @@ use kiln_store::early::EarlyUploads;
 use kiln_store::pack::{PackOptions, Packer};
 use kiln_work::folder::private_dir;
 use kiln_work::interrupt::Interrupt;
-use kiln_work::promise::Promise;
 use kiln_work::spool::Spool;
 
 /// One go at the steps. There is a second one when a cached layer turned out to be broken.
@@ -139,25 +138,7 @@ impl Build<'_> {
         .map_err(|source| self.no_work(source))?;
         let resolv_conf = Path::new("/etc/resolv.conf");
         let spool = Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?;
-        let runtime = Handle::current();
-        let sources = Sources::new(
-            Arc::clone(&prepared.context),
-            Arc::clone(&prepared.aside),
-            Arc::new(Downloads::new(
-                prepared.download.clone(),
-                spool.clone(),
-                runtime.clone(),
-                interrupt.clone(),
-            )),
-            Arc::new(Repositories::new(
-                work.clone(),
-                runtime,
-                interrupt,
-                Arc::clone(&prepared.held),
-            )),
-            NamedFiles::new(&prepared.plan.contexts, work.clone()),
-            Arc::clone(&roots),
-        );
+        let sources = sources(prepared, &work, &spool, &interrupt, &roots);
         Ok(Arc::new(Shop {
             build_args: prepared.build_args.clone(),
             clock: Clock::choose(settings.reproducible, prepared.epoch),
@@ -178,7 +159,7 @@ impl Build<'_> {
             cache_mounts: self.cache_mounts(),
             images: Arc::clone(&prepared.images),
             stages: (0..prepared.plan.dockerfile.stages.len())
-                .map(|stage| prepared.starts.contains_key(&stage).then(Promise::new))
+                .map(|stage| prepared.starts.contains_key(&stage).then(Arc::default))
                 .collect(),
             exposed: Mutex::default(),
             plan: Arc::clone(&prepared.plan),
@@ -296,6 +277,35 @@ impl Build<'_> {
             None => self.work.path().join("mounts"),
         }
     }
+}
+
+/// Where files come from that are in no image.
+fn sources(
+    prepared: &Prepared,
+    work: &Path,
+    spool: &Spool,
+    interrupt: &Interrupt,
+    roots: &Arc<Roots>,
+) -> Sources {
+    let runtime = Handle::current();
+    Sources::new(
+        Arc::clone(&prepared.context),
+        Arc::clone(&prepared.aside),
+        Arc::new(Downloads::new(
+            prepared.download.clone(),
+            spool.clone(),
+            runtime.clone(),
+            interrupt.clone(),
+        )),
+        Arc::new(Repositories::new(
+            work.to_owned(),
+            runtime,
+            interrupt.clone(),
+            Arc::clone(&prepared.held),
+        )),
+        NamedFiles::new(&prepared.plan.contexts, work.to_owned()),
+        Arc::clone(roots),
+    )
 }
 
 /// What the settings say of layers (conformance G42-G46).

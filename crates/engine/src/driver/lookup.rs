@@ -19,7 +19,7 @@ use kiln_events::Event;
 use kiln_oci::ImageSource;
 use kiln_plan::plan::{Plan, Source, WINDOWS};
 use kiln_plan::text::TextError;
-use kiln_step_cache::{LayerCache, Missed, Reason};
+use kiln_step_cache::{Hit, LayerCache, Missed, Reason};
 use kiln_store::base::{BaseError, Bases};
 
 impl Build<'_> {
@@ -125,7 +125,7 @@ impl Build<'_> {
                 number,
                 instruction: step.instruction.clone(),
                 key: step.key.map(|key| key.to_string()),
-                cached_in: hit.map(|hit| hit.place_name()),
+                cached_in: hit.map(Hit::place_name),
                 needed: needed.contains(&stage),
                 reason: None,
                 changes: Vec::new(),

@@ -1,7 +1,7 @@
 //! Stages: one thread each, from FROM to the last instruction.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use futures_util::future::join_all;
@@ -20,7 +20,6 @@ use kiln_plan::plan::Source;
 use kiln_plan::text::Location;
 use kiln_step_cache::{Executed, Given};
 use kiln_store::layers::{Layer, Made};
-use kiln_work::promise::Promise;
 
 impl Build<'_> {
     /// Runs every needed stage, side by side where each has a root of its own.
@@ -68,12 +67,12 @@ impl Build<'_> {
             .stages
             .get(target)
             .and_then(Option::as_ref)
-            .and_then(Promise::wait);
+            .and_then(|outcome| outcome.wait().clone());
         finished.ok_or(BuildError::Lost)
     }
 }
 
-/// Runs one stage from its base to its end and keeps its promise, whatever happens.
+/// Runs one stage from its base to its end and leaves an outcome, whatever happens.
 fn run_stage(
     shop: &Arc<Shop>,
     text: &Text,
@@ -81,22 +80,23 @@ fn run_stage(
     stage: usize,
     start: &Start,
 ) -> Result<(), BuildError> {
-    let promise = shop
+    let promised = shop
         .stages
         .get(stage)
         .cloned()
         .flatten()
-        .unwrap_or_else(Promise::new);
-    let _lost = KeepOnDrop(promise.clone());
+        .unwrap_or_default();
+    let _lost = FailOnDrop(Arc::clone(&promised));
     let outcome = steps(shop, text, foreseen, stage, start);
     match outcome {
         Ok((state, made)) => {
-            promise.keep(Some(Arc::new(state.finish())));
+            // Nobody else sets it.
+            let _ = promised.set(Some(Arc::new(state.finish())));
             // Others may go on already; a layer that cannot be packed still names its line.
             made.iter().try_for_each(Layered::check)
         }
         Err(error) => {
-            promise.keep(None);
+            let _ = promised.set(None);
             // The build has failed; what other stages do now is for nothing.
             shop.cancel.cancel();
             Err(error)
@@ -123,12 +123,12 @@ impl Layered {
     }
 }
 
-struct KeepOnDrop(Promise<crate::shop::StageOutcome>);
+struct FailOnDrop(Arc<OnceLock<crate::shop::StageOutcome>>);
 
-impl Drop for KeepOnDrop {
+impl Drop for FailOnDrop {
     fn drop(&mut self) {
-        // Has no effect when the promise was kept.
-        self.0.keep(None);
+        // Has no effect when there is an outcome.
+        let _ = self.0.set(None);
     }
 }
 
