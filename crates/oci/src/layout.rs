@@ -228,7 +228,7 @@ impl Layout {
     /// Takes in a finished file whose digest the caller has computed: by hard link where the filesystem allows, else
     /// by a copy that is verified. The caller must not change the file afterwards.
     pub fn adopt_blob(&self, path: &Path, digest: &Digest) -> Result<(), LayoutError> {
-        let source = File::open(path).map_err(failed("open", path))?;
+        let source = crate::open_file(path).map_err(failed("open", path))?;
         let size = source.metadata().map_err(failed("read", path))?.len();
         let expected = Descriptor::new(crate::MediaType::Other(String::new()), *digest, size);
         if self.has_whole_blob(&expected) {
@@ -246,7 +246,7 @@ impl Layout {
     /// Reads a small blob whole and verifies it.
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, LayoutError> {
         let path = self.blob_path(digest);
-        let file = File::open(&path).map_err(failed("open", &path))?;
+        let file = crate::open_file(&path).map_err(failed("open", &path))?;
         let size = file.metadata().map_err(failed("read", &path))?.len();
         if size > MAX_DOCUMENT {
             return Err(LayoutError::TooLarge { path, size });
@@ -261,7 +261,7 @@ impl Layout {
     /// Opens a blob; reading to its end fails if it is not what `expected` says.
     pub fn open_blob(&self, expected: &Descriptor) -> Result<VerifyingReader<File>, LayoutError> {
         let path = self.blob_path(&expected.digest);
-        let file = File::open(&path).map_err(failed("open", &path))?;
+        let file = crate::open_file(&path).map_err(failed("open", &path))?;
         Ok(VerifyingReader::new(
             file,
             expected.digest,
@@ -477,10 +477,7 @@ impl Layout {
     fn lock(&self) -> Result<IndexLock, LayoutError> {
         let path = self.dir.join(MARKER);
         // Open for writing, which NFS needs for an exclusive lock.
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(&path)
+        let file = crate::open_file_to_write(&path, File::options().read(true))
             .map_err(failed("open", &path))?;
         file.lock().map_err(failed("lock", &path))?;
         Ok(IndexLock(file))

@@ -33,6 +33,7 @@ mod manifest;
 mod media_type;
 mod platform;
 mod reference;
+mod regular_file;
 mod small_file;
 mod verify;
 
@@ -51,5 +52,6 @@ pub use manifest::Manifest;
 pub use media_type::{Family, LayerCompression, MediaType};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, Repository};
+pub use regular_file::{open_file, open_file_to_write};
 pub use small_file::{NotSmall, SmallFile};
 pub use verify::{DigestReader, Mismatch, VerifyingReader};

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 /// `O_NONBLOCK`: opening a pipe does not wait for its other end.
-const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+pub(crate) const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
 /// Why a file is not read whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,21 +72,7 @@ impl SmallFile {
     /// Reads an open file from where it stands. It must have been opened so that a pipe did not make it wait.
     pub fn read_open(&self, file: File) -> io::Result<Vec<u8>> {
         let found = file.metadata()?;
-        let kind = found.file_type();
-        let what = if kind.is_file() {
-            None
-        } else if kind.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        } else if kind.is_fifo() {
-            Some("a pipe")
-        } else if kind.is_socket() {
-            Some("a socket")
-        } else {
-            Some("a device")
-        };
-        if let Some(what) = what {
-            return Err(NotSmall::NoFile { what }.into());
-        }
+        must_be_file(&found)?;
         self.check(found.len())?;
         self.read_to_end(file)
     }
@@ -108,6 +94,23 @@ impl SmallFile {
         }
         Ok(())
     }
+}
+
+/// An error that says what is there, unless it is a file.
+pub(crate) fn must_be_file(found: &std::fs::Metadata) -> io::Result<()> {
+    let kind = found.file_type();
+    let what = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    Err(NotSmall::NoFile { what }.into())
 }
 
 #[cfg(test)]

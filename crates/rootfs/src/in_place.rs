@@ -100,7 +100,7 @@ impl InPlaceRoot {
     }
 
     fn watching(mut self) -> InPlaceRoot {
-        self.links = Links::above(&self.keep.paths);
+        self.links = Links::above(&self.keep.mounts, &self.keep.owned);
         self
     }
 
@@ -130,7 +130,7 @@ impl InPlaceRoot {
             self.roots.aside.make_room()?;
             self.keep = Arc::new(Kept::now(&self.roots)?);
             self.tracked = Tracked::default();
-            self.links = Links::above(&self.keep.paths);
+            self.links = Links::above(&self.keep.mounts, &self.keep.owned);
             self.clear()?;
             self.unpack(layers)?;
         }
@@ -222,6 +222,10 @@ impl Roots {
 #[derive(Debug)]
 struct Kept {
     paths: Vec<ImagePath>,
+    /// Those that are mounts.
+    mounts: Vec<ImagePath>,
+    /// Those that the builder or the user named, and the context, wherever it is now.
+    owned: Vec<ImagePath>,
     /// Where the context is, unless it stepped aside.
     context: Option<ImagePath>,
     lent: Option<Lent>,
@@ -232,16 +236,21 @@ impl Kept {
         let mounts = mount_points().map_err(RootError::Mount)?;
         let context = ImagePath::from(roots.aside.dir());
         let lent = roots.aside.lent();
+        // Judged by where it really is (G25).
+        let real = |path: &PathBuf| {
+            let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            ImagePath::from(real.as_path())
+        };
+        let mounts: Vec<ImagePath> = mounts.iter().map(real).collect();
+        let mut owned: Vec<ImagePath> = roots.keep.iter().map(real).collect();
         let mut paths: Vec<ImagePath> = mounts
             .iter()
-            .chain(&roots.keep)
-            .map(|path| {
-                // Judged by where it really is (G25).
-                let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-                ImagePath::from(real.as_path())
-            })
+            .chain(&owned)
             .filter(|path| !path.is_root())
+            .cloned()
             .collect();
+        owned.push(context.clone());
+        owned.retain(|path| !path.is_root());
         let context = match &lent {
             Some(lent) => {
                 paths.retain(|path| !path.starts_with(&lent.place));
@@ -259,6 +268,8 @@ impl Kept {
         paths.dedup();
         Ok(Kept {
             paths,
+            mounts,
+            owned,
             context,
             lent,
         })

@@ -23,14 +23,22 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Watches the directories above the `kept` paths.
-    pub(super) fn above(kept: &[ImagePath]) -> Links {
+    /// Watches the directories above `mounts`, but none that has to do with the `owned` paths: what the container, the
+    /// builder or the user has there is not the image's, and is moved nowhere.
+    pub(super) fn above(mounts: &[ImagePath], owned: &[ImagePath]) -> Links {
+        let is_owned = |dir: &ImagePath| {
+            owned
+                .iter()
+                .any(|path| path.starts_with(dir) || dir.starts_with(path))
+        };
         let mut watched = BTreeMap::new();
-        for path in kept {
+        for path in mounts {
             let mut above = path.parent();
             while let Some(dir) = above.filter(|dir| !dir.is_root()) {
                 above = dir.parent();
-                watched.insert(dir, None);
+                if !is_owned(&dir) {
+                    watched.insert(dir, None);
+                }
             }
         }
         Links { watched }
@@ -290,7 +298,7 @@ mod tests {
 
     impl Scene {
         fn twin(&self, text: &str) -> Twin {
-            let mut links = Links::above(&self.kept);
+            let mut links = Links::above(&self.kept, &[]);
             links.see(&Entry::new(
                 ImagePath::from("var/run"),
                 EntryKind::Symlink {
@@ -362,6 +370,19 @@ mod tests {
         assert_eq!(names(&scene.at("var/run")).unwrap(), ["secrets"]);
     }
 
+    // A link in the place of the builder's folder or of the context would take their files into the image.
+    #[test]
+    fn what_is_not_the_images_has_no_twin() {
+        let path = |text: &str| ImagePath::from(text);
+        let mounts = ["var/run/secrets/account", "kaniko/.docker", "workspace"].map(path);
+        let owned = ["kaniko/executor", "workspace/context"].map(path);
+        let links = Links::above(&mounts, &owned);
+        let watched: Vec<String> = links.watched.keys().map(ToString::to_string).collect();
+        assert_eq!(watched, ["var", "var/run", "var/run/secrets"]);
+        let all = Links::above(&mounts, &[path("var/run")]).watched;
+        assert!(!all.contains_key(&path("var/run/secrets")));
+    }
+
     #[test]
     fn only_links_that_last_count() {
         let link = |target: &str| EntryKind::Symlink {
@@ -391,7 +412,7 @@ mod tests {
         ];
         for (entries, expected) in rows {
             let scene = scene(&[]);
-            let mut links = Links::above(&scene.kept);
+            let mut links = Links::above(&scene.kept, &[]);
             entries.iter().for_each(|entry| links.see(entry));
             let found = links.twins(scene.dir.path(), &scene.kept).len();
             assert_eq!(found == 1, *expected, "{entries:?}");

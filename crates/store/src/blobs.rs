@@ -201,7 +201,7 @@ impl Blobs {
     async fn check_file(&self, descriptor: &Descriptor, path: &Path) -> Result<PathBuf, BlobError> {
         let (wanted, at) = (descriptor.clone(), path.to_owned());
         off_runtime(move || {
-            let file = File::open(&at).map_err(|source| BlobError::Open {
+            let file = kiln_oci::open_file(&at).map_err(|source| BlobError::Open {
                 path: at.clone(),
                 source,
             })?;
@@ -411,7 +411,7 @@ impl Blobs {
     /// Opens a layer's tar stream, which ends with an error when the build is cancelled. Blocks; not for async code.
     pub fn reader(&self, layer: &Layer) -> Result<(BlobReader, Digest), BlobError> {
         let (path, digest) = self.file(layer)?;
-        let file = File::open(&path).map_err(|source| BlobError::Open { path, source })?;
+        let file = kiln_oci::open_file(&path).map_err(|source| BlobError::Open { path, source })?;
         let file = UnlessCancelled::new(file, self.interrupt.cancel());
         Ok((LayerReader::new(file), digest))
     }

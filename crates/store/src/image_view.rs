@@ -112,6 +112,20 @@ impl ImageView {
         }
     }
 
+    /// Whether the content of a file has to come from its layer's blob. Whoever packs has to know before: the blob may be
+    /// that of a layer which is still waiting to be packed.
+    fn is_in_blob_only(&self, path: &ImagePath) -> bool {
+        let Some(node) = self.tree.get(path) else {
+            return false;
+        };
+        let Some(dir) = self.dir_of(node.layer as usize) else {
+            return true;
+        };
+        // Of a file with several names the directory may have another one.
+        let several = matches!(node.kind, NodeKind::File { links: Some(_), .. });
+        several && dir.root.stat(path).is_ok_and(|found| found.is_none())
+    }
+
     fn dir_of(&self, layer: usize) -> Option<&LayerDir> {
         self.dirs.iter().find(|dir| dir.layers.contains(&layer))
     }
@@ -240,10 +254,7 @@ impl FileView for ImageView {
         let wanted: Vec<&ImagePath> = paths
             .iter()
             .filter(|path| seen.insert(*path) && self.piece(path).is_none())
-            .filter(|path| {
-                let layer = self.tree.get(path).map(|node| node.layer as usize);
-                layer.is_some_and(|layer| self.dir_of(layer).is_none())
-            })
+            .filter(|path| self.is_in_blob_only(path))
             .collect();
         if wanted.is_empty() {
             return Ok(());

@@ -3,7 +3,7 @@
 //! A blob that is there already is vouched for by a fresh modification time: [`prune`](crate::ImageCache::prune) takes
 //! nothing that was touched a short while ago, so whoever names the blob in an entry soon afterwards finds it there.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -59,7 +59,7 @@ impl Blobs<'_> {
 
     /// Takes in a finished file by hard link, or where that is not possible by a verified copy.
     pub(crate) fn adopt(&self, path: &Path, blob: &Descriptor) -> Result<(), CacheError> {
-        let file = File::open(path).map_err(failed("open", path))?;
+        let file = kiln_oci::open_file(path).map_err(failed("open", path))?;
         let actual = file.metadata().map_err(failed("read", path))?.len();
         if actual != blob.size {
             return Err(CacheError::Blob {
@@ -85,7 +85,7 @@ impl Blobs<'_> {
     /// Makes way for a manifest or config: a damaged one of the right length is not believed just because it is there.
     pub(crate) fn expect_document(&self, bytes: &[u8], digest: &Digest) -> Result<(), CacheError> {
         let path = self.path(digest);
-        if fs::read(&path).is_ok_and(|there| there != bytes) {
+        if is_another(&path, bytes) {
             set_aside(self.volume, &path)?;
         }
         Ok(())
@@ -104,8 +104,22 @@ pub(crate) fn is_whole(path: &Path, size: u64) -> bool {
 
 /// Gives a file the time of now. Another user's file keeps its time; then a prune may take it, which costs a download.
 pub(crate) fn touch(path: &Path) {
-    let touched = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    let touched = kiln_oci::open_file(path).and_then(|file| file.set_modified(SystemTime::now()));
     if let Err(error) = touched {
         tracing::debug!(path = %path.display(), %error, "the time of a file was not renewed");
+    }
+}
+
+/// Whether there is something else than a file with these bytes.
+fn is_another(path: &Path, bytes: &[u8]) -> bool {
+    let read = kiln_oci::open_file(path).and_then(|file| {
+        let mut there = Vec::new();
+        file.take(bytes.len() as u64 + 1).read_to_end(&mut there)?;
+        Ok(there)
+    });
+    match read {
+        Ok(there) => there != bytes,
+        // A pipe or the like, which no reader can use.
+        Err(error) => error.kind() == std::io::ErrorKind::InvalidInput,
     }
 }

@@ -1,6 +1,6 @@
 //! An image of the volume, whoever put it there.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,7 +129,8 @@ impl CachedImage {
         let reader: Box<dyn Read + Send> = match &self.source {
             Source::Blobs { dir, .. } => {
                 let path = dir.join(layer.digest.hex());
-                let file = File::open(&path).map_err(crate::error::failed("open", &path))?;
+                let file =
+                    kiln_oci::open_file(&path).map_err(crate::error::failed("open", &path))?;
                 Box::new(file)
             }
             Source::Archive { archive, layers } => {

@@ -72,13 +72,10 @@ impl EntryLock {
         };
         let path = locks.join(digest.hex());
         loop {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(failed("open", &path))?;
+            let mut how = File::options();
+            how.read(true).create(true).truncate(false);
+            let file = kiln_oci::open_file_to_write(&path, &mut how);
+            let file = file.map_err(failed("open", &path))?;
             match flock(&file, wait) {
                 Ok(()) if is_at(&file, &path) => lock.file = Some(file),
                 Ok(()) => continue,

@@ -43,11 +43,9 @@ pub(crate) fn step_mark(key: &str) -> String {
 
 /// Removing the mark and making it anew instead lets every user of the volume do it, not only the first one.
 fn renew(path: &Path) -> io::Result<()> {
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path);
+    let mut how = File::options();
+    how.create(true).truncate(false);
+    let file = kiln_oci::open_file_to_write(path, &mut how);
     let touched = file.and_then(|file| file.set_modified(SystemTime::now()));
     if touched.is_ok() {
         return touched;

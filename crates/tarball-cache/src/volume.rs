@@ -1,6 +1,6 @@
 //! Where things are in the volume, and small ones as bytes.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -92,23 +92,29 @@ pub(crate) fn read_document(path: &Path) -> Result<Option<Vec<u8>>, Miss> {
         path: path.to_owned(),
         source,
     };
-    let file = match File::open(path) {
+    let misplaced = || Miss::Misplaced {
+        path: path.to_owned(),
+    };
+    let file = match kiln_oci::open_file(path) {
         Ok(file) => file,
         Err(error) if is_nothing_there(&error) => return Ok(None),
+        Err(error) if is_no_file(&error) => return Err(misplaced()),
         Err(error) => return Err(unreadable(error)),
     };
-    let metadata = file.metadata().map_err(unreadable)?;
-    // A device or pipe might never end.
-    if !metadata.is_file() || metadata.len() > MAX_DOCUMENT {
-        return Err(Miss::Misplaced {
-            path: path.to_owned(),
-        });
+    if file.metadata().map_err(unreadable)?.len() > MAX_DOCUMENT {
+        return Err(misplaced());
     }
     let mut bytes = Vec::new();
     file.take(MAX_DOCUMENT)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     Ok(Some(bytes))
+}
+
+/// A directory, device, pipe or socket.
+fn is_no_file(error: &io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidInput, IsADirectory};
+    matches!(error.kind(), InvalidInput | IsADirectory)
 }
 
 /// Reads a manifest or config and makes sure it is the one.

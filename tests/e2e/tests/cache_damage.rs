@@ -29,6 +29,34 @@ fn on_volume<'a>(case: &'a Case, last: &str) -> Build<'a> {
         .arg("--tar-path=out/image.tar")
 }
 
+/// Opening a pipe waits for its other end; nobody does for what stands in the place of a file.
+// conformance: H23
+#[test]
+fn pipes_in_the_place_of_files_are_no_files() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    on_volume(&case, "first")
+        .run()
+        .went("COPY miss, RUN miss, RUN miss");
+    let volume = case.path("volume");
+    for folder in ["kiln-v1/steps", "kiln-v1/used", "blobs/sha256"] {
+        let entries = fs::read_dir(volume.join(folder)).unwrap().flatten();
+        for path in entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file())
+        {
+            fs::remove_file(&path).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(&path).status();
+            assert!(made.unwrap().success());
+        }
+        on_volume(&case, "first").run().ok();
+        on_volume(&case, "first").explain("json");
+        fs::remove_dir_all(&volume).unwrap();
+        on_volume(&case, "first").run().ok();
+    }
+}
+
 /// The files of the step that is number 2: its entry, manifest and layer.
 struct Files {
     entry: PathBuf,

@@ -537,6 +537,28 @@ fn a_link_on_the_way_to_a_mount_stays_a_link() {
     }
 }
 
+/// A link of the image in the place of the builder's folder, or of the context, takes nothing of theirs along: neither
+/// credentials into a layer nor the user's files off their volume.
+// conformance: G39
+#[test]
+fn a_link_in_the_place_of_the_builder_moves_nothing() {
+    kiln_only!();
+    needs_root!();
+    let lines = "FROM BASE\nRUN mkdir /d && ln -s /usr /d/kaniko && ln -s /usr /d/workspace && mkdir -p /usr/own\n\
+                 FROM BASE\nCOPY --from=0 /d /\nRUN echo seen > /seen\n";
+    for root in WAYS {
+        let site = Site::project(lines, root);
+        let login = site.root.path().join("kaniko/.docker/config.json");
+        fs::write(&login, "{\"auths\":{}}").unwrap();
+        let context = Tree::of_dir(site.context.path()).unwrap();
+        let tree = site.build().arg("--force").run().image().tree();
+        assert_eq!(tree.text("seen"), "seen\n");
+        assert!(!tree.has("usr/.docker") && !tree.has("usr/executor") && !tree.has("usr/go.mod"));
+        assert!(login.exists(), "the builder's login is where it was");
+        assert!(Tree::of_dir(site.context.path()).unwrap() == context);
+    }
+}
+
 // finding 18
 #[test]
 fn the_place_is_emptied_after_a_failure_too() {

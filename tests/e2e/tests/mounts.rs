@@ -462,6 +462,47 @@ fn mistakes_in_mounts_are_errors() {
     }
 }
 
+/// Others who share a volume can put links and pipes where caches and their locks are.
+// conformance: D32
+#[test]
+fn what_others_put_in_the_place_of_a_cache_is_refused() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let store = case.path("out/cache");
+    let outside = case.path("out/outside");
+    fs::create_dir_all(&store).unwrap();
+    fs::create_dir_all(&outside).unwrap();
+    let build = |sharing: &str| {
+        let line =
+            format!("RUN --mount=type=cache,sharing={sharing},target=/c echo x > /c/written");
+        let context = case.context().dockerfile(format!("FROM {base}\n{line}\n"));
+        let flag = format!("--cache-dir={}", store.display());
+        case.build(&context).no_push().arg(flag).run()
+    };
+    build("locked").ok();
+    let mounts = store.join("mounts");
+    let names = fs::read_dir(&mounts).unwrap().flatten();
+    let (locks, caches): (Vec<_>, Vec<_>) = names
+        .map(|entry| entry.path())
+        .partition(|path| path.extension().is_some());
+    assert_eq!((locks.len(), caches.len()), (1, 1));
+    fs::remove_dir_all(&caches[0]).unwrap();
+    std::os::unix::fs::symlink(&outside, &caches[0]).unwrap();
+    for sharing in ["shared", "locked"] {
+        build(sharing).failed(1, &["it is no directory"]);
+    }
+    fs::remove_file(&locks[0]).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&locks[0]).status();
+    assert!(made.unwrap().success());
+    build("locked").failed(1, &["cannot lock"]);
+    fs::remove_dir_all(&mounts).unwrap();
+    std::os::unix::fs::symlink(&outside, &mounts).unwrap();
+    build("shared").failed(1, &["it is no directory"]);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
 // conformance: D32
 #[test]
 fn caches_stay_inside_their_store() {

@@ -259,6 +259,8 @@ impl Build<'_> {
             }
         }
         kept.extend(settings.ssh.iter().map(|agent| agent.socket.clone()));
+        // Credentials are nobody's but ours.
+        kept.extend(std::env::var_os("DOCKER_CONFIG").map(PathBuf::from));
         kept
     }
 

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 
 use super::agent::AgentProxy;
 use super::shown::{
-    cache_mounts, context_copy, context_path, copy_aside, expose, unpack_view, write_private,
+    cache_mounts, context_copy, context_path, copy_aside, expose, not_a_directory, unpack_view,
+    write_private,
 };
 use super::{StepError, Stepper};
 use crate::shop::Shop;
@@ -132,8 +133,11 @@ impl Mounts {
                 dir = store.join(format!("{name}.{number}"));
             }
         }
-        if !dir.exists() {
-            seed_cache(step, mount, &store, &dir)?;
+        // Never through a link: others who share the volume could have it lead anywhere.
+        match fs::symlink_metadata(&dir) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Err(io("use the cache at", &dir)(not_a_directory())),
+            Err(_) => seed_cache(step, mount, &store, &dir)?,
         }
         let source = match &mount.source {
             Some(source) if mount.from.is_none() => inside(&dir, source)?,
@@ -282,12 +286,9 @@ fn io(operation: &'static str, path: &Path) -> impl Fn(std::io::Error) -> StepEr
 
 fn lock_file(store: &Path, name: &str) -> Result<File, StepError> {
     let path = store.join(format!("{name}.lock"));
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(io("lock", &path))
+    let mut how = File::options();
+    how.create(true).truncate(false);
+    kiln_oci::open_file_to_write(&path, &mut how).map_err(io("lock", &path))
 }
 
 /// The name of a cache in the store: hashed, so that an id cannot be a path (D32). Caches that begin with other files,

@@ -190,9 +190,20 @@ fn private_to_us(dir: &Path) -> std::io::Result<()> {
     {
         return Err(error);
     }
-    let found = fs::metadata(dir)?;
+    let found = fs::symlink_metadata(dir)?;
+    if !found.is_dir() {
+        return Err(not_a_directory());
+    }
     if found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 != 0 {
         fs::set_permissions(dir, PermissionsExt::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// What a link in the place of a folder of caches is answered with.
+pub(super) fn not_a_directory() -> std::io::Error {
+    std::io::Error::new(
+        std::io::ErrorKind::NotADirectory,
+        "it is no directory, and none of ours is anything else; remove it",
+    )
 }

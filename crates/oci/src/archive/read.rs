@@ -59,7 +59,7 @@ pub fn read_docker_archive(path: &Path) -> Result<DockerArchive, ArchiveError> {
         path: path.to_owned(),
         source,
     };
-    let mut file = File::open(path).map_err(|source| ArchiveError::Io {
+    let mut file = crate::open_file(path).map_err(|source| ArchiveError::Io {
         operation: "open",
         path: path.to_owned(),
         source,
@@ -135,7 +135,7 @@ impl DockerArchive {
                 source,
             }
         };
-        let mut file = File::open(&self.path).map_err(failed("open"))?;
+        let mut file = crate::open_file(&self.path).map_err(failed("open"))?;
         file.seek(SeekFrom::Start(layer.offset))
             .map_err(failed("read"))?;
         Ok(file.take(layer.size))

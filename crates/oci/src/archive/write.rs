@@ -1,7 +1,6 @@
 //! Writing a docker archive.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -88,7 +87,7 @@ fn open(descriptor: &Descriptor, path: &Path) -> Result<impl Read + use<>, Archi
             source,
         }
     };
-    let file = File::open(path).map_err(failed("open"))?;
+    let file = crate::open_file(path).map_err(failed("open"))?;
     let actual = file.metadata().map_err(failed("read"))?.len();
     if actual != descriptor.size {
         return Err(ArchiveError::LayerSize {
