@@ -59,12 +59,13 @@ impl Overlay {
             below.push(empty.display().to_string());
         }
         let options = format!(
-            "lowerdir={},upperdir={},workdir={},redirect_dir=off,metacopy=off,index=off{}",
+            "lowerdir={},upperdir={},workdir={},index=off{}",
             below.join(":"),
             upper.display(),
             work.display(),
             match xattrs {
-                Xattrs::Trusted => "",
+                Xattrs::Trusted => ",redirect_dir=off,metacopy=off",
+                // Allows neither, and refuses to be told so.
                 Xattrs::User => ",userxattr",
             }
         );
