@@ -30,7 +30,7 @@
 //!     lines,
 //!     [
 //!         "build arg VERSION changed from 1 to 2",
-//!         "1 of 2 files changed: src/main.rs",
+//!         "1 of 1 files changed: src/main.rs",
 //!     ]
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
