@@ -301,7 +301,9 @@ impl Stepper<'_> {
             (MountType::Bind | MountType::Cache, Some(from)) => {
                 self.given(from, foresight, stages, None).map(Some)
             }
-            _ => Ok(None),
+            // What is in a cache, and what is secret, is in no key (D31, D36).
+            (MountType::Cache, None)
+            | (MountType::Tmpfs | MountType::Secret | MountType::Ssh, _) => Ok(None),
         }
     }
 
