@@ -1,5 +1,6 @@
 //! Fetches base images into a folder that builds take them from, with kaniko's command line.
 
+mod interrupt;
 mod volume;
 
 use std::process::ExitCode;
@@ -45,10 +46,23 @@ fn warm(options: &WarmerOptions) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report_failure(format, &error, None, None, 1),
     };
-    // An interrupted warmer needs no care: whatever is not complete has no name in the cache (H33).
-    match runtime.block_on(kiln_engine::warm(settings, Arc::new(log))) {
-        Ok(report) => summary(&report),
-        Err(error) => report_failure(format, &error, None, None, 1),
+    let outcome = runtime.block_on(async {
+        let told = interrupt::told_to_end()?;
+        tokio::select! {
+            outcome = kiln_engine::warm(settings, Arc::new(log)) => Ok(Some(outcome)),
+            signal = told => {
+                tracing::error!("{signal}: images that are not complete are not in the cache");
+                Ok(None)
+            }
+        }
+    });
+    // Nothing that is still under way is waited for: whatever is not complete has no name in the cache (H33).
+    runtime.shutdown_background();
+    match outcome {
+        Ok(Some(Ok(report))) => summary(&report),
+        Ok(Some(Err(error))) => report_failure(format, &error, None, None, 1),
+        Ok(None) => ExitCode::FAILURE,
+        Err::<_, std::io::Error>(error) => report_failure(format, &error, None, None, 1),
     }
 }
 

@@ -13,9 +13,9 @@ use super::items::{Content, Item};
 use super::place::{Destination, MadeFor, Placer, Standing};
 
 /// Entries of one archive; all of them are held until the layer is packed.
-const MAX_ADDED_ENTRIES: u64 = 400_000;
+const MAX_ADDED_ENTRIES: u64 = 300_000;
 /// Bytes of their names.
-const MAX_ADDED_TEXT: u64 = 32 << 20;
+const MAX_ADDED_TEXT: u64 = 24 << 20;
 /// How many symlinks one path may pass.
 const LINK_LIMIT: usize = 40;
 

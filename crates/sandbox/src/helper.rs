@@ -19,12 +19,11 @@ mod target;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use nix::sched::CloneFlags;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 
 use crate::SetupError;
@@ -116,21 +115,23 @@ fn supervise(control: &OwnedFd, job: &Job, scope: Scope) -> Result<Report, Setup
 }
 
 /// What the command and everything made for it is created with (D4).
-const UMASK: rustix::fs::Mode = rustix::fs::Mode::from_bits_retain(0o022);
+const UMASK: Mode = Mode::from_bits_retain(0o022);
 
 /// Makes the working directory if it is missing, in what is `/` by now (D5).
 fn make_directory(job: &Job) -> Result<(), SetupError> {
-    use std::os::unix::fs::DirBuilderExt;
+    working_directory(job, true).map(drop)
+}
 
-    let path = Path::new("/").join(job.cwd.path());
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&path)
-        .map_err(|error| SetupError::WorkingDirectory {
+/// The working directory below what is `/` by now.
+fn working_directory(job: &Job, make: bool) -> Result<OwnedFd, SetupError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open("/", flags, Mode::empty()).map_err(step("open", "/"))?;
+    target::directory(root.as_fd(), &job.cwd.0, make).map_err(|error| {
+        SetupError::WorkingDirectory {
             path: job.cwd.lossy(),
             errno: errno(&error),
-        })
+        }
+    })
 }
 
 /// Points our standard output and error elsewhere, so that only the command holds the pipes.

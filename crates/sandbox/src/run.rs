@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use crate::orphans::Orphans;
 use crate::output::Output;
 use crate::wire::{self, Job, Report};
 use crate::{Cancel, Exit, RunRoot, RunSpec, SandboxError, Stream, sys};
@@ -24,6 +26,9 @@ const OWN_EXECUTABLE: &str = "/proc/self/exe";
 /// pid namespace. In place nothing else ends what a command started, so there is more patience.
 const HELPER_GRACE: Duration = Duration::from_millis(400);
 const HELPER_GRACE_IN_PLACE: Duration = Duration::from_secs(5);
+
+/// How often is looked whether a command in place has stopped the helper.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Runs one command and returns how it ended, once every process it started is gone (D9).
 ///
@@ -40,10 +45,16 @@ pub fn run(
     }
     let job = Job::new(spec, cancel.grace())
         .map_err(|source| SandboxError::io("resolve", ".", source))?;
+    let orphans = job.root.is_none().then(Orphans::expect);
     let mut helper = Helper::start()?;
-    let cancelled = helper.converse(&job, output, cancel)?;
+    let cancelled = helper.converse(&job, output, cancel);
     let report = helper.report.take();
     let status = helper.wait()?;
+    // A helper that reports is the last one to go. In place a command can kill it before.
+    if let (Some(orphans), None) = (orphans, &report) {
+        orphans.end();
+    }
+    let cancelled = cancelled?;
     helper
         .stdout
         .drain(output)
@@ -144,16 +155,21 @@ impl Helper {
         } else {
             HELPER_GRACE_IN_PLACE
         };
+        let in_place = job.root.is_none();
         let mut deadline: Option<Instant> = None;
         loop {
             let waker_if_armed = deadline.is_none().then_some(&*waker);
+            let next_look = in_place.then(|| Instant::now() + LOOK);
             let ready = wait_for(
                 &control,
                 [self.stdout.pipe(), self.stderr.pipe()],
                 waker_if_armed,
-                deadline,
+                deadline.into_iter().chain(next_look).min(),
             )
             .map_err(on_socket)?;
+            if in_place {
+                self.go_on();
+            }
             if ready.cancelled {
                 deadline = Some(Instant::now() + cancel.grace() + patience);
                 // A helper that is gone already cannot be told; the end of the socket follows.
@@ -176,6 +192,18 @@ impl Helper {
                     None => return Ok(deadline.is_some()),
                 }
             }
+        }
+    }
+
+    /// In place, a command can stop the helper as well as kill it (`kill -STOP $PPID`).
+    fn go_on(&self) {
+        let own = rustix::process::Pid::from_child(&self.child);
+        let stopped = rustix::process::waitid(
+            WaitId::Pid(own),
+            WaitIdOptions::STOPPED | WaitIdOptions::NOHANG,
+        );
+        if matches!(stopped, Ok(Some(_))) {
+            let _ = rustix::process::kill_process(own, Signal::CONT);
         }
     }
 

@@ -241,6 +241,11 @@ impl Registry {
         lock(&self.shared.store).open_uploads()
     }
 
+    /// How many uploads were open at one time, at most.
+    pub fn most_open_uploads(&self) -> usize {
+        lock(&self.shared.store).most_open_uploads()
+    }
+
     /// Puts an image and all its blobs under `path:tag`; foreign layers are left out.
     pub fn push_image(&self, name: &str, image: &Image) -> Digest {
         self.push_built(name, &image.build())

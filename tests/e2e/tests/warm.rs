@@ -1,9 +1,15 @@
 //! The warmer fills a volume, and the executor uses it.
 
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use kiln_e2e::{
-    Base, Case, HttpServer, Image, ImageSpec, LayerSpec, Packing, Proxy, Registry, Response,
-    SmallDisk, TarTree, Volume, incompressible, kiln_only, needs_root, output, run,
+    Base, Case, Fault, HttpServer, Image, ImageSpec, LayerSpec, Packing, Proxy, Registry, Response,
+    SmallDisk, TarTree, Volume, incompressible, kiln_only, needs_root, output, run, tool,
 };
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::json;
 
 // conformance: H31
@@ -319,6 +325,77 @@ fn a_build_notes_which_image_it_used() {
 }
 
 /// An image of 2 MiB that no compression makes smaller.
+/// A Job's warmer is the first process of its container, which the kernel protects from signals without a handler.
+// conformance: H33
+#[test]
+fn a_warmer_that_is_told_to_end_does_so_at_once() {
+    kiln_only!();
+    needs_root!();
+    let case = Case::with_registry(Registry::start());
+    let base = case.base(Base::Busybox);
+    let dir = case.path("out/volume");
+    let volume = Volume::new(&case, dir.clone());
+    let stalled = [("GET", "/manifests/"), ("GET", "/blobs/")];
+    for (method, part) in stalled {
+        for (first, signal) in [
+            (false, Signal::SIGTERM),
+            (false, Signal::SIGINT),
+            (true, Signal::SIGTERM),
+            (true, Signal::SIGHUP),
+        ] {
+            let proxy = Proxy::with_faults(case.registry().host(), &[(method, part, Fault::Stall)]);
+            let warmer = case.warmer(&dir);
+            let mut command = if first {
+                let mut unshare = Command::new(tool("unshare"));
+                unshare
+                    .args(["--pid", "--fork", "--kill-child"])
+                    .arg(warmer.get_program())
+                    .args(warmer.get_args());
+                unshare
+            } else {
+                warmer
+            };
+            let mut running = command
+                .args(["--image", &proxy.through(&base)])
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            proxy.wait_for(method, part);
+            let pid = if first {
+                only_child(running.id())
+            } else {
+                running.id() as i32
+            };
+            nix::sys::signal::kill(Pid::from_raw(pid), signal).unwrap();
+            let sent = Instant::now();
+            let status = running.wait().unwrap();
+            let took = sent.elapsed();
+            let mut log = String::new();
+            running.stderr.unwrap().read_to_string(&mut log).unwrap();
+            let what = format!("{part}, first {first}, {signal}: {status}, {took:?}\n{log}");
+            assert_eq!(status.code(), Some(1), "{what}");
+            assert!(log.contains("are not in the cache"), "{what}");
+            // A stalled answer is given up after half a minute.
+            assert!(took < Duration::from_secs(8), "{what}");
+        }
+    }
+    assert!(volume.images().is_empty());
+    // What it left is in nobody's way.
+    volume.warm(&[&base]);
+    volume.verified_blobs();
+    assert_eq!(volume.images().len(), 1);
+    assert!(
+        volume.own("staging").is_empty(),
+        "{:?}",
+        volume.own("staging")
+    );
+}
+
+fn only_child(pid: u32) -> i32 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.trim().parse().unwrap()
+}
+
 fn large() -> ImageSpec {
     let tar = TarTree::new()
         .file("large", 0o644, incompressible(2 << 20, 1))

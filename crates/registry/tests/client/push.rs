@@ -391,8 +391,7 @@ async fn a_registry_that_takes_no_big_bodies_gets_chunks() {
 #[tokio::test]
 async fn so_many_blobs_are_sent_at_once_and_no_more() {
     let registry = Registry::start();
-    let late = Fault::Delay(Duration::from_millis(50));
-    registry.fault(On::put("/uploads/"), late);
+    registry.fault(On::put("/uploads/").times(1), Fault::UntilUploads(2));
     let client = Client::new(RegistrySettings {
         concurrency: 2,
         ..settings()
@@ -403,20 +402,8 @@ async fn so_many_blobs_are_sent_at_once_and_no_more() {
     let pushes = blobs.iter().map(|(descriptor, bytes)| {
         client.push_blob(&repo, descriptor, BlobSource::Bytes(bytes.clone()), &[])
     });
-    let mut all = std::pin::pin!(futures_util::future::try_join_all(pushes));
-    let mut most = 0;
-    loop {
-        tokio::select! {
-            done = &mut all => {
-                done.unwrap();
-                break;
-            }
-            () = tokio::time::sleep(Duration::from_millis(2)) => {
-                most = most.max(registry.open_uploads());
-            }
-        }
-    }
-    assert_eq!(most, 2);
+    futures_util::future::try_join_all(pushes).await.unwrap();
+    assert_eq!(registry.most_open_uploads(), 2);
 }
 
 // conformance: I17

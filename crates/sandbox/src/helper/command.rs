@@ -13,7 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::supervise::Scope;
-use super::{errno, identity, keyring, seccomp, step};
+use super::{errno, identity, keyring, seccomp, step, working_directory};
 use crate::sys::{self, Fork};
 use crate::wire::{Bytes, Job};
 use crate::{SetupError, missing_program};
@@ -58,12 +58,12 @@ pub(super) fn start(job: &Job, scope: Scope) -> Result<Pid, SetupError> {
 
 fn become_command(job: &Job, scope: Scope) -> Result<Infallible, SetupError> {
     rustix::process::setsid().map_err(step("create", "session"))?;
-    rustix::process::chdir(Path::new("/").join(job.cwd.path())).map_err(|error| {
-        SetupError::WorkingDirectory {
-            path: job.cwd.lossy(),
-            errno: error.raw_os_error(),
-        }
+    let cwd = working_directory(job, false)?;
+    rustix::process::fchdir(&cwd).map_err(|error| SetupError::WorkingDirectory {
+        path: job.cwd.lossy(),
+        errno: error.raw_os_error(),
     })?;
+    drop(cwd);
     // Opened anew, because the helper's is of another root.
     if let Ok(null) = File::open("/dev/null") {
         nix::unistd::dup2_stdin(null).map_err(step("open", "/dev/null"))?;

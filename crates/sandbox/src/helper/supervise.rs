@@ -1,7 +1,6 @@
 //! Watching over the command: reaping, cancelling, and leaving no process behind (D8, D9).
 
-use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, WaitOptions};
 
+use crate::processes::{Process, descendants};
 use crate::run::timespec;
 use crate::wire::Report;
 
@@ -179,59 +179,15 @@ fn end_namespace() -> io::Result<()> {
     }
 }
 
-/// One line of the table of processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
-    pid: Pid,
-    parent: Pid,
-    group: Pid,
-}
-
 /// The groups to be killed. The command began a session of its own, and nobody can join a group of another session, so none
 /// of these groups has a stranger in it.
 fn groups(found: &[Process], main: Pid) -> HashSet<Pid> {
     let own = rustix::process::getpgrp();
-    let mut groups: HashSet<Pid> = found.iter().map(|process| process.group).collect();
+    let mut groups: HashSet<Pid> = found.iter().filter_map(|process| process.group).collect();
     if found.is_empty() {
         // Without /proc, at least what stayed in the command's own.
         groups.insert(main);
     }
     groups.remove(&own);
     groups
-}
-
-/// Every process below `ancestor`, from one look at /proc.
-fn descendants(ancestor: Pid) -> Vec<Process> {
-    let mut children: HashMap<Pid, Vec<Process>> = HashMap::new();
-    let numbers = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    for process in numbers.filter_map(process) {
-        children.entry(process.parent).or_default().push(process);
-    }
-    let mut found = children.remove(&ancestor).unwrap_or_default();
-    let mut next = 0;
-    while let Some(current) = found.get(next).copied() {
-        found.extend(children.remove(&current.pid).unwrap_or_default());
-        next += 1;
-    }
-    found
-}
-
-fn process(pid: i32) -> Option<Process> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, spaces and parentheses too, so the fields count from its end.
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(stat.get(end + 2..)?)
-        .ok()?
-        .split(' ')
-        .skip(1);
-    let mut next = || Pid::from_raw(fields.next()?.parse().ok()?);
-    Some(Process {
-        pid: Pid::from_raw(pid)?,
-        parent: next()?,
-        group: next()?,
-    })
 }

@@ -57,6 +57,33 @@ impl Target {
     }
 }
 
+/// The directory that `path` names inside `root`, made with what is missing above it where `make` says so. Links that
+/// only the kernel can follow (`/proc/1/root`, `/proc/self/fd/3`) are read like any other: they do not lead out.
+pub(super) fn directory(root: BorrowedFd<'_>, path: &[u8], make: bool) -> io::Result<OwnedFd> {
+    let mut walk = Walk::new(root, path)?;
+    loop {
+        match walk.run(Last::Follow) {
+            // The root itself is no target for a mount, but a directory like any other.
+            Err(error) if error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {
+                return walk.here().try_clone_to_owned();
+            }
+            Ok(Outcome::Found(target)) => {
+                return check_kind(target, Kind::Directory).map(|target| target.fd);
+            }
+            Ok(Outcome::Missing { name, .. }) if make => {
+                rustix::fs::mkdirat(
+                    walk.here(),
+                    OsStr::from_bytes(&name),
+                    Mode::from_raw_mode(0o755),
+                )?;
+                walk.pending.push_front(name);
+            }
+            Ok(Outcome::Missing { .. }) => return Err(Errno::NOENT.into()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Something made for a mount.
 struct Stub {
     parent: OwnedFd,

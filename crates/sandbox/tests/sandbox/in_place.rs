@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use kiln_sandbox::{Cancel, Mode, SandboxError, SandboxMount, User};
@@ -12,8 +13,15 @@ use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
     test("in_place_basics", &[Way::InPlace], basics),
+    test(
+        "in_place_working_directory",
+        &[Way::InPlace],
+        working_directory_stays_in_the_root,
+    ),
     test("in_place_leftovers", &[Way::InPlace], leftovers),
     test("in_place_cancel", &[Way::InPlace], cancel),
+    test("in_place_helper_killed", &[Way::InPlace], helper_killed),
+    test("in_place_helper_stopped", &[Way::InPlace], helper_stopped),
     test(
         "in_place_cancel_many",
         &[Way::InPlace],
@@ -62,6 +70,26 @@ fn basics(fixture: &Fixture) {
     assert_eq!(error.shell_code(), Some(127));
 }
 
+/// Other processes of a pod may have another root, and links of `/proc` lead there if the kernel follows them. A directory
+/// that is gone is one that only the kernel reaches; what the link says is looked up like any other.
+fn working_directory_stays_in_the_root(fixture: &Fixture) {
+    guard(fixture);
+    fs::create_dir("/gone").unwrap();
+    let mut there = Command::new("/bin/busybox")
+        .args(["sleep", "60"])
+        .current_dir("/gone")
+        .spawn()
+        .unwrap();
+    fs::remove_dir("/gone").unwrap();
+    let mut spec = fixture.sh("pwd");
+    spec.cwd = format!("/proc/{}/cwd", there.id()).into();
+    let said = output(&spec);
+    there.kill().unwrap();
+    there.wait().unwrap();
+    assert_eq!(said, "/gone (deleted)\n");
+    assert!(Path::new("/gone (deleted)").is_dir());
+}
+
 // conformance: D9
 fn leftovers(fixture: &Fixture) {
     guard(fixture);
@@ -78,6 +106,45 @@ fn cancel(fixture: &Fixture) {
     let cancel = Cancel::with_grace(Duration::from_millis(50));
     let spec = fixture.sh(&format!(
         "trap '' TERM; (setsid sleep {word} &); echo ready; sleep {word}; sleep {word}"
+    ));
+    let outcome = execute_with(&spec, &cancel, &mut |_, line| {
+        if line == "ready\n" {
+            cancel.cancel();
+        }
+    });
+    assert!(outcome.result.unwrap_err().is_cancelled());
+    assert!(!is_running(&word));
+}
+
+/// The helper is a process that the command sees and may signal; what it leaves then comes to the executor.
+// conformance: D9
+fn helper_killed(fixture: &Fixture) {
+    guard(fixture);
+    let word = unique_seconds();
+    let started = format!("(sleep {word} &); setsid sh -c 'sleep {word} & sleep {word}' &");
+    for rest in [String::new(), format!("sleep {word}")] {
+        let spec = fixture.sh(&format!("{started} kill -9 $PPID; {rest}"));
+        let error = execute(&spec).result.unwrap_err();
+        assert!(
+            matches!(error, SandboxError::HelperDied { .. }),
+            "{error:?}"
+        );
+        assert!(!is_running(&word), "after `{rest}`");
+    }
+}
+
+// conformance: D8 D9
+fn helper_stopped(fixture: &Fixture) {
+    guard(fixture);
+    let word = unique_seconds();
+    let stop = format!("(setsid sleep {word} &); kill -STOP $PPID");
+    let outcome = execute(&fixture.sh(&format!("{stop}; echo done")));
+    assert_eq!(outcome.result.unwrap(), kiln_sandbox::Exit::Code(0));
+    assert!(!is_running(&word));
+
+    let cancel = Cancel::with_grace(Duration::from_millis(50));
+    let spec = fixture.sh(&format!(
+        "trap '' TERM; {stop}; echo ready; sleep {word}; sleep {word}"
     ));
     let outcome = execute_with(&spec, &cancel, &mut |_, line| {
         if line == "ready\n" {

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -123,6 +123,9 @@ fn answer(
         wait_for_the_end(shared);
         return Ok(false);
     }
+    if let Some(Fault::UntilUploads(count)) = fault {
+        wait_for_uploads(shared, count);
+    }
     let mut response = routes::handle(request, body, shared, fault.as_ref());
     let mut sent = None;
     match fault {
@@ -182,6 +185,14 @@ fn finish(shared: &Shared, number: usize, body: usize, status: u16) {
     if let Some(line) = lock(&shared.log).get_mut(number) {
         line.body = body as u64;
         line.status = status;
+    }
+}
+
+/// Until so many uploads have been open at one time; a client that never opens them is answered after ten seconds.
+fn wait_for_uploads(shared: &Shared, count: usize) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while lock(&shared.store).most_open_uploads() < count && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

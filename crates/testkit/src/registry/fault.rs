@@ -97,6 +97,8 @@ pub enum Fault {
     WithoutHeader(String),
     /// Waits before it answers properly.
     Delay(Duration),
+    /// Does nothing before so many uploads are open at once, or ten seconds have passed.
+    UntilUploads(usize),
 }
 
 impl Fault {

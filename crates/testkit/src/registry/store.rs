@@ -21,6 +21,7 @@ pub(super) struct Store {
     repos: BTreeMap<String, Repo>,
     uploads: HashMap<u64, Vec<u8>>,
     next_upload: u64,
+    most_open_uploads: usize,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +99,7 @@ impl Store {
     pub(super) fn start_upload(&mut self) -> u64 {
         self.next_upload += 1;
         self.uploads.insert(self.next_upload, Vec::new());
+        self.most_open_uploads = self.most_open_uploads.max(self.uploads.len());
         self.next_upload
     }
 
@@ -111,5 +113,9 @@ impl Store {
 
     pub(super) fn open_uploads(&self) -> usize {
         self.uploads.len()
+    }
+
+    pub(super) fn most_open_uploads(&self) -> usize {
+        self.most_open_uploads
     }
 }
