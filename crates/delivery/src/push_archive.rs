@@ -10,8 +10,6 @@
 
 mod docker;
 mod layout;
-mod parcel;
-mod send;
 
 use std::io;
 use std::path::PathBuf;
@@ -26,7 +24,7 @@ use kiln_options::byte_size;
 use kiln_registry::{Client, RegistryError};
 use kiln_sandbox::Cancel;
 
-use crate::output::{self, OutputError, PushError};
+use crate::output::{self, DigestsWritten, Output, OutputError, Registries};
 use kiln_download as fetch;
 use kiln_download::ClientError;
 use kiln_events::{Careful, Event, EventSink};
@@ -34,7 +32,7 @@ use kiln_options::PushImageSettings;
 use kiln_work::folder::{WorkError, WorkFolder};
 use kiln_work::interrupt::Interrupt;
 
-use parcel::Parcel;
+use kiln_store::parcel::Parcel;
 
 /// Why an image in a file or folder cannot be pushed.
 #[derive(Debug, thiserror::Error)]
@@ -138,16 +136,7 @@ pub enum PushArchiveError {
         #[source]
         source: io::Error,
     },
-    /// The registry did not take it.
-    #[error("cannot push `{reference}`")]
-    Push {
-        /// The destination.
-        reference: Reference,
-        /// What the registry said.
-        #[source]
-        source: Box<RegistryError>,
-    },
-    /// A digest file cannot be written.
+    /// It cannot be pushed, or a digest file cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
     /// The registry client cannot be made from the settings.
@@ -156,9 +145,6 @@ pub enum PushArchiveError {
     /// The client for downloads cannot be made.
     #[error("cannot prepare downloads")]
     Downloads(#[source] ClientError),
-    /// We may not push there.
-    #[error(transparent)]
-    Permission(#[from] PushError),
     /// There is no work folder.
     #[error(transparent)]
     Work(#[from] WorkError),
@@ -196,10 +182,7 @@ impl PushArchiveError {
                     _ => "gunzip",
                 }
             )),
-            Self::Push { source, .. } if source.is_unauthorized() => {
-                Some("check the credentials in `config.json`".to_owned())
-            }
-            Self::Permission(error) => error.hint(),
+            Self::Output(error) => error.hint(),
             Self::Work(error) => error.hint().map(str::to_owned),
             _ => None,
         }
@@ -236,9 +219,10 @@ async fn push(
 ) -> Result<PushedArchive, PushArchiveError> {
     let found = Found::at(&settings)?;
     let client = Client::new(settings.registry.clone()).map_err(PushArchiveError::Client)?;
-    if !settings.skip_push_permission_check {
-        output::check_permission(&client, &settings.destinations).await?;
-    }
+    let download =
+        fetch::client(&settings.registry.user_agent).map_err(PushArchiveError::Downloads)?;
+    let outputs = outputs(&settings, client, download, &events);
+    output::check_all(&outputs).await?;
     // Until the end of the push: it has the layers that were compressed.
     let mut work = None;
     let parcel = match found {
@@ -248,30 +232,38 @@ async fn push(
             docker::pack(*image, work.path(), &events).await?
         }
     };
-    let size = parcel.blobs.iter().map(|blob| blob.descriptor.size).sum();
     events.event(Event::Info(format!(
         "pushing {} from `{}`: {} manifests, {} blobs, {}",
         parcel.top.digest,
         settings.path.display(),
         parcel.below.len() + 1,
         parcel.blobs.len(),
-        byte_size(size)
+        byte_size(parcel.size())
     )));
-    send::send(&client, &parcel, &settings.destinations, &events).await?;
-    let digest = parcel.top.digest;
-    let download =
-        fetch::client(&settings.registry.user_agent).map_err(PushArchiveError::Downloads)?;
-    output::write_digest_files(
-        &settings.digest_files,
-        &settings.destinations,
-        digest,
-        &download,
-    )
-    .await?;
+    let digest = output::deliver_all(&outputs, &parcel).await?;
     Ok(PushedArchive {
         digest,
         pushed: settings.destinations,
     })
+}
+
+/// The destinations, and the files with the digest of what they got.
+fn outputs(
+    settings: &PushImageSettings,
+    client: Client,
+    download: reqwest::Client,
+    events: &Arc<dyn EventSink>,
+) -> Vec<Box<dyn Output>> {
+    let names = || settings.destinations.clone();
+    let ask = !settings.skip_push_permission_check;
+    vec![
+        Box::new(Registries::new(client, names(), ask, Arc::clone(events))),
+        Box::new(DigestsWritten::new(
+            settings.digest_files.clone(),
+            names(),
+            download,
+        )),
+    ]
 }
 
 /// What lies at the path, looked at before any registry is asked.

@@ -5,6 +5,7 @@ mod chain;
 mod finish;
 mod foresee;
 mod lookup;
+mod outputs;
 mod room;
 mod sources;
 mod stages;
@@ -32,7 +33,7 @@ use crate::settings::BuildSettings;
 use crate::shop::Shop;
 use crate::starts::{Images, Start, configs_for_lint};
 use crate::step::StepError;
-use kiln_delivery::output;
+use kiln_delivery::output::Output;
 use kiln_download as fetch;
 use kiln_events::{Careful, Event, EventSink};
 use kiln_plan::lint::{Known, check_of};
@@ -193,6 +194,7 @@ struct Prepared {
     context: Arc<Context>,
     client: Client,
     download: reqwest::Client,
+    outputs: Vec<Box<dyn Output>>,
     starts: BTreeMap<usize, Start>,
     images: Arc<Images>,
     mode: Mode,
@@ -345,9 +347,10 @@ impl<'a> Build<'a> {
         let context = Context::open(&settings.context_dir, None, text.path.as_deref())?;
         let epoch = text.epoch(settings, &mut plan, &mut build_args, &context)?;
         let client = Client::new(settings.registry.clone()).map_err(BuildError::Client)?;
+        let outputs = self.outputs(&client, &download);
         let asking = async {
-            let permission = self.check_permission(&client);
-            try_join(self.look_up(&text, &plan, &client), permission).await
+            let allowed = self.check_outputs(&outputs);
+            try_join(self.look_up(&text, &plan, &client), allowed).await
         };
         let asked = self.heed("asking the registries", asking).await;
         self.lint(&Known {
@@ -372,6 +375,7 @@ impl<'a> Build<'a> {
             context: Arc::new(context),
             client,
             download,
+            outputs,
             starts,
             images: Arc::new(images),
             mode,
@@ -458,14 +462,6 @@ impl<'a> Build<'a> {
     ) -> Result<(), BuildError> {
         let done = self.interrupt.unless_raised(work).await;
         done.ok_or(BuildError::Cancelled { during })
-    }
-
-    async fn check_permission(&self, client: &Client) -> Result<(), BuildError> {
-        let settings = self.settings;
-        if settings.no_push || settings.dry_run || settings.skip_push_permission_check {
-            return Ok(());
-        }
-        Ok(output::check_permission(client, &settings.destinations).await?)
     }
 
     /// Reads and parses the Dockerfile; one from a URL goes through the work folder.

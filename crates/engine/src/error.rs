@@ -9,7 +9,7 @@ use kiln_registry::RegistryError;
 
 use crate::format::FormatError;
 use crate::step::StepError;
-use kiln_delivery::output::{OutputError, PushError, trust_hint};
+use kiln_delivery::output::{OutputError, trust_hint};
 use kiln_download::ClientError;
 use kiln_plan::lint::CheckArgError;
 use kiln_plan::text::{Location, Text, TextError};
@@ -66,10 +66,7 @@ pub enum BuildError {
     /// The registry client cannot be made from the settings.
     #[error("the registry settings cannot be used")]
     Client(#[source] RegistryError),
-    /// The image cannot be pushed.
-    #[error(transparent)]
-    Push(#[from] PushError),
-    /// The image cannot be written where it was asked for.
+    /// The image cannot go where it was asked for.
     #[error(transparent)]
     Output(#[from] OutputError),
     /// There is no work folder.
@@ -148,7 +145,7 @@ impl BuildError {
             }) => Some(stage_list(stages)),
             BuildError::Isolation(source) => source.hint(),
             BuildError::Work(source) => source.hint().map(str::to_owned),
-            BuildError::Push(error) => error.hint(),
+            BuildError::Output(error) => error.hint(),
             _ => None,
         }
     }

@@ -1,18 +1,21 @@
 //! The finished image as a value: manifest, config, and where each blob is (conformance F15, F17, F26).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_oci::{
     Descriptor, DiffId, Digest, Family, ImageConfig, LayerCompression, Manifest, MediaType,
+    Repository,
 };
 
 use crate::clock::Clock;
 use crate::history;
+use kiln_store::blobs::Blobs;
 use kiln_store::early::EarlyUpload;
 use kiln_store::layers::Described;
 use kiln_store::origin::Origin;
+use kiln_store::parcel::{Blob, Document, Parcel};
 
 /// Where the bytes of a layer are.
 #[derive(Debug, Clone)]
@@ -118,6 +121,39 @@ impl BuiltImage {
             manifest,
             manifest_bytes,
             layers,
+        }
+    }
+}
+
+impl BuiltImage {
+    /// The image as it is sent. `known_in` are repositories that the layers made here may be in.
+    pub fn parcel(&self, blobs: &Arc<Blobs>, known_in: Vec<Repository>) -> Parcel {
+        let config = Blob::of_bytes(self.manifest.config.clone(), &self.config_bytes);
+        let mut seen = BTreeSet::from([config.descriptor.digest]);
+        let mut all = vec![config];
+        // The same layer may be in the image twice; it is one blob (I33).
+        let layers = self
+            .layers
+            .iter()
+            .filter(|layer| seen.insert(layer.descriptor.digest));
+        all.extend(layers.map(|layer| layer.blob(blobs)));
+        Parcel {
+            blobs: all,
+            below: Vec::new(),
+            top: Document::of_manifest(&self.manifest, Some(self.config.platform())),
+            known_in,
+        }
+    }
+}
+
+impl ImageLayer {
+    fn blob(&self, blobs: &Arc<Blobs>) -> Blob {
+        let descriptor = self.descriptor.clone();
+        match &self.bytes {
+            LayerBytes::Packed(file, early) => {
+                Blob::packed(descriptor, file.clone(), early.clone())
+            }
+            LayerBytes::Base(origin) => Blob::of_base(descriptor, origin.clone(), blobs),
         }
     }
 }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kiln_cache_key::{CacheKey, Parts};
 use kiln_oci::{Descriptor, DiffId, Family, LayerCompression, Manifest, MediaType, Platform};
+use kiln_store::parcel::{Blob, Document, Parcel};
 use serde_json::json;
 
 const VERSION: &str = "1";
@@ -104,6 +105,15 @@ impl StoredStep {
 }
 
 impl StoredStep {
+    /// The entry as it is stored elsewhere; its config and its layer have been fetched.
+    pub(crate) fn parcel(&self, config: &[u8], layer: Option<Blob>) -> Parcel {
+        parcel(
+            Document::new(MediaType::OciManifest, self.manifest.clone()),
+            Blob::of_bytes(self.config.clone(), config),
+            layer,
+        )
+    }
+
     /// Whether only OCI images can hold the layer (H27).
     pub(crate) fn is_zstd(&self) -> bool {
         let layer = self.layer.as_ref();
@@ -128,16 +138,9 @@ pub(crate) struct NewEntry<'a> {
     pub layer: Option<(&'a Descriptor, DiffId)>,
 }
 
-/// The documents of an entry.
-#[derive(Debug)]
-pub(crate) struct Documents {
-    pub manifest: Vec<u8>,
-    pub config: Vec<u8>,
-    pub config_descriptor: Descriptor,
-}
-
 impl NewEntry<'_> {
-    pub(crate) fn documents(&self) -> Documents {
+    /// The entry as it is stored, with the blob of its layer.
+    pub(crate) fn parcel(&self, layer: Option<Blob>) -> Parcel {
         let diff_ids: Vec<String> = self
             .layer
             .iter()
@@ -169,11 +172,11 @@ impl NewEntry<'_> {
         });
         let mut manifest = Manifest::new(Family::Oci, config_descriptor.clone(), layers.collect());
         manifest.annotations = self.annotations();
-        Documents {
-            manifest: manifest.to_bytes(),
-            config,
-            config_descriptor,
-        }
+        parcel(
+            Document::of_manifest(&manifest, None),
+            Blob::of_bytes(config_descriptor, &config),
+            layer,
+        )
     }
 
     fn annotations(&self) -> BTreeMap<String, String> {
@@ -225,15 +228,25 @@ pub(crate) fn read_bounded<T: serde::de::DeserializeOwned>(document: &[u8]) -> O
 }
 
 /// Documents that are no entry of a step, but kept beside them: a trail.
-pub(crate) fn trail_documents(trail: &[u8], created: &str) -> Documents {
+pub(crate) fn trail_parcel(trail: &[u8], created: &str) -> Parcel {
     let media_type = MediaType::from("application/vnd.kiln.cache.trail.v1+json");
     let config_descriptor = Descriptor::of(media_type, trail);
     let mut manifest = Manifest::new(Family::Oci, config_descriptor.clone(), Vec::new());
     manifest.annotations = BTreeMap::from([(CREATED_NAME.to_owned(), created.to_owned())]);
-    Documents {
-        manifest: manifest.to_bytes(),
-        config: trail.to_vec(),
-        config_descriptor,
+    parcel(
+        Document::of_manifest(&manifest, None),
+        Blob::of_bytes(config_descriptor, trail),
+        None,
+    )
+}
+
+/// What is stored of an entry: its config, its layer if it has one, and the manifest.
+fn parcel(manifest: Document, config: Blob, layer: Option<Blob>) -> Parcel {
+    Parcel {
+        blobs: std::iter::once(config).chain(layer).collect(),
+        below: Vec::new(),
+        top: manifest,
+        known_in: Vec::new(),
     }
 }
 
@@ -258,6 +271,16 @@ mod tests {
         }
     }
 
+    fn config_of(stored: &Parcel) -> Vec<u8> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        match runtime.block_on(stored.blobs[0].source()).unwrap() {
+            kiln_registry::BlobSource::Bytes(bytes) => bytes.to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     // finding 11: who can write into the cache cannot fill the memory of who reads it.
     #[test]
     fn documents_with_too_many_values_are_not_read() {
@@ -279,16 +302,17 @@ mod tests {
         let media_type = MediaType::layer(Family::Docker, LayerCompression::Gzip);
         let blob = Descriptor::of(media_type, b"blob");
         for layer in [Some(&blob), None] {
-            let documents = entry(&parts, &platform, layer).documents();
-            let read = StoredStep::read(&documents.manifest, None).unwrap();
+            let stored = entry(&parts, &platform, layer).parcel(None);
+            let manifest = &stored.top.bytes;
+            let read = StoredStep::read(manifest, None).unwrap();
             let digest = read.layer.as_ref().map(|(layer, _)| layer.digest);
             assert_eq!(digest, layer.map(|layer| layer.digest));
-            assert_eq!(read.config, documents.config_descriptor);
-            assert_eq!(stored_parts(&documents.config), Some(parts.clone()));
+            assert_eq!(read.config, stored.blobs[0].descriptor);
+            assert_eq!(stored_parts(&config_of(&stored)), Some(parts.clone()));
             let made = Timestamp::from_second(1_767_323_045).unwrap();
-            assert!(StoredStep::read(&documents.manifest, Some(made)).is_ok());
+            assert!(StoredStep::read(manifest, Some(made)).is_ok());
             let later = made + std::time::Duration::from_nanos(1);
-            let expired = StoredStep::read(&documents.manifest, Some(later));
+            let expired = StoredStep::read(manifest, Some(later));
             assert!(
                 matches!(expired, Err(EntryError::Expired(_))),
                 "{expired:?}"
@@ -301,7 +325,12 @@ mod tests {
     fn anything_else_is_no_entry() {
         let parts = Parts::new();
         let platform = Platform::parse("linux/amd64").unwrap();
-        let whole = String::from_utf8(entry(&parts, &platform, None).documents().manifest).unwrap();
+        let whole = entry(&parts, &platform, None)
+            .parcel(None)
+            .top
+            .bytes
+            .to_vec();
+        let whole = String::from_utf8(whole).unwrap();
         let rows = [
             String::new(),
             "{}".to_owned(),

@@ -1,6 +1,6 @@
 //! The cache of steps: where they are looked for, how a hit is used, and how what was executed is kept.
 //!
-//! A build derives the keys of all its steps ([`crate::foresee`]), asks all places for all of them at once, and
+//! A build derives the keys of all its steps (see the engine), asks all places for all of them at once, and
 //! executes what is missing. Places are the local volume, then folders and repositories in the order they were
 //! named; a hit in any of them is as good as another. Whatever is wrong with a place or an entry is one warning and
 //! a miss: no build fails because of its cache.
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use kiln_cache_key::{CacheKey, Parts, Trail};
-use kiln_oci::{Descriptor, DiffId, MediaType, Platform};
+use kiln_oci::{Descriptor, MediaType, Platform};
 use kiln_registry::Client;
 use kiln_tarball_cache::{Access, CacheError, ImageCache};
 
@@ -29,12 +29,12 @@ pub use why::{Missed, Reason};
 
 pub use entry::StoredStep;
 use entry::{NewEntry, read_bounded, stored_parts};
-use place::LayerFile;
 
 use kiln_events::{Event, EventSink};
 use kiln_options::{BuildSettings, CachePlace};
-use kiln_store::layers::{Described, Layer};
+use kiln_store::layers::{Described, Layer, Packed};
 use kiln_store::origin::{Origin, StepBlob, StepPlace};
+use kiln_store::parcel::Blob;
 use kiln_work::interrupt::Interrupt;
 use kiln_work::workers::Workers;
 
@@ -365,17 +365,17 @@ impl LayerCache {
     fn store(&self, executed: &Executed, platform: &Platform) {
         let layer = match executed.layer.as_ref().map(Layer::describe) {
             None => None,
-            Some(Ok(described)) => match stored_layer(described) {
-                Some(layer) => Some(layer),
-                None => return,
-            },
+            Some(Ok(Described::Own(packed))) => Some((stored_layer(&packed), packed.info.diff_id)),
+            // It is an entry already.
+            Some(Ok(Described::Base(..))) => return,
             // The build fails for it, and says so.
             Some(Err(_)) => return,
         };
         let Some(key) = executed.keys.first() else {
             return;
         };
-        let documents = NewEntry {
+        let descriptor = layer.as_ref().map(|(blob, _)| blob.descriptor.clone());
+        let entry = NewEntry {
             key: *key,
             parts: &executed.parts,
             parent: executed.parent,
@@ -383,17 +383,14 @@ impl LayerCache {
             instruction: &executed.instruction,
             platform,
             created: executed.created.clone(),
-            layer: layer
+            layer: descriptor
                 .as_ref()
-                .map(|(file, diff_id)| (&file.descriptor, *diff_id)),
-        }
-        .documents();
+                .zip(layer.as_ref().map(|(_, diff_id)| *diff_id)),
+        };
+        let entry = entry.parcel(layer.map(|(blob, _)| blob));
         let keys: Vec<String> = executed.keys.iter().map(ToString::to_string).collect();
-        let file = layer.as_ref().map(|(file, _)| file);
         for place in self.places.iter().filter(|place| place.stores()) {
-            let put = self
-                .interrupt
-                .unless_raised(place.put(&keys, &documents, file));
+            let put = self.interrupt.unless_raised(place.put(&keys, &entry));
             match self.runtime.block_on(put) {
                 None => return,
                 Some(Ok(())) => tracing::debug!(place = place.name(), key = keys[0], "stored"),
@@ -450,11 +447,7 @@ impl LayerCache {
         let Some((descriptor, _)) = step.layer.clone() else {
             return;
         };
-        let file = LayerFile {
-            descriptor,
-            path: path.to_owned(),
-            early: None,
-        };
+        let layer = Blob::packed(descriptor, path.to_owned(), None);
         let (cache, far, step, key) = (
             Arc::clone(self),
             Arc::clone(&origin.place),
@@ -464,15 +457,9 @@ impl LayerCache {
         let started = self.workers.start("kiln-cache", move || {
             let keeping = async {
                 let config = far.document(&step.config).await?;
-                let documents = entry::Documents {
-                    manifest: step.manifest.clone(),
-                    config: config.to_vec(),
-                    config_descriptor: step.config.clone(),
-                };
+                let entry = step.parcel(&config, Some(layer));
                 for place in near {
-                    place
-                        .put(&[key.to_string()], &documents, Some(&file))
-                        .await?;
+                    place.put(&[key.to_string()], &entry).await?;
                 }
                 Ok::<(), place::PlaceError>(())
             };
@@ -591,17 +578,10 @@ fn unwritable(dir: &Path, error: &CacheError) -> String {
 }
 
 /// The blob of a layer of our own as a cache stores it.
-fn stored_layer(described: Described) -> Option<(LayerFile, DiffId)> {
-    let Described::Own(packed) = described else {
-        return None;
-    };
+fn stored_layer(packed: &Packed) -> Blob {
     let media_type = MediaType::layer(kiln_oci::Family::Oci, packed.info.compression);
-    let file = LayerFile {
-        descriptor: Descriptor::new(media_type, packed.info.digest, packed.info.size),
-        path: packed.path,
-        early: packed.early,
-    };
-    Some((file, packed.info.diff_id))
+    let descriptor = Descriptor::new(media_type, packed.info.digest, packed.info.size);
+    Blob::packed(descriptor, packed.path.clone(), packed.early.clone())
 }
 
 /// A short name for a note: what it is about, hashed.

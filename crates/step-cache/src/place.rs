@@ -1,28 +1,76 @@
-//! One place where cached steps are kept: a repository, or a folder of this machine.
+//! One place where cached steps are kept, and whether it is still worth asking. Each kind of place is a file below
+//! this one.
 
-use std::future::Future;
-use std::path::{Path, PathBuf};
+mod folder;
+mod repository;
+
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use kiln_oci::{Descriptor, MediaType, ReferenceError, Repository, SmallFile};
-use kiln_registry::{BlobSource, Client, RegistryError};
-use kiln_tarball_cache::{CacheError, ImageCache, Miss, NewStep};
+use kiln_oci::{Descriptor, ReferenceError, Repository};
+use kiln_registry::{Client, RegistryError};
+use kiln_store::parcel::{Parcel, ParcelError};
+use kiln_tarball_cache::{CacheError, ImageCache, Miss};
 
-use super::entry::{Documents, EntryError, StoredStep};
+use super::entry::{EntryError, StoredStep};
 use kiln_events::{Event, EventSink};
 use kiln_shown::with_causes;
-use kiln_store::early::EarlyUpload;
 use kiln_store::origin::StepPlace;
 
-/// How long an answer of a cache is waited for; a build without it is better than one that stands still.
-const READ_PATIENCE: Duration = Duration::from_secs(15);
+use folder::Folder;
+use repository::InRepository;
 
 /// Explanations are not worth more memory than this.
 const MAX_CONFIG: u64 = 64 << 20;
+
+/// A kind of place. What it says of an entry is believed as far as [`StoredStep::read`] goes; blobs are compared with
+/// their digests by whoever reads them.
+pub(crate) trait StepStore: Debug + Send + Sync {
+    /// As messages name it.
+    fn name(&self) -> String;
+
+    /// Where the blobs of its steps are.
+    fn for_blobs(&self) -> StepPlace<'_>;
+
+    /// The manifest of an entry; `None` when there is none of that key.
+    fn manifest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, PlaceError>>;
+
+    /// The config of an entry.
+    fn document<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+    ) -> BoxFuture<'a, Result<Bytes, PlaceError>>;
+
+    /// Stores an entry under its keys, so that it is visible only when whole (H28).
+    fn put<'a>(
+        &'a self,
+        keys: &'a [String],
+        entry: &'a Parcel,
+    ) -> BoxFuture<'a, Result<(), PlaceError>>;
+
+    /// Lets another key lead to an entry that is here.
+    fn add_key<'a>(
+        &'a self,
+        key: &'a str,
+        step: &'a StoredStep,
+    ) -> BoxFuture<'a, Result<(), PlaceError>>;
+
+    /// A document that stands for itself, such as a trail.
+    fn note<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Bytes>>;
+
+    /// Keeps such a document; `created` is RFC 3339.
+    fn put_note<'a>(
+        &'a self,
+        name: &'a str,
+        bytes: &'a [u8],
+        created: &'a str,
+    ) -> BoxFuture<'a, Result<(), PlaceError>>;
+}
 
 /// Why a place does not give or take an entry.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +79,8 @@ pub(crate) enum PlaceError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Volume(#[from] CacheError),
+    #[error(transparent)]
+    Layer(#[from] ParcelError),
     #[error(transparent)]
     Miss(#[from] Miss),
     #[error("entry {key}")]
@@ -78,7 +128,7 @@ impl PlaceError {
 
 /// A place, and whether it is still worth asking.
 pub(crate) struct Place {
-    kind: Kind,
+    steps: Box<dyn StepStore>,
     store: bool,
     /// Reading failed in a way that is the place's and not the entry's.
     unreadable: AtomicBool,
@@ -88,56 +138,35 @@ pub(crate) struct Place {
     events: Arc<dyn EventSink>,
 }
 
-impl std::fmt::Debug for Place {
+impl Debug for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Place")
-            .field("kind", &self.kind)
+            .field("steps", &self.steps)
             .field("store", &self.store)
             .finish_non_exhaustive()
     }
 }
 
-#[derive(Debug)]
-enum Kind {
-    Repository(Client, Repository),
-    /// The local volume, or a folder named by `oci:`.
-    Folder(ImageCache),
-}
-
-/// The blob of a layer that is to be stored.
-#[derive(Debug, Clone)]
-pub(crate) struct LayerFile {
-    pub descriptor: Descriptor,
-    pub path: PathBuf,
-    pub early: Option<Arc<EarlyUpload>>,
-}
-
 impl Place {
-    /// Where the blobs of its steps are.
-    pub(crate) fn for_blobs(&self) -> StepPlace<'_> {
-        match &self.kind {
-            Kind::Repository(client, repository) => StepPlace::Repository(client, repository),
-            Kind::Folder(cache) => StepPlace::Folder(cache),
-        }
-    }
-
     pub(crate) fn repository(
         client: &Client,
         repository: Repository,
         store: bool,
         events: Arc<dyn EventSink>,
     ) -> Place {
-        Place::new(Kind::Repository(client.direct(), repository), store, events)
+        let steps = InRepository::new(client.direct(), repository);
+        Place::new(Box::new(steps), store, events)
     }
 
+    /// The local volume, or a folder named by `oci:`.
     pub(crate) fn folder(cache: ImageCache, store: bool, events: Arc<dyn EventSink>) -> Place {
         let store = store && cache.is_writable();
-        Place::new(Kind::Folder(cache), store, events)
+        Place::new(Box::new(Folder::new(cache)), store, events)
     }
 
-    fn new(kind: Kind, store: bool, events: Arc<dyn EventSink>) -> Place {
+    pub(crate) fn new(steps: Box<dyn StepStore>, store: bool, events: Arc<dyn EventSink>) -> Place {
         Place {
-            kind,
+            steps,
             store,
             unreadable: AtomicBool::new(false),
             unwritable: AtomicBool::new(false),
@@ -148,14 +177,19 @@ impl Place {
 
     /// As messages name it.
     pub(crate) fn name(&self) -> String {
-        match &self.kind {
-            Kind::Repository(_, repository) => repository.to_string(),
-            Kind::Folder(cache) => cache.dir().display().to_string(),
-        }
+        self.steps.name()
+    }
+
+    /// Where the blobs of its steps are.
+    pub(crate) fn for_blobs(&self) -> StepPlace<'_> {
+        self.steps.for_blobs()
     }
 
     pub(crate) fn is_local(&self) -> bool {
-        matches!(self.kind, Kind::Folder(_))
+        match self.for_blobs() {
+            StepPlace::Folder(_) => true,
+            StepPlace::Repository(..) => false,
+        }
     }
 
     pub(crate) fn stores(&self) -> bool {
@@ -164,17 +198,17 @@ impl Place {
 
     /// The registry's client and repository, for blobs.
     pub(crate) fn as_repository(&self) -> Option<(&Client, &Repository)> {
-        match &self.kind {
-            Kind::Repository(client, repository) => Some((client, repository)),
-            Kind::Folder(_) => None,
+        match self.for_blobs() {
+            StepPlace::Repository(client, repository) => Some((client, repository)),
+            StepPlace::Folder(_) => None,
         }
     }
 
     /// The volume, for blobs and notes.
     pub(crate) fn as_folder(&self) -> Option<&ImageCache> {
-        match &self.kind {
-            Kind::Folder(cache) => Some(cache),
-            Kind::Repository(..) => None,
+        match self.for_blobs() {
+            StepPlace::Folder(cache) => Some(cache),
+            StepPlace::Repository(..) => None,
         }
     }
 
@@ -183,12 +217,7 @@ impl Place {
         if self.unreadable.load(Ordering::Relaxed) {
             return None;
         }
-        let found = match &self.kind {
-            Kind::Repository(client, repository) => {
-                patiently(from_repository(client, repository, key)).await
-            }
-            Kind::Folder(cache) => from_folder(cache, key).await,
-        };
+        let found = self.steps.manifest(key).await;
         match found {
             Ok(None) => None,
             Ok(Some(manifest)) => match StoredStep::read(&manifest, oldest) {
@@ -258,71 +287,19 @@ impl Place {
         self.events.event(Event::Warning(text));
     }
 
-    /// Stores an entry under its keys: blobs first, manifests last, so that it is visible only when whole (H28).
-    pub(crate) async fn put(
-        &self,
-        keys: &[String],
-        documents: &Documents,
-        layer: Option<&LayerFile>,
-    ) -> Result<(), PlaceError> {
-        match &self.kind {
-            Kind::Repository(client, repository) => {
-                if let Some(layer) = layer {
-                    put_layer(client, repository, layer).await?;
-                }
-                put_documents(client, repository, keys, documents).await
-            }
-            Kind::Folder(cache) => put_in_folder(cache, keys, documents, layer).await,
-        }
+    /// Stores an entry under its keys.
+    pub(crate) async fn put(&self, keys: &[String], entry: &Parcel) -> Result<(), PlaceError> {
+        self.steps.put(keys, entry).await
     }
 
     /// Lets another key lead to an entry that is here.
     pub(crate) async fn add_key(&self, key: &str, step: &StoredStep) -> Result<(), PlaceError> {
-        match &self.kind {
-            Kind::Repository(client, repository) => {
-                put_manifest(client, repository, key, &step.manifest).await
-            }
-            Kind::Folder(cache) => {
-                let config = self.document(&step.config).await?;
-                let documents = Documents {
-                    manifest: step.manifest.clone(),
-                    config: config.to_vec(),
-                    config_descriptor: step.config.clone(),
-                };
-                let layer = step.layer.as_ref().and_then(|(descriptor, _)| {
-                    Some(LayerFile {
-                        descriptor: descriptor.clone(),
-                        path: cache.blob_path(&descriptor.digest)?,
-                        early: None,
-                    })
-                });
-                put_in_folder(cache, &[key.to_owned()], &documents, layer.as_ref()).await
-            }
-        }
+        self.steps.add_key(key, step).await
     }
 
-    /// The config of an entry, or another document of its manifest.
+    /// The config of an entry.
     pub(crate) async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, PlaceError> {
-        match &self.kind {
-            Kind::Repository(client, repository) => {
-                patiently(async {
-                    Ok(client
-                        .blob_bytes(repository, descriptor, MAX_CONFIG)
-                        .await?)
-                })
-                .await
-            }
-            Kind::Folder(cache) => {
-                let path = cache.blob_path(&descriptor.digest);
-                let path = path.ok_or(Miss::Absent {
-                    digest: descriptor.digest,
-                })?;
-                let kind = SmallFile::new("a document of a cache", MAX_CONFIG);
-                let bytes = kind.read(&path);
-                let unreadable = |source| Miss::Unreadable { path, source };
-                Ok(bytes.map_err(unreadable)?.into())
-            }
-        }
+        self.steps.document(descriptor).await
     }
 
     /// A document that stands for itself: a trail.
@@ -330,14 +307,7 @@ impl Place {
         if self.unreadable.load(Ordering::Relaxed) {
             return None;
         }
-        match &self.kind {
-            Kind::Repository(client, repository) => {
-                let manifest = patiently(from_repository(client, repository, name)).await;
-                let manifest = kiln_oci::Manifest::parse(&manifest.ok()??).ok()?;
-                self.document(&manifest.config).await.ok()
-            }
-            Kind::Folder(cache) => cache.read_note(name).map(Bytes::from),
-        }
+        self.steps.note(name).await
     }
 
     /// Keeps such a document.
@@ -347,113 +317,6 @@ impl Place {
         bytes: &[u8],
         created: &str,
     ) -> Result<(), PlaceError> {
-        match &self.kind {
-            Kind::Repository(client, repository) => {
-                let documents = super::entry::trail_documents(bytes, created);
-                put_documents(client, repository, &[name.to_owned()], &documents).await
-            }
-            Kind::Folder(cache) => Ok(cache.write_note(name, bytes)?),
-        }
+        self.steps.put_note(name, bytes, created).await
     }
-}
-
-async fn patiently<T>(work: impl Future<Output = Result<T, PlaceError>>) -> Result<T, PlaceError> {
-    tokio::time::timeout(READ_PATIENCE, work)
-        .await
-        .unwrap_or(Err(PlaceError::Patience(READ_PATIENCE)))
-}
-
-async fn from_repository(
-    client: &Client,
-    repository: &Repository,
-    tag: &str,
-) -> Result<Option<Vec<u8>>, PlaceError> {
-    let reference = repository.at_tag(tag)?;
-    match client.manifest(&reference).await {
-        Ok(fetched) => Ok(Some(fetched.bytes.to_vec())),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn from_folder(cache: &ImageCache, key: &str) -> Result<Option<Vec<u8>>, PlaceError> {
-    let (cache, key) = (cache.clone(), key.to_owned());
-    let found = tokio::task::spawn_blocking(move || match cache.step(&key) {
-        Ok(step) => {
-            cache.mark_step_used(&key);
-            Ok(Some(step.manifest_bytes))
-        }
-        Err(miss) if miss.is_absent() => Ok(None),
-        Err(miss) => Err(miss),
-    });
-    Ok(found.await.map_err(|_| PlaceError::Lost)??)
-}
-
-async fn put_layer(
-    client: &Client,
-    repository: &Repository,
-    layer: &LayerFile,
-) -> Result<(), PlaceError> {
-    if let Some(early) = &layer.early
-        && early.complete(client, repository, &layer.descriptor).await
-    {
-        return Ok(());
-    }
-    let source = BlobSource::File(layer.path.clone());
-    client
-        .push_blob(repository, &layer.descriptor, source, &[])
-        .await?;
-    Ok(())
-}
-
-async fn put_documents(
-    client: &Client,
-    repository: &Repository,
-    tags: &[String],
-    documents: &Documents,
-) -> Result<(), PlaceError> {
-    let config = BlobSource::Bytes(Bytes::copy_from_slice(&documents.config));
-    client
-        .push_blob(repository, &documents.config_descriptor, config, &[])
-        .await?;
-    for tag in tags {
-        put_manifest(client, repository, tag, &documents.manifest).await?;
-    }
-    Ok(())
-}
-
-async fn put_manifest(
-    client: &Client,
-    repository: &Repository,
-    tag: &str,
-    manifest: &[u8],
-) -> Result<(), PlaceError> {
-    let reference = repository.at_tag(tag)?;
-    let manifest = Bytes::copy_from_slice(manifest);
-    client
-        .push_manifest(&reference, manifest, &MediaType::OciManifest)
-        .await?;
-    Ok(())
-}
-
-async fn put_in_folder(
-    cache: &ImageCache,
-    keys: &[String],
-    documents: &Documents,
-    layer: Option<&LayerFile>,
-) -> Result<(), PlaceError> {
-    let (cache, keys, layer) = (cache.clone(), keys.to_vec(), layer.cloned());
-    let (manifest, config) = (documents.manifest.clone(), documents.config.clone());
-    let put = tokio::task::spawn_blocking(move || {
-        let layer: Option<(&Path, &Descriptor)> = layer
-            .as_ref()
-            .map(|layer| (layer.path.as_path(), &layer.descriptor));
-        let step = NewStep {
-            manifest_bytes: &manifest,
-            config_bytes: &config,
-            layer,
-        };
-        keys.iter().try_for_each(|key| cache.put_step(key, &step))
-    });
-    Ok(put.await.map_err(|_| PlaceError::Lost)??)
 }

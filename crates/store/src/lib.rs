@@ -9,3 +9,5 @@ pub mod keep_base;
 pub mod layers;
 pub mod origin;
 pub mod pack;
+pub mod parcel;
+pub mod send;

@@ -17,8 +17,8 @@ use kiln_oci::{
 use kiln_registry::BlobSource;
 
 use super::PushArchiveError;
-use super::parcel::{Blob, Document, Parcel};
 use kiln_events::{Event, EventSink};
+use kiln_store::parcel::{Blob, Document, Parcel};
 
 /// A docker archive with exactly one image.
 #[derive(Debug)]
@@ -122,15 +122,16 @@ fn parcel(image: &ArchiveImage, layers: &[&PackedLayer]) -> Parcel {
     let descriptors = layers.iter().map(|layer| layer.descriptor(family));
     let manifest = Manifest::new(family, config.clone(), descriptors.collect());
     let config_source = BlobSource::Bytes(Bytes::copy_from_slice(&image.config_bytes));
-    let mut blobs = BTreeMap::from([(config.digest, Blob::verified(config, config_source))]);
+    let mut blobs = BTreeMap::from([(config.digest, Blob::ready(config, config_source))]);
     for layer in layers {
-        let blob = || Blob::verified(layer.descriptor(family), layer.source.clone());
+        let blob = || Blob::ready(layer.descriptor(family), layer.source.clone());
         blobs.entry(layer.digest).or_insert_with(blob);
     }
     Parcel {
         blobs: blobs.into_values().collect(),
         below: Vec::new(),
-        top: Document::new(manifest.effective_media_type(), manifest.to_bytes()),
+        top: Document::of_manifest(&manifest, None),
+        known_in: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kiln_oci::{Descriptor, Digest, Index, Layout, Manifest, REF_NAME};
 
 use super::PushArchiveError;
-use super::parcel::{Blob, Document, Parcel};
+use kiln_store::parcel::{Blob, Document, Parcel};
 
 /// An index may name indexes; real ones do that once at most.
 const MAX_DEPTH: u32 = 4;
@@ -27,6 +27,7 @@ pub(super) fn read(layout: Layout) -> Result<Parcel, PushArchiveError> {
         blobs: reader.blobs,
         below: reader.below,
         top,
+        known_in: Vec::new(),
     })
 }
 

@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use kiln_oci::Reference;
-
-use super::{Build, Prepared};
+use super::Build;
 use crate::error::BuildError;
-use crate::settings::BuildSettings;
 use crate::shop::Shop;
 use crate::squash;
 use crate::stage::Finished;
 use crate::step::StepError;
-use kiln_delivery::output;
 use kiln_events::Event;
 use kiln_image::built::{BuiltImage, Finishing, Outcome};
 use kiln_rootfs::RootError;
@@ -57,42 +53,6 @@ impl Build<'_> {
                 clock: shop.clock,
             },
         ))
-    }
-
-    pub(super) async fn hand_out(
-        &self,
-        prepared: &Prepared,
-        shop: &Shop,
-        image: &BuiltImage,
-    ) -> Result<(), BuildError> {
-        let settings = self.settings;
-        if !settings.no_push {
-            let cached = shop.cache.as_ref().map(|cache| cache.repositories());
-            output::push(
-                &prepared.client,
-                &shop.blobs,
-                image,
-                &settings.destinations,
-                &cached.unwrap_or_default(),
-                self.events,
-            )
-            .await?;
-        }
-        if let Some(path) = &settings.tar_path {
-            let names = archive_names(settings);
-            output::write_archive(&shop.blobs, image, &names, path, self.cancel).await?;
-        }
-        if let Some(path) = &settings.oci_layout_path {
-            output::write_layout(&shop.blobs, image, &settings.destinations, path).await?;
-        }
-        output::write_digest_files(
-            &settings.digest_files,
-            &settings.destinations,
-            image.digest,
-            &prepared.download,
-        )
-        .await?;
-        Ok(())
     }
 
     /// Leaves in `/` what was asked for, if the build ran in place.
@@ -173,15 +133,5 @@ impl Build<'_> {
         if let Err(error) = keeping {
             tracing::debug!(%error, "no thread to keep base images");
         }
-    }
-}
-
-/// The names in an archive: all destinations, or kaniko's place-holder when there is none (section K).
-fn archive_names(settings: &BuildSettings) -> Vec<Reference> {
-    const UNNAMED: &str = "docker.io/unset-repo/unset-image-name";
-    if settings.destinations.is_empty() {
-        Reference::parse(UNNAMED).into_iter().collect()
-    } else {
-        settings.destinations.clone()
     }
 }
