@@ -19,7 +19,7 @@ use futures_util::future::try_join;
 use kiln_context::Context;
 use kiln_dockerfile::Dockerfile;
 use kiln_registry::Client;
-use kiln_sandbox::{Cancel, Mode};
+use kiln_sandbox::{Cancel, IdMap, Mode, Processes, Runner};
 use rustix::process::DumpableBehavior;
 
 use self::attempt::Attempt;
@@ -52,9 +52,33 @@ pub struct Entered {
     mode: Mode,
     reason: String,
     work: WorkFolder,
+    runner: Arc<dyn Runner>,
 }
 
 impl Entered {
+    /// Enters nothing: `runner` runs the commands of the build, in directories that have the files of the stage. What
+    /// they change is found by a scan.
+    pub fn with_runner(
+        settings: &BuildSettings,
+        runner: Arc<dyn Runner>,
+    ) -> Result<Entered, BuildError> {
+        let ids = if rustix::process::geteuid().is_root() {
+            IdMap::Full
+        } else {
+            IdMap::Single
+        };
+        Ok(Entered {
+            mode: Mode::Namespace {
+                userns: false,
+                ids,
+                overlay_ok: false,
+            },
+            reason: "commands are run by the program that builds".to_owned(),
+            work: WorkFolder::create(&settings.work_dir)?,
+            runner,
+        })
+    }
+
     /// One line for the log: which isolation was chosen, and why.
     pub fn reason(&self) -> &str {
         &self.reason
@@ -83,6 +107,7 @@ pub fn enter(settings: &BuildSettings) -> Result<Entered, BuildError> {
         mode: entered.mode,
         reason: entered.reason,
         work,
+        runner: Arc::new(Processes),
     })
 }
 
@@ -116,15 +141,14 @@ pub async fn build(
     events: Arc<dyn EventSink>,
     cancel: Cancel,
 ) -> Result<BuildReport, BuildError> {
-    let Entered { mode, reason, work } = entered;
     let events = Careful::before(events);
-    events.event(Event::Info(reason));
-    if let Some(note) = work.note() {
+    events.event(Event::Info(entered.reason.clone()));
+    if let Some(note) = entered.work.note() {
         events.event(Event::Info(note.to_owned()));
     }
-    let build = Build::new(&settings, &events, &cancel, work);
+    let build = Build::new(&settings, &events, &cancel, entered);
     // Boxed: the future of a build is deep, and its callers should not carry it on their stacks.
-    let outcome = Box::pin(build.run(mode)).await;
+    let outcome = Box::pin(build.run()).await;
     build.close().await;
     outcome
 }
@@ -137,10 +161,9 @@ pub async fn explain(
     events: Arc<dyn EventSink>,
     cancel: Cancel,
 ) -> Result<Explanation, BuildError> {
-    let Entered { mode, work, .. } = entered;
     let events = Careful::before(events);
-    let build = Build::new(&settings, &events, &cancel, work);
-    let outcome = Box::pin(build.explain(mode)).await;
+    let build = Build::new(&settings, &events, &cancel, entered);
+    let outcome = Box::pin(build.explain()).await;
     build.close().await;
     outcome
 }
@@ -152,10 +175,9 @@ pub async fn dry_run(
     events: Arc<dyn EventSink>,
     cancel: Cancel,
 ) -> Result<BuildPlan, BuildError> {
-    let Entered { mode, work, .. } = entered;
     let events = Careful::before(events);
-    let build = Build::new(&settings, &events, &cancel, work);
-    let outcome = Box::pin(build.dry_run(mode)).await;
+    let build = Build::new(&settings, &events, &cancel, entered);
+    let outcome = Box::pin(build.dry_run()).await;
     build.close().await;
     outcome
 }
@@ -168,10 +190,17 @@ pub(crate) async fn look_up_bases(
     plan: &Plan,
 ) -> Result<Result<(BTreeMap<usize, Start>, Images), BuildError>, BuildError> {
     let client = Client::new(settings.registry.clone()).map_err(BuildError::Client)?;
-    let work = WorkFolder::create(&settings.work_dir)?;
+    let entered = Entered {
+        mode: Mode::None {
+            reason: "nothing is built".to_owned(),
+        },
+        reason: String::new(),
+        work: WorkFolder::create(&settings.work_dir)?,
+        runner: Arc::new(Processes),
+    };
     let events: Arc<dyn EventSink> = Arc::new(kiln_events::Silent);
     let cancel = Cancel::new();
-    let build = Build::new(settings, &events, &cancel, work);
+    let build = Build::new(settings, &events, &cancel, entered);
     let found = build.look_up(text, plan, &client).await;
     build.close().await;
     Ok(found)
@@ -184,6 +213,8 @@ struct Build<'a> {
     interrupt: Interrupt,
     work: WorkFolder,
     workers: Workers,
+    mode: Mode,
+    runner: Arc<dyn Runner>,
 }
 
 /// What is known before anything is executed.
@@ -197,7 +228,6 @@ struct Prepared {
     outputs: Vec<Box<dyn Output>>,
     starts: BTreeMap<usize, Start>,
     images: Arc<Images>,
-    mode: Mode,
     aside: Arc<Aside>,
     held: Arc<Held>,
     /// The time that stands for now, in seconds.
@@ -209,15 +239,17 @@ impl<'a> Build<'a> {
         settings: &'a BuildSettings,
         events: &'a Arc<dyn EventSink>,
         cancel: &'a Cancel,
-        work: WorkFolder,
+        entered: Entered,
     ) -> Build<'a> {
         Build {
             settings,
             events,
             interrupt: Interrupt::of(cancel),
             cancel,
-            work,
+            work: entered.work,
             workers: Workers::default(),
+            mode: entered.mode,
+            runner: entered.runner,
         }
     }
 
@@ -236,8 +268,8 @@ impl<'a> Build<'a> {
         }
     }
 
-    async fn run(&self, mode: Mode) -> Result<BuildReport, BuildError> {
-        let prepared = self.prepare(mode).await?;
+    async fn run(&self) -> Result<BuildReport, BuildError> {
+        let prepared = self.prepare().await?;
         if self.settings.print_plan {
             for line in self.build_plan(&prepared, None).text().lines() {
                 self.events.event(Event::Info(line.to_owned()));
@@ -274,16 +306,16 @@ impl<'a> Build<'a> {
         Err(BuildError::Lost)
     }
 
-    async fn explain(&self, mode: Mode) -> Result<Explanation, BuildError> {
-        let prepared = self.prepare(mode).await?;
+    async fn explain(&self) -> Result<Explanation, BuildError> {
+        let prepared = self.prepare().await?;
         let attempt = self.attempt(&prepared, 0, &Distrusted::default())?;
         let shop = self.shop(&prepared, &attempt)?;
         let explaining = Box::pin(self.explain_steps(&prepared, &shop));
         self.heed("looking at the cache", explaining).await
     }
 
-    async fn dry_run(&self, mode: Mode) -> Result<BuildPlan, BuildError> {
-        let prepared = self.prepare(mode).await?;
+    async fn dry_run(&self) -> Result<BuildPlan, BuildError> {
+        let prepared = self.prepare().await?;
         let attempt = self.attempt(&prepared, 0, &Distrusted::default())?;
         let shop = self.shop(&prepared, &attempt)?;
         if attempt.cache.is_none() {
@@ -336,7 +368,7 @@ impl<'a> Build<'a> {
         drop(tokio::task::spawn_blocking(move || workers.join()).await);
     }
 
-    async fn prepare(&self, mode: Mode) -> Result<Prepared, BuildError> {
+    async fn prepare(&self) -> Result<Prepared, BuildError> {
         let settings = self.settings;
         let held = Arc::new(Held::now(settings));
         let download =
@@ -378,7 +410,6 @@ impl<'a> Build<'a> {
             outputs,
             starts,
             images: Arc::new(images),
-            mode,
             epoch,
         })
     }

@@ -34,7 +34,7 @@ pub(crate) struct State {
     pub(crate) scope: StageScope,
     /// The media types of the base's manifest; `None` for scratch.
     pub(crate) family: Option<Family>,
-    pub(crate) root: Option<StageRoot>,
+    pub(crate) root: Option<Box<dyn StageRoot>>,
     /// The key of what the layers are, if the build has a cache and it is known.
     pub(crate) content_key: Option<CacheKey>,
     tree: Tree,
@@ -138,7 +138,7 @@ impl State {
     fn dirs(&self) -> Vec<LayerDir> {
         self.root
             .as_ref()
-            .map(StageRoot::layer_dirs)
+            .map(|root| root.layer_dirs())
             .unwrap_or_default()
     }
 
@@ -187,7 +187,7 @@ impl State {
 
     /// Ends the stage, and gives back a root that the next stage has to wait for.
     pub(crate) fn finish(mut self) -> Finished {
-        self.root = self.root.filter(StageRoot::outlives_its_stage);
+        self.root = self.root.filter(|root| root.outlives_its_stage());
         Finished {
             state: self,
             view: OnceLock::new(),
@@ -253,7 +253,7 @@ impl Finished {
             base_layers: self.state.base_layers,
             base_history: self.state.base_history,
             family: self.state.family,
-            root: self.state.root.as_ref().and_then(StageRoot::fork),
+            root: self.state.root.as_ref().and_then(|root| root.fork()),
             content_key: self.state.content_key,
             tree: self.state.tree.clone(),
         }
@@ -292,8 +292,8 @@ impl Finished {
     }
 
     /// The root filesystem that the stage's commands ran in, if there was one.
-    pub(crate) fn root(&self) -> Option<&StageRoot> {
-        self.state.root.as_ref()
+    pub(crate) fn root(&self) -> Option<&dyn StageRoot> {
+        self.state.root.as_deref()
     }
 }
 

@@ -12,9 +12,11 @@ use rustix::fs::StatVfsMountFlags;
 
 use super::aside::Lent;
 use super::placed::{Copying, Placed};
-use super::plain::Tracked;
+use super::placing::Placing;
+use super::plain::ScannedTree;
 use super::twin::{Links, Twin};
-use super::{RootError, Roots, io_error};
+use super::{Execute, Exposed, RootError, Roots, StageRoot, io_error};
+use kiln_store::image_view::LayerDir;
 use kiln_store::layers::Layer;
 
 /// Who has `/` now.
@@ -53,7 +55,7 @@ pub struct InPlaceRoot {
     roots: Arc<Roots>,
     root: Root,
     keep: Arc<Kept>,
-    tracked: Tracked,
+    tree: ScannedTree,
     links: Links,
 }
 
@@ -88,7 +90,7 @@ impl InPlaceRoot {
             root: root?,
             keep: Arc::new(kept?),
             roots,
-            tracked: Tracked::default(),
+            tree: ScannedTree::default(),
             links: Links::default(),
         };
         if used {
@@ -129,7 +131,7 @@ impl InPlaceRoot {
         if self.unpack(layers)? {
             self.roots.aside.make_room()?;
             self.keep = Arc::new(Kept::now(&self.roots)?);
-            self.tracked = Tracked::default();
+            self.tree = ScannedTree::default();
             self.links = Links::above(&self.keep.mounts, &self.keep.owned);
             self.clear()?;
             self.unpack(layers)?;
@@ -152,8 +154,8 @@ impl InPlaceRoot {
             }
             covered
         };
-        let first = self.tracked.applied;
-        self.tracked.apply(&roots, &self.root, layers, &covers)?;
+        let first = self.tree.applied;
+        self.tree.apply(&roots, &self.root, layers, &covers)?;
         for layer in layers.get(first..).unwrap_or_default() {
             roots
                 .blobs
@@ -161,25 +163,51 @@ impl InPlaceRoot {
         }
         Ok(met.into_inner())
     }
+}
 
-    pub(super) fn run<T, E>(
+impl StageRoot for InPlaceRoot {
+    fn run(
         &mut self,
         layers: &[Layer],
-        command: impl FnOnce(RunRoot) -> Result<T, E>,
-    ) -> Result<Result<(T, ChangeSet), E>, RootError> {
+        command: &mut Execute<'_>,
+    ) -> Result<Option<ChangeSet>, RootError> {
         self.apply(layers)?;
         let roots = Arc::clone(&self.roots);
         let root = Path::new("/");
         let twins = self.links.twins(root, &self.keep.paths);
         let filter = self.keep.filter(&twins);
         roots.note_twins(&twins);
-        self.tracked.run(root, &filter, roots.threads, twins, || {
-            command(RunRoot::Host)
+        let runner = Placing(Arc::clone(&roots));
+        self.tree.run(root, &filter, roots.threads, twins, || {
+            command(RunRoot::Host, &runner)
         })
     }
 
-    pub(super) fn settle(&mut self, number: Option<usize>) {
-        self.tracked.settle(number);
+    fn settle(&mut self, number: Option<usize>) {
+        self.tree.settle(number);
+    }
+
+    fn layer_dirs(&self) -> Vec<LayerDir> {
+        // `/` belongs to the next stage soon.
+        Vec::new()
+    }
+
+    fn outlives_its_stage(&self) -> bool {
+        false
+    }
+
+    fn fork(&self) -> Option<Box<dyn StageRoot>> {
+        None
+    }
+
+    fn directory(&self) -> Option<PathBuf> {
+        None
+    }
+
+    fn expose(self: Box<Self>, _layers: &[Layer]) -> Result<Exposed, RootError> {
+        Err(RootError::NoIsolation {
+            reason: "`/` belongs to one stage at a time, and cannot be shown to another".to_owned(),
+        })
     }
 }
 

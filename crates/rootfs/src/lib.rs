@@ -9,7 +9,9 @@ mod exposed;
 mod in_place;
 mod overlay;
 mod placed;
+mod placing;
 mod plain;
+mod stage_root;
 mod twin;
 pub mod user;
 
@@ -25,8 +27,8 @@ use kiln_layer::{
     Skipped, Whiteouts, extract,
 };
 use kiln_oci::{DiffId, Digest};
-use kiln_sandbox::{Cancel, IdMap, Mode, RunRoot, SandboxError};
-use kiln_snapshot::{ChangeSet, SnapshotError};
+use kiln_sandbox::{Cancel, IdMap, Mode, Runner, SandboxError};
+use kiln_snapshot::SnapshotError;
 
 use kiln_copy::{Content, Items};
 use kiln_events::{Event, EventSink};
@@ -42,6 +44,7 @@ pub use in_place::InPlaceRoot;
 pub use overlay::OverlayRoot;
 pub use placed::Placed;
 pub use plain::PlainRoot;
+pub use stage_root::{Execute, StageRoot};
 
 /// Entries of one layer that were left out and are told one by one.
 const MOST_TOLD: usize = 20;
@@ -136,17 +139,6 @@ const SUPPLIED: &[&str] = &[
     "etc/resolv.conf",
 ];
 
-/// The root filesystem of one stage.
-#[derive(Debug)]
-pub enum StageRoot {
-    /// Directories of layers, one over the other.
-    Overlay(OverlayRoot),
-    /// One directory, compared by a scan.
-    Plain(PlainRoot),
-    /// The container's own `/`.
-    InPlace(InPlaceRoot),
-}
-
 /// The directory of a base, once somebody unpacked it; locked while that goes on.
 type BaseSlot = Arc<Mutex<Option<LayerDir>>>;
 
@@ -165,6 +157,8 @@ pub struct Roots {
     bases: Mutex<HashMap<Vec<DiffId>, BaseSlot>>,
     in_place: Arc<in_place::Floor>,
     aside: Arc<Aside>,
+    runner: Arc<dyn Runner>,
+    work: PathBuf,
     /// Paths of images that gave way to what the container has there.
     gave_way: Mutex<BTreeSet<ImagePath>>,
     /// Paths of links that commands do not miss.
@@ -195,6 +189,10 @@ pub struct RootRules {
     pub stop: Cancel,
     /// The context, which in place may have to make room.
     pub aside: Arc<Aside>,
+    /// What runs the commands.
+    pub runner: Arc<dyn Runner>,
+    /// A folder for what has no other place.
+    pub work: PathBuf,
 }
 
 impl Roots {
@@ -219,6 +217,8 @@ impl Roots {
             bases: Mutex::default(),
             in_place: Arc::new(in_place::Floor::new(rules.used)),
             aside: rules.aside,
+            runner: rules.runner,
+            work: rules.work,
             gave_way: Mutex::default(),
             twin_links: Mutex::default(),
         }
@@ -249,19 +249,16 @@ impl Roots {
     }
 
     /// A root for a stage that starts with a base of `base_layers` layers.
-    pub fn create(self: &Arc<Self>, base_layers: usize) -> Result<StageRoot, RootError> {
+    pub fn create(self: &Arc<Self>, base_layers: usize) -> Result<Box<dyn StageRoot>, RootError> {
         match &self.mode {
             Mode::Namespace {
                 overlay_ok: true, ..
-            } => Ok(StageRoot::Overlay(OverlayRoot::new(
-                Arc::clone(self),
-                base_layers,
-            ))),
+            } => Ok(Box::new(OverlayRoot::new(Arc::clone(self), base_layers))),
             Mode::Namespace { .. } => {
                 let dir = self.fresh_dir("root")?;
-                Ok(StageRoot::Plain(PlainRoot::new(Arc::clone(self), dir)?))
+                Ok(Box::new(PlainRoot::new(Arc::clone(self), dir)?))
             }
-            Mode::InPlace => Ok(StageRoot::InPlace(InPlaceRoot::take(Arc::clone(self))?)),
+            Mode::InPlace => Ok(Box::new(InPlaceRoot::take(Arc::clone(self))?)),
             Mode::None { reason } => Err(RootError::NoIsolation {
                 reason: reason.clone(),
             }),
@@ -433,32 +430,18 @@ impl Roots {
     /// its layers, of which `base_layers` came with the base.
     pub fn expose(
         self: &Arc<Self>,
-        root: Option<&StageRoot>,
+        root: Option<&dyn StageRoot>,
         base_layers: usize,
         layers: &[Layer],
     ) -> Result<Exposed, RootError> {
-        if let Some(StageRoot::Plain(root)) = root {
-            return Ok(Exposed::new(root.path().to_owned(), None, None));
+        if let Some(path) = root.and_then(StageRoot::directory) {
+            return Ok(Exposed::new(path, None, None));
         }
         let root = match root.and_then(StageRoot::fork) {
             Some(root) => root,
             None => self.create(base_layers)?,
         };
-        match root {
-            StageRoot::Overlay(mut root) => {
-                let (path, mount) = root.expose(layers)?;
-                Ok(Exposed::new(path, mount, Some(StageRoot::Overlay(root))))
-            }
-            StageRoot::Plain(mut root) => {
-                root.apply(layers)?;
-                let path = root.path().to_owned();
-                Ok(Exposed::new(path, None, Some(StageRoot::Plain(root))))
-            }
-            StageRoot::InPlace(_) => Err(RootError::NoIsolation {
-                reason: "`/` belongs to one stage at a time, and cannot be shown to another"
-                    .to_owned(),
-            }),
-        }
+        root.expose(layers)
     }
 
     /// The directory that holds a base's layers, unpacked once for all stages that start with it.
@@ -485,55 +468,6 @@ impl Roots {
         };
         *unpacked = Some(dir.clone());
         Ok(dir)
-    }
-}
-
-impl StageRoot {
-    /// Unpacks what is not unpacked yet, runs a command and says what it changed; `None` for the change
-    /// set when the command failed.
-    pub fn run<T, E>(
-        &mut self,
-        layers: &[Layer],
-        command: impl FnOnce(RunRoot) -> Result<T, E>,
-    ) -> Result<Result<(T, ChangeSet), E>, RootError> {
-        match self {
-            StageRoot::Overlay(root) => root.run(layers, command),
-            StageRoot::Plain(root) => root.run(layers, command),
-            StageRoot::InPlace(root) => root.run(layers, command),
-        }
-    }
-
-    /// Tells the root that the last command's changes are now the image's layer number `number`; without
-    /// a number they were nothing.
-    pub fn settle(&mut self, number: Option<usize>) {
-        match self {
-            StageRoot::Overlay(root) => root.settle(number),
-            StageRoot::Plain(root) => root.settle(number),
-            StageRoot::InPlace(root) => root.settle(number),
-        }
-    }
-
-    /// Where the files of the layers are that this root holds.
-    pub fn layer_dirs(&self) -> Vec<LayerDir> {
-        match self {
-            StageRoot::Overlay(root) => root.layer_dirs(),
-            StageRoot::Plain(root) => root.layer_dirs(),
-            // `/` belongs to the next stage soon.
-            StageRoot::InPlace(_) => Vec::new(),
-        }
-    }
-
-    /// Whether the root is the stage's own, and not lent to one stage after the other.
-    pub fn outlives_its_stage(&self) -> bool {
-        !matches!(self, StageRoot::InPlace(_))
-    }
-
-    /// A root for a stage that starts where this one ended; `None` if it has to be made anew.
-    pub fn fork(&self) -> Option<StageRoot> {
-        match self {
-            StageRoot::Overlay(root) => Some(StageRoot::Overlay(root.fork())),
-            StageRoot::Plain(_) | StageRoot::InPlace(_) => None,
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use kiln_layer::Root;
 use kiln_sandbox::{OverlayMount, RunRoot, mount_overlay};
 use kiln_snapshot::{ChangeSet, Filter, overlay_changes};
 
-use super::{RootError, Roots};
+use super::{Execute, Exposed, RootError, Roots, StageRoot};
 use kiln_store::image_view::LayerDir;
 use kiln_store::layers::Layer;
 
@@ -41,16 +41,6 @@ impl OverlayRoot {
             base_layers,
             lowers: Vec::new(),
             applied: 0,
-            last: None,
-        }
-    }
-
-    pub(super) fn fork(&self) -> OverlayRoot {
-        OverlayRoot {
-            roots: Arc::clone(&self.roots),
-            base_layers: self.base_layers,
-            lowers: self.lowers.clone(),
-            applied: self.applied,
             last: None,
         }
     }
@@ -96,54 +86,59 @@ impl OverlayRoot {
         self.applied = number + 1;
     }
 
-    pub(super) fn run<T, E>(
-        &mut self,
-        layers: &[Layer],
-        command: impl FnOnce(RunRoot) -> Result<T, E>,
-    ) -> Result<Result<(T, ChangeSet), E>, RootError> {
-        self.apply(layers)?;
+    /// An overlay of all lower directories; what is written goes to a new upper one.
+    fn mount(&self) -> Result<Mounted, RootError> {
         let upper = self.roots.fresh_dir("upper")?;
         let work = self.roots.fresh_dir("work")?;
         let merged = self.roots.fresh_dir("merged")?;
         let lowers: Vec<PathBuf> = self.lowers.iter().rev().map(|l| l.path.clone()).collect();
         let mount = mount_overlay(&lowers, &upper, &work, &merged).map_err(RootError::Mount)?;
-        let outcome = command(RunRoot::Directory(merged.clone()));
-        mount.unmount().map_err(RootError::Mount)?;
-        for gone in [&merged, &work] {
+        Ok(Mounted {
+            mount,
+            lowers,
+            upper,
+            work,
+            merged,
+        })
+    }
+}
+
+struct Mounted {
+    mount: OverlayMount,
+    lowers: Vec<PathBuf>,
+    upper: PathBuf,
+    work: PathBuf,
+    merged: PathBuf,
+}
+
+impl StageRoot for OverlayRoot {
+    fn run(
+        &mut self,
+        layers: &[Layer],
+        command: &mut Execute<'_>,
+    ) -> Result<Option<ChangeSet>, RootError> {
+        self.apply(layers)?;
+        let mounted = self.mount()?;
+        let root = RunRoot::Directory(mounted.merged.clone());
+        let succeeded = command(root, &*self.roots.runner);
+        mounted.mount.unmount().map_err(RootError::Mount)?;
+        for gone in [&mounted.merged, &mounted.work] {
             // The kernel leaves an inner `work` folder; what stays goes with the work folder.
             if let Err(error) = std::fs::remove_dir_all(gone) {
                 tracing::debug!(%error, path = %gone.display(), "left for later");
             }
         }
-        let value = match outcome {
-            Ok(value) => value,
-            Err(error) => return Ok(Err(error)),
-        };
-        let filter = Filter::new(self.roots.ignore.iter().cloned());
-        let changes = overlay_changes(&upper, &lowers, &filter)?;
-        let root = Root::open(&upper)?;
-        self.last = Some((upper, Arc::new(root)));
-        Ok(Ok((value, changes)))
-    }
-
-    /// A directory with the files of all layers: the only lower one, or an overlay of them.
-    pub(super) fn expose(
-        &mut self,
-        layers: &[Layer],
-    ) -> Result<(PathBuf, Option<OverlayMount>), RootError> {
-        self.apply(layers)?;
-        if let [only] = self.lowers.as_slice() {
-            return Ok((only.path.clone(), None));
+        if !succeeded {
+            return Ok(None);
         }
-        let upper = self.roots.fresh_dir("upper")?;
-        let work = self.roots.fresh_dir("work")?;
-        let merged = self.roots.fresh_dir("merged")?;
-        let lowers: Vec<PathBuf> = self.lowers.iter().rev().map(|l| l.path.clone()).collect();
-        let mount = mount_overlay(&lowers, &upper, &work, &merged).map_err(RootError::Mount)?;
-        Ok((merged, Some(mount)))
+        let filter = Filter::new(self.roots.ignore.iter().cloned());
+        let changes = overlay_changes(&mounted.upper, &mounted.lowers, &filter)?;
+        let root = Root::open(&mounted.upper)?;
+        self.last = Some((mounted.upper, Arc::new(root)));
+        Ok(Some(changes))
     }
 
-    pub(super) fn settle(&mut self, number: Option<usize>) {
+    fn settle(&mut self, number: Option<usize>) {
         let Some((path, root)) = self.last.take() else {
             return;
         };
@@ -157,7 +152,36 @@ impl OverlayRoot {
         }
     }
 
-    pub(super) fn layer_dirs(&self) -> Vec<LayerDir> {
+    fn layer_dirs(&self) -> Vec<LayerDir> {
         self.lowers.iter().map(|lower| lower.dir.clone()).collect()
+    }
+
+    fn outlives_its_stage(&self) -> bool {
+        true
+    }
+
+    fn fork(&self) -> Option<Box<dyn StageRoot>> {
+        Some(Box::new(OverlayRoot {
+            roots: Arc::clone(&self.roots),
+            base_layers: self.base_layers,
+            lowers: self.lowers.clone(),
+            applied: self.applied,
+            last: None,
+        }))
+    }
+
+    fn directory(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// The only lower directory, or an overlay of them.
+    fn expose(mut self: Box<Self>, layers: &[Layer]) -> Result<Exposed, RootError> {
+        self.apply(layers)?;
+        if let [only] = self.lowers.as_slice() {
+            let path = only.path.clone();
+            return Ok(Exposed::new(path, None, Some(self)));
+        }
+        let Mounted { mount, merged, .. } = self.mount()?;
+        Ok(Exposed::new(merged, Some(mount), Some(self)))
     }
 }

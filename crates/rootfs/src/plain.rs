@@ -1,6 +1,6 @@
 //! A root that is a plain directory, compared by a scan: where namespaces work but no overlay does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_layer::{ImagePath, Root};
@@ -8,7 +8,7 @@ use kiln_sandbox::RunRoot;
 use kiln_snapshot::{ChangeSet, Filter, Scan};
 
 use super::twin::Twin;
-use super::{RootError, Roots};
+use super::{Execute, Exposed, RootError, Roots, StageRoot};
 use kiln_store::image_view::LayerDir;
 use kiln_store::layers::Layer;
 
@@ -18,18 +18,18 @@ pub struct PlainRoot {
     roots: Arc<Roots>,
     path: PathBuf,
     root: Arc<Root>,
-    tracked: Tracked,
+    tree: ScannedTree,
 }
 
 /// A directory tree whose state is known from a scan: what plain and in-place roots share.
 #[derive(Debug, Default)]
-pub(super) struct Tracked {
+pub(super) struct ScannedTree {
     /// How many of the stage's layers are in the tree.
     pub(super) applied: usize,
     scan: Option<Scan>,
 }
 
-impl Tracked {
+impl ScannedTree {
     /// Unpacks the layers that are missing.
     pub(super) fn apply(
         &mut self,
@@ -53,14 +53,14 @@ impl Tracked {
     }
 
     /// Runs a command between two scans, while `twins` are joined.
-    pub(super) fn run<T, E>(
+    pub(super) fn run(
         &mut self,
-        root: &std::path::Path,
+        root: &Path,
         filter: &Filter,
         threads: usize,
         mut twins: Vec<Twin>,
-        command: impl FnOnce() -> Result<T, E>,
-    ) -> Result<Result<(T, ChangeSet), E>, RootError> {
+        command: impl FnOnce() -> bool,
+    ) -> Result<Option<ChangeSet>, RootError> {
         let mut scan = match self.scan.take() {
             Some(scan) => scan,
             None => Scan::take(root, filter, threads)?,
@@ -71,16 +71,15 @@ impl Tracked {
             joined = joined.and(twin.part());
         }
         joined?;
-        let Some(outcome) = outcome else {
+        let Some(succeeded) = outcome else {
             return Err(RootError::Interrupted);
         };
-        let value = match outcome {
-            Ok(value) => value,
-            Err(error) => return Ok(Err(error)),
-        };
+        if !succeeded {
+            return Ok(None);
+        }
         let changes = scan.diff(root)?;
         self.scan = Some(scan);
-        Ok(Ok((value, changes)))
+        Ok(Some(changes))
     }
 
     pub(super) fn settle(&mut self, number: Option<usize>) {
@@ -97,45 +96,59 @@ impl PlainRoot {
             roots,
             path,
             root: Arc::new(root),
-            tracked: Tracked::default(),
+            tree: ScannedTree::default(),
         })
     }
 
-    /// Where the directory is.
-    pub(super) fn path(&self) -> &std::path::Path {
-        &self.path
-    }
-
     /// Unpacks the layers that are missing.
-    pub(super) fn apply(&mut self, layers: &[Layer]) -> Result<(), RootError> {
+    fn apply(&mut self, layers: &[Layer]) -> Result<(), RootError> {
         let roots = Arc::clone(&self.roots);
-        self.tracked.apply(&roots, &self.root, layers, &|_| false)
+        self.tree.apply(&roots, &self.root, layers, &|_| false)
     }
+}
 
-    pub(super) fn run<T, E>(
+impl StageRoot for PlainRoot {
+    fn run(
         &mut self,
         layers: &[Layer],
-        command: impl FnOnce(RunRoot) -> Result<T, E>,
-    ) -> Result<Result<(T, ChangeSet), E>, RootError> {
+        command: &mut Execute<'_>,
+    ) -> Result<Option<ChangeSet>, RootError> {
         self.apply(layers)?;
         let roots = Arc::clone(&self.roots);
         let filter = Filter::new(roots.ignore.iter().cloned());
         let path = self.path.clone();
-        self.tracked
+        self.tree
             .run(&path, &filter, roots.threads, Vec::new(), || {
-                command(RunRoot::Directory(path.clone()))
+                command(RunRoot::Directory(path.clone()), &*roots.runner)
             })
     }
 
-    pub(super) fn settle(&mut self, number: Option<usize>) {
-        self.tracked.settle(number);
+    fn settle(&mut self, number: Option<usize>) {
+        self.tree.settle(number);
     }
 
-    pub(super) fn layer_dirs(&self) -> Vec<LayerDir> {
+    fn layer_dirs(&self) -> Vec<LayerDir> {
         // The tree is at the state after its last layer, which is the one that COPY --from sees.
         vec![LayerDir {
-            layers: 0..self.tracked.applied,
+            layers: 0..self.tree.applied,
             root: Arc::clone(&self.root),
         }]
+    }
+
+    fn outlives_its_stage(&self) -> bool {
+        true
+    }
+
+    fn fork(&self) -> Option<Box<dyn StageRoot>> {
+        None
+    }
+
+    fn directory(&self) -> Option<PathBuf> {
+        Some(self.path.clone())
+    }
+
+    fn expose(mut self: Box<Self>, layers: &[Layer]) -> Result<Exposed, RootError> {
+        self.apply(layers)?;
+        Ok(Exposed::new(self.path.clone(), None, Some(self)))
     }
 }

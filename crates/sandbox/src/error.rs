@@ -54,6 +54,9 @@ pub enum SandboxError {
     /// The command was never started, or its sandbox could not be prepared.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// What a [`Runner`](crate::Runner) prepares around the command failed.
+    #[error(transparent)]
+    Around(Box<dyn std::error::Error + Send + Sync>),
     /// The helper process went away without a result.
     #[error("the sandbox helper ended unexpectedly ({status})")]
     HelperDied {

@@ -27,6 +27,7 @@ mod debian;
 mod image;
 mod port;
 mod registry;
+mod runner;
 mod tree;
 
 pub use certificate::{Authority, Issued};
@@ -34,4 +35,5 @@ pub use debian::DebianRegistry;
 pub use image::{Built, BuiltLayer, Image, image_from};
 pub use port::closed_port;
 pub use registry::{Auth, Fault, Logged, On, Registry, RegistryOptions, Stored};
+pub use runner::FakeRunner;
 pub use tree::tar_of;

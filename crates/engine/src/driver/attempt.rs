@@ -111,9 +111,10 @@ impl Build<'_> {
             self.workers.clone(),
             self.early_uploads(&prepared.client, attempt.cache.as_deref()),
         );
+        let work = dir("tmp")?;
         let roots = Arc::new(Roots::new(
             dir("r")?,
-            prepared.mode.clone(),
+            self.mode.clone(),
             Arc::clone(&blobs),
             Arc::clone(&events),
             RootRules {
@@ -127,9 +128,10 @@ impl Build<'_> {
                 used: attempt.number > 0 || settings.pre_cleanup,
                 stop: attempt.stop.clone(),
                 aside: Arc::clone(&prepared.aside),
+                runner: Arc::clone(&self.runner),
+                work: work.clone(),
             },
         ));
-        let work = dir("tmp")?;
         let hosts_file = work.join("hosts");
         std::fs::write(
             &hosts_file,

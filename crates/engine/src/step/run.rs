@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use kiln_dockerfile::{CommandLine, Run, shortened};
 use kiln_layer::{FileType, ImagePath, LayerError, LinkGroup, Node, NodeKind, Owners, Root};
 use kiln_oci::Digest;
-use kiln_sandbox::{Exit, Network, RunRoot, RunSpec, SandboxMount, Stream, User};
+use kiln_sandbox::{Exit, Network, RunRoot, RunSpec, SandboxError, SandboxMount, Stream, User};
 use kiln_snapshot::ChangeSet;
 
 use super::mounts::Mounts;
@@ -17,8 +17,8 @@ use super::{StepError, Stepper};
 use kiln_copy::node::entry_of;
 use kiln_events::Event;
 use kiln_image::history;
+use kiln_rootfs::RootError;
 use kiln_rootfs::user::{Accounts, Identity};
-use kiln_rootfs::{Placed, RootError};
 use kiln_store::layers::Made;
 
 /// Where the script of a heredoc with `#!` is shown to the command: in `/dev`, which no layer holds (D22).
@@ -42,6 +42,27 @@ struct Job {
     user: String,
     cwd: PathBuf,
     network: Network,
+}
+
+impl Job {
+    /// What the end of the command means for the step.
+    fn judge(&self, exit: Result<Exit, SandboxError>, refused_id: bool) -> Result<(), StepError> {
+        let command = self.shown.clone();
+        match exit {
+            Ok(Exit::Code(0)) => Ok(()),
+            Ok(Exit::Code(code)) => Err(StepError::Exit {
+                command,
+                code,
+                refused_id,
+            }),
+            Ok(Exit::Signal(signal)) => Err(StepError::Killed { command, signal }),
+            Err(source) if source.is_cancelled() => Err(StepError::Cancelled),
+            Err(SandboxError::Around(error)) if error.is::<RootError>() => Err(error
+                .downcast::<RootError>()
+                .map_or(StepError::Dependency, |error| StepError::Root(*error))),
+            Err(source) => Err(StepError::Sandbox { command, source }),
+        }
+    }
 }
 
 impl Stepper<'_> {
@@ -160,15 +181,8 @@ impl Stepper<'_> {
         let stage = shop.plan.stage_name(self.stage);
         let single_id = shop.roots.owners() == Owners::Ignore;
         let mut refused_id = false;
-        let outcome = root.run(&self.state.layers, |root| {
-            let mut spec = specify(job, mounts, root, shop)?;
-            let placed = match spec.root {
-                RunRoot::Host => {
-                    let list = std::mem::take(&mut spec.mounts);
-                    Some(shop.roots.place(&shop.work, &list)?)
-                }
-                RunRoot::Directory(_) => None,
-            };
+        let mut outcome = Err(StepError::Dependency);
+        let changes = root.run(&self.state.layers, &mut |root, runner| {
             let mut output = |stream: Stream, line: &[u8]| {
                 refused_id |= single_id && line.windows(EINVAL.len()).any(|part| part == EINVAL);
                 let line = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
@@ -179,31 +193,13 @@ impl Stepper<'_> {
                     line,
                 });
             };
-            let exit = kiln_sandbox::run(&spec, &mut output, &shop.cancel).map_err(|source| {
-                if source.is_cancelled() {
-                    return StepError::Cancelled;
-                }
-                StepError::Sandbox {
-                    command: job.shown.clone(),
-                    source,
-                }
-            })?;
-            placed.map_or(Ok(()), Placed::take_back)?;
-            match exit {
-                Exit::Code(0) => Ok(()),
-                Exit::Code(code) => Err(StepError::Exit {
-                    command: job.shown.clone(),
-                    code,
-                    refused_id,
-                }),
-                Exit::Signal(signal) => Err(StepError::Killed {
-                    command: job.shown.clone(),
-                    signal,
-                }),
-            }
+            let exit = specify(job, mounts, root, shop)
+                .map(|spec| runner.run(&spec, &mut output, &shop.cancel));
+            outcome = exit.and_then(|exit| job.judge(exit, refused_id));
+            outcome.is_ok()
         })?;
-        let ((), changes) = outcome?;
-        Ok(changes)
+        outcome?;
+        changes.ok_or(StepError::Dependency)
     }
 
     /// The text of the history entry (F19).
