@@ -1,7 +1,11 @@
 //! Where files come from that a Dockerfile names and that are in no image: the build context, downloads, repositories,
 //! and what the caller gave names. Each is had once a build.
 
+mod archive;
+mod context_source;
+mod directory;
 mod downloads;
+mod git;
 mod named;
 mod repositories;
 

@@ -1,19 +1,21 @@
-//! Files that the caller gave a name: `--build-context NAME=DIRECTORY`, a repository, or an archive.
+//! Files that the caller gave a name with `--build-context`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use kiln_context::{Context, DirectoryView, FileView, open_tar};
-use kiln_dockerfile::PatternSet;
-use kiln_layer::{ExtractOptions, LayerReader, ReadAs, Root, extract};
-use kiln_shown::SecretUrl;
+use kiln_context::FileView;
 
+use super::archive::RemoteArchive;
+use super::context_source::ContextSource;
+use super::directory::Directory;
+use super::git::Commit;
 use super::{SourceError, Sources};
 use crate::settings::{BuildContext, BuildContextSource};
 
 /// The files behind the names, each looked up once.
 pub(crate) struct NamedFiles {
-    contexts: Vec<BuildContext>,
+    /// `None` for those that are images.
+    contexts: Vec<Option<Box<dyn ContextSource>>>,
     views: Vec<OnceLock<Arc<dyn FileView>>>,
     /// Folder for copies and for what archives hold.
     work: PathBuf,
@@ -22,7 +24,7 @@ pub(crate) struct NamedFiles {
 impl NamedFiles {
     pub(crate) fn new(contexts: &[BuildContext], work: PathBuf) -> NamedFiles {
         NamedFiles {
-            contexts: contexts.to_vec(),
+            contexts: contexts.iter().map(|one| source_of(&one.source)).collect(),
             views: contexts.iter().map(|_| OnceLock::new()).collect(),
             work,
         }
@@ -31,7 +33,7 @@ impl NamedFiles {
     /// The numbers of those that are directories of this machine.
     pub(super) fn directories(&self) -> impl Iterator<Item = usize> + '_ {
         let all = self.contexts.iter().enumerate();
-        all.filter(|(_, context)| matches!(context.source, BuildContextSource::Directory(_)))
+        all.filter(|(_, context)| context.as_ref().is_some_and(|source| source.is_local()))
             .map(|(number, _)| number)
     }
 
@@ -41,65 +43,26 @@ impl NamedFiles {
         number: usize,
         sources: &Sources,
     ) -> Result<Arc<dyn FileView>, SourceError> {
-        let (Some(slot), Some(context)) = (self.views.get(number), self.contexts.get(number))
+        let (Some(slot), Some(Some(source))) = (self.views.get(number), self.contexts.get(number))
         else {
             return Err(SourceError::Unknown);
         };
         if let Some(view) = slot.get() {
             return Ok(Arc::clone(view));
         }
-        let view: Arc<dyn FileView> = match &context.source {
-            BuildContextSource::Directory(dir) => Arc::new(self.directory(dir, sources)?),
-            BuildContextSource::Remote(url) if kiln_git::is_git(url.expose()) => {
-                sources.repositories.files(url.expose(), None, None)?
-            }
-            BuildContextSource::Remote(url) => Arc::new(self.archive(url, sources)?),
-            // These are images.
-            BuildContextSource::Layout { .. } | BuildContextSource::Image(_) => {
-                return Err(SourceError::Unknown);
-            }
-        };
+        let view = source.files(sources, &self.work)?;
         Ok(Arc::clone(slot.get_or_init(|| view)))
     }
+}
 
-    /// A directory of this machine; in place a copy of it, since commands could reach it.
-    fn directory(&self, dir: &Path, sources: &Sources) -> Result<DirectoryView, SourceError> {
-        let context = Context::open(dir, None, None)?;
-        if !sources.roots().one_at_a_time() {
-            return Ok(context.view()?);
+/// The kind of source that an option names; `None` for an image, which is looked up like those of FROM.
+fn source_of(source: &BuildContextSource) -> Option<Box<dyn ContextSource>> {
+    match source {
+        BuildContextSource::Directory(dir) => Some(Box::new(Directory(dir.clone()))),
+        BuildContextSource::Remote(url) if kiln_git::is_git(url.expose()) => {
+            Some(Box::new(Commit(url.clone())))
         }
-        let copy = sources.roots().copy_of(context.dir(), &self.work)?;
-        Ok(context.view_in(&copy)?)
-    }
-
-    /// Fetches an archive and unpacks it into the work folder.
-    fn archive(&self, url: &SecretUrl, sources: &Sources) -> Result<DirectoryView, SourceError> {
-        let fetched = sources.downloads.get(url, None)?;
-        let io = |source| SourceError::Io {
-            operation: "write to",
-            path: self.work.clone(),
-            source,
-        };
-        let not = || SourceError::NoArchive { url: url.clone() };
-        let opened = open_tar(fetched.content.open());
-        let stream = opened
-            .map_err(|source| match source.kind() {
-                std::io::ErrorKind::OutOfMemory => SourceError::Io {
-                    operation: "unpack",
-                    path: url.to_string().into(),
-                    source,
-                },
-                _ => io(source),
-            })?
-            .ok_or_else(not)?;
-        let dir = tempfile::tempdir_in(&self.work).map_err(io)?.keep();
-        let root = Root::open(&dir)?;
-        let reader = LayerReader::new(stream).read_as(ReadAs::Archive);
-        let options = ExtractOptions {
-            keep_listing: false,
-            ..ExtractOptions::default()
-        };
-        extract(reader, &root, &options)?;
-        Ok(DirectoryView::new(root, PatternSet::default()))
+        BuildContextSource::Remote(url) => Some(Box::new(RemoteArchive(url.clone()))),
+        BuildContextSource::Layout { .. } | BuildContextSource::Image(_) => None,
     }
 }
