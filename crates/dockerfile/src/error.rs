@@ -333,7 +333,7 @@ pub enum Fault {
         /// Without dashes.
         name: &'static str,
         /// What is wrong with it.
-        problem: crate::duration::DurationError,
+        problem: kiln_shown::DurationError,
     },
     /// A28
     #[error("Interval {name:?} cannot be less than 1ms")]

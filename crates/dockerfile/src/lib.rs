@@ -32,7 +32,6 @@ mod command;
 mod comment;
 mod directive;
 mod dockerfile;
-mod duration;
 mod error;
 mod excerpt;
 mod expand;
@@ -53,7 +52,6 @@ mod pattern_syntax;
 mod position;
 mod shorten;
 mod signal;
-mod size;
 mod stage_error;
 mod stage_lookup;
 mod suggest;
@@ -68,12 +66,12 @@ pub use command::{
 };
 pub use comment::Comment;
 pub use dockerfile::{Check, Directives, Dockerfile, From, Stage};
-pub use duration::{DurationError, parse_duration};
 pub use error::{Diagnostic, Fault, ParseError};
 pub use expand::{ExpandError, ExpandFault, Expanded, Expander};
 pub use expose::{ExposeError, parse_expose};
 pub use glob::{Glob, GlobComponent};
 pub use heredoc::Heredoc;
+pub use kiln_shown::{DurationError, parse_duration};
 pub use limits::{
     LONGEST_PATTERN, MOST_INSTRUCTIONS, MOST_LINES, MOST_MOUNTS, MOST_PATTERNS, MOST_STAGES,
     MOST_WORDS, MOST_WORK,

@@ -15,9 +15,7 @@ pub(crate) fn did_you_mean(suggestion: Option<&str>) -> String {
 /// The option nearest to `word` in any case, if it is near enough to be what was meant; none when
 /// `word` itself is an option.
 pub fn closest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    nearest(word, options, farthest(word), |text| {
-        text.to_lowercase().chars().collect()
-    })
+    nearest(word, options, farthest(word), str::to_lowercase)
 }
 
 /// The same where case makes a difference.
@@ -25,7 +23,7 @@ pub(crate) fn closest_case<'a>(
     word: &str,
     options: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    nearest(word, options, farthest(word), |text| text.chars().collect())
+    nearest(word, options, farthest(word), str::to_owned)
 }
 
 /// The option that one typing error makes `word` of; never for short words, of which many are near each other.
@@ -36,7 +34,7 @@ pub(crate) fn one_step_away<'a>(
     if word.chars().count() <= SHORT {
         return None;
     }
-    nearest(word, options, 1, |text| text.chars().collect())
+    nearest(word, options, 1, str::to_owned)
 }
 
 fn farthest(word: &str) -> usize {
@@ -51,45 +49,26 @@ fn nearest<'a>(
     word: &str,
     options: impl IntoIterator<Item = &'a str>,
     farthest: usize,
-    letters: impl Fn(&str) -> Vec<char>,
+    folded: impl Fn(&str) -> String,
 ) -> Option<&'a str> {
-    let word = letters(word);
+    let word = folded(word);
+    let length = word.chars().count();
     let mut best: Option<(usize, &str)> = None;
     for option in options {
-        let other = letters(option);
-        if other.len().abs_diff(word.len()) > farthest {
+        let other = folded(option);
+        if other.chars().count().abs_diff(length) > farthest {
             continue;
         }
-        let distance = distance(&word, &other);
+        // Letters that changed places are one step.
+        let distance = strsim::osa_distance(&word, &other);
         if distance == 0 {
             return None;
         }
-        if distance <= farthest && distance < word.len() && best.is_none_or(|(d, _)| distance < d) {
+        if distance <= farthest && distance < length && best.is_none_or(|(d, _)| distance < d) {
             best = Some((distance, option));
         }
     }
     best.map(|(_, option)| option)
-}
-
-/// Levenshtein distance, with a swap of neighbours counted as one step.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before_last = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    let mut row = vec![0; b.len() + 1];
-    for i in 1..=a.len() {
-        row[0] = i;
-        for j in 1..=b.len() {
-            let changed = usize::from(a[i - 1] != b[j - 1]);
-            let mut cost = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + changed);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                cost = cost.min(before_last[j - 2] + 1);
-            }
-            row[j] = cost;
-        }
-        std::mem::swap(&mut before_last, &mut last);
-        std::mem::swap(&mut last, &mut row);
-    }
-    last[b.len()]
 }
 
 #[cfg(test)]

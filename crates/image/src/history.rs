@@ -86,7 +86,7 @@ pub fn pairs<'a>(name: &str, pairs: impl Iterator<Item = (&'a str, Option<&'a st
 pub fn healthcheck(config: &HealthConfig) -> String {
     let time = |nanos: Option<i64>| {
         let nanos = nanos.unwrap_or_default().try_into().unwrap_or(0);
-        go_duration(Duration::from_nanos(nanos))
+        kiln_shown::go_duration(Duration::from_nanos(nanos))
     };
     format!(
         "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
@@ -122,42 +122,6 @@ fn go_quote(word: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// Go's `time.Duration.String()`: `1m0s`, `1h0m0s`, `1.5s`, `20ms`, `0s`.
-fn go_duration(duration: Duration) -> String {
-    let nanos = duration.as_nanos();
-    if nanos == 0 {
-        return "0s".to_owned();
-    }
-    if nanos < 1_000 {
-        return format!("{nanos}ns");
-    }
-    if nanos < 1_000_000 {
-        return format!("{}µs", decimal(nanos, 1_000));
-    }
-    if nanos < 1_000_000_000 {
-        return format!("{}ms", decimal(nanos, 1_000_000));
-    }
-    let minutes = nanos / 60_000_000_000;
-    let seconds = decimal(nanos % 60_000_000_000, 1_000_000_000);
-    match (minutes / 60, minutes % 60) {
-        (0, 0) => format!("{seconds}s"),
-        (0, m) => format!("{m}m{seconds}s"),
-        (h, m) => format!("{h}h{m}m{seconds}s"),
-    }
-}
-
-/// `value / unit` without trailing zeros.
-fn decimal(value: u128, unit: u128) -> String {
-    let digits = unit.ilog10() as usize;
-    let fraction = format!("{:0digits$}", value % unit);
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() {
-        (value / unit).to_string()
-    } else {
-        format!("{}.{fraction}", value / unit)
-    }
 }
 
 /// Gives entries that only change the configuration the time of the step beside them (F23): the next one that may
@@ -247,21 +211,6 @@ mod tests {
         let env = [("A", Some("1")), ("B", Some(""))];
         assert_eq!(pairs("ENV", env.into_iter()), "ENV A=1 B=");
         assert_eq!(pairs("ARG", [("E", None)].into_iter()), "ARG E");
-    }
-
-    #[test]
-    fn durations_read_as_go_prints_them() {
-        let cases = [
-            (0, "0s"),
-            (60_000_000_000, "1m0s"),
-            (3_600_000_000_000, "1h0m0s"),
-            (1_500_000_000, "1.5s"),
-            (20_000_000, "20ms"),
-            (90_500_000_000, "1m30.5s"),
-        ];
-        for (nanos, expected) in cases {
-            assert_eq!(go_duration(Duration::from_nanos(nanos)), expected);
-        }
     }
 
     // conformance: F23

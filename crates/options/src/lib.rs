@@ -24,7 +24,6 @@
 mod build;
 mod build_args;
 mod build_context;
-mod byte_size;
 mod cache;
 mod cache_place;
 #[cfg(feature = "clap")]
@@ -60,7 +59,6 @@ mod work_dir;
 pub use build::{BuildOptions, CheckFormat, Isolation, SnapshotMode};
 pub use build_args::SourceDateEpoch;
 pub use build_context::{BuildContext, BuildContextSource};
-pub use byte_size::byte_size;
 pub use cache::{CacheOptions, CacheSettings, CacheSwitch, LayerCacheSettings};
 pub use cache_place::CachePlace;
 #[cfg(feature = "clap")]
@@ -77,6 +75,7 @@ pub use executor::{BuildSettings, ExecutorOptions, Resolved};
 pub use explain::ExplainOptions;
 pub use explain_format::ExplainFormat;
 pub use failure::failure_text;
+pub use kiln_shown::byte_size;
 pub use log::{LogFormat, LogOptions, Verbosity};
 #[cfg(feature = "logging")]
 pub use logging::{COMMAND_ERRORS, COMMAND_OUTPUT, LogError, start_logging};

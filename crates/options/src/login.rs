@@ -2,11 +2,10 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use serde_json::{Map, Value, json};
+use kiln_registry::{DockerConfig, DockerConfigError};
 
 use crate::OptionError;
 use crate::env_vars::{self, Env};
@@ -59,25 +58,9 @@ pub enum LoginError {
     /// Neither variable says where the file is.
     #[error("cannot tell where credentials are kept: neither `DOCKER_CONFIG` nor `HOME` is set")]
     NoPlace,
-    /// The file could not be read or replaced.
-    #[error("cannot {action} `{path}`", path = path.display())]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is there and is not what docker writes.
-    #[error("`{path}` is not a docker configuration: {reason}", path = path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The file could not be read, understood or replaced.
+    #[error(transparent)]
+    Config(#[from] DockerConfigError),
 }
 
 impl LoginOptions {
@@ -93,22 +76,9 @@ impl LoginOptions {
         }
         let password = self.password(stdin)?;
         let path = config_path(env)?;
-        let mut config = read(&path)?;
-        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        let auths = config
-            .entry("auths")
-            .or_insert_with(|| Value::Object(Map::new()));
-        if auths.is_null() {
-            *auths = Value::Object(Map::new());
-        }
-        let Value::Object(auths) = auths else {
-            return Err(LoginError::Malformed {
-                path,
-                reason: "`auths` is not an object".to_owned(),
-            });
-        };
-        auths.insert(key(&self.registry), json!({ "auth": auth }));
-        write(&path, &config)?;
+        let mut config = DockerConfig::read(&path)?;
+        config.set_login(&self.registry, user, &password)?;
+        config.write()?;
         Ok(path)
     }
 
@@ -131,16 +101,6 @@ impl LoginOptions {
     }
 }
 
-/// Docker's own key for Docker Hub; every other registry is its own key.
-fn key(registry: &str) -> String {
-    match registry {
-        "docker.io" | "index.docker.io" | "registry-1.docker.io" => {
-            "https://index.docker.io/v1/".to_owned()
-        }
-        other => other.to_owned(),
-    }
-}
-
 fn config_path(env: &Env<'_>) -> Result<PathBuf, LoginError> {
     let set = |name| env(name).filter(|value: &OsString| !value.is_empty());
     let folder = match (set(env_vars::DOCKER_CONFIG), set(env_vars::HOME)) {
@@ -149,64 +109,6 @@ fn config_path(env: &Env<'_>) -> Result<PathBuf, LoginError> {
         (None, None) => return Err(LoginError::NoPlace),
     };
     Ok(folder.join("config.json"))
-}
-
-fn read(path: &Path) -> Result<Map<String, Value>, LoginError> {
-    let malformed = |reason| LoginError::Malformed {
-        path: path.to_owned(),
-        reason,
-    };
-    let text = match kiln_registry::DOCKER_CONFIG.read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Map::new()),
-        Err(source) => {
-            return Err(LoginError::File {
-                action: "read",
-                path: path.to_owned(),
-                source,
-            });
-        }
-    };
-    if text.trim_ascii().is_empty() {
-        return Ok(Map::new());
-    }
-    match serde_json::from_slice(&text) {
-        Ok(Value::Object(config)) => Ok(config),
-        Ok(_) => Err(malformed("it is not an object".to_owned())),
-        // Only the position: the parser's text could quote a secret.
-        Err(error) => Err(malformed(format!(
-            "no JSON at line {} column {}",
-            error.line(),
-            error.column()
-        ))),
-    }
-}
-
-/// Replaces the file in one step, readable by its owner only.
-fn write(path: &Path, config: &Map<String, Value>) -> Result<(), LoginError> {
-    let failed = |action| {
-        move |source| LoginError::File {
-            action,
-            path: path.to_owned(),
-            source,
-        }
-    };
-    // A link, as Kubernetes makes for mounted secrets, is followed rather than replaced.
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed("create the folder of"))?;
-    let mut text = serde_json::to_vec_pretty(config).map_err(|error| LoginError::Malformed {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
-    text.push(b'\n');
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed("write"))?;
-    file.write_all(&text)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed("write"))?;
-    file.persist(&target)
-        .map_err(|error| failed("replace")(error.error))?;
-    Ok(())
 }
 
 #[cfg(test)]

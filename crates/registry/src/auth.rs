@@ -2,6 +2,7 @@
 
 mod challenge;
 mod config;
+mod docker_config;
 mod entry;
 mod helper;
 mod token;
@@ -9,7 +10,8 @@ mod token;
 use std::fmt;
 
 pub(crate) use challenge::{Challenge, parse_challenges};
-pub use config::{AuthConfig, DOCKER_CONFIG};
+pub use config::AuthConfig;
+pub use docker_config::{DockerConfig, DockerConfigError};
 pub(crate) use entry::canonical_host;
 pub use helper::CredentialHelper;
 pub(crate) use token::{Scope, Token, Tokens, secret_header};

@@ -45,7 +45,7 @@ mod sources;
 mod transport;
 mod upload;
 
-pub use auth::{AuthConfig, CredentialHelper, DOCKER_CONFIG};
+pub use auth::{AuthConfig, CredentialHelper, DockerConfig, DockerConfigError};
 pub use blob_source::BlobSource;
 pub use client::Client;
 pub use error::{Cause, RegistryError, Try};

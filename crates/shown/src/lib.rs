@@ -1,5 +1,5 @@
-//! Text as people may see it: URLs without their secrets, what the system said without its numbers, nothing that a
-//! terminal obeys, and an end.
+//! Text as people write it and may see it: durations and sizes; URLs without their secrets, what the system said without
+//! its numbers, nothing that a terminal obeys, and an end.
 //!
 //! A URL that is kept for use is a [`SecretUrl`], which cannot be printed whole by accident. Text that may have URLs in
 //! it, such as a line of a Dockerfile, goes through [`redact`] where it leaves the program.
@@ -13,13 +13,19 @@
 //! ```
 
 mod causes;
+mod duration;
 mod printable;
+mod size;
 mod system;
 mod url;
 
 use std::borrow::Cow;
 
 pub use causes::with_causes;
+pub use duration::{
+    DurationError, go_duration, parse_duration, parse_duration_with_days, parse_nanos,
+};
+pub use size::{Units, byte_size, parse_size};
 pub use system::{io_words, without_numbers};
 pub use url::{MASK, SecretUrl, redact};
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::Line;
 use crate::command::{CommandLine, HealthTest, Healthcheck};
-use crate::duration::parse_nanos;
 use crate::error::Fault;
 use crate::flags::{Flags, Known, Takes};
 use crate::logical::Located;
 use crate::words;
+use kiln_shown::parse_nanos;
 
 const FLAGS: Known = &[
     ("interval", Takes::Value),

@@ -1,7 +1,6 @@
 //! One `key=value` of a mount.
 
 use super::{MountError, MountType, Sharing};
-use crate::size::parse_size;
 use crate::suggest::closest;
 use crate::truth::parse_bool;
 
@@ -177,7 +176,8 @@ impl Field {
     }
 
     pub(super) fn size(&self) -> Result<u64, MountError> {
-        parse_size(self.text()).ok_or_else(|| self.wrong("bytes, or a number with k, m or g"))
+        kiln_shown::parse_size(self.text(), kiln_shown::Units::Binary)
+            .ok_or_else(|| self.wrong("bytes, or a number with k, m or g"))
     }
 }
 

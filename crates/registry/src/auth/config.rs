@@ -6,16 +6,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_oci::SmallFile;
 use serde::Deserialize;
 
+use super::docker_config::DOCKER_CONFIG;
 use super::entry::{Entry, canonical_host, keys_for, normal_key};
 use super::helper::{self, CredentialHelper};
 use super::{Credential, Found};
 use crate::settings_error::SettingsError;
-
-/// The size of docker's `config.json`; with a hundred registries it has some kilobytes.
-pub const DOCKER_CONFIG: SmallFile = SmallFile::new("a docker configuration", 4 << 20);
 
 /// How the credential helpers that read variables see the environment.
 type Environment = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;

@@ -1,4 +1,4 @@
-//! Durations as Go writes them: `1h30m`, `1.5s`, `300ms`.
+//! Durations as Go reads and writes them: `1h30m`, `1.5s`, `300ms`.
 
 use std::time::Duration;
 
@@ -42,7 +42,19 @@ pub enum DurationError {
 
 /// Reads a duration that is zero or more.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
-    let nanos = parse_nanos(text)?;
+    at_least_zero(text, parse_nanos(text)?)
+}
+
+/// The same with days, `14d`, which Go does not know.
+pub fn parse_duration_with_days(text: &str) -> Result<Duration, DurationError> {
+    let days = |unit: &str| (unit == "d").then_some(24 * HOUR);
+    at_least_zero(
+        text,
+        parse_with(text, |unit| scale(unit).or_else(|| days(unit)))?,
+    )
+}
+
+fn at_least_zero(text: &str, nanos: i64) -> Result<Duration, DurationError> {
     match u64::try_from(nanos) {
         Ok(nanos) => Ok(Duration::from_nanos(nanos)),
         Err(_) => Err(DurationError::Negative {
@@ -51,8 +63,28 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
+/// Nanoseconds in an hour.
+const HOUR: u128 = 3_600_000_000_000;
+
+/// Nanoseconds in one of Go's units.
+fn scale(unit: &str) -> Option<u128> {
+    Some(match unit {
+        "ns" => 1,
+        "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => HOUR,
+        _ => return None,
+    })
+}
+
 /// Nanoseconds, possibly negative.
-pub(crate) fn parse_nanos(text: &str) -> Result<i64, DurationError> {
+pub fn parse_nanos(text: &str) -> Result<i64, DurationError> {
+    parse_with(text, scale)
+}
+
+fn parse_with(text: &str, scale: impl Fn(&str) -> Option<u128>) -> Result<i64, DurationError> {
     let owned = || text.to_owned();
     let invalid = || DurationError::Invalid { text: owned() };
     let too_long = || DurationError::TooLong { text: owned() };
@@ -86,21 +118,13 @@ pub(crate) fn parse_nanos(text: &str) -> Result<i64, DurationError> {
             .unwrap_or(rest.len());
         let (unit, after) = rest.split_at(unit_end);
         rest = after;
-        let scale: u128 = match unit {
-            "ns" => 1,
-            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            "" => return Err(DurationError::MissingUnit { text: owned() }),
-            _ => {
-                return Err(DurationError::UnknownUnit {
-                    text: owned(),
-                    unit: unit.to_owned(),
-                });
-            }
-        };
+        if unit.is_empty() {
+            return Err(DurationError::MissingUnit { text: owned() });
+        }
+        let scale = scale(unit).ok_or_else(|| DurationError::UnknownUnit {
+            text: owned(),
+            unit: unit.to_owned(),
+        })?;
         total += scaled(whole, fraction, scale).ok_or_else(too_long)?;
         if total > i64::MAX as u128 {
             return Err(too_long());
@@ -137,6 +161,42 @@ fn scaled(whole: &str, fraction: &str, scale: u128) -> Option<u128> {
         nanos += u128::from(digit - b'0') * unit;
     }
     Some(nanos)
+}
+
+/// Go's `time.Duration.String()`: `1m0s`, `1h0m0s`, `1.5s`, `20ms`, `0s`.
+pub fn go_duration(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    if nanos == 0 {
+        return "0s".to_owned();
+    }
+    if nanos < 1_000 {
+        return format!("{nanos}ns");
+    }
+    if nanos < 1_000_000 {
+        return format!("{}µs", decimal(nanos, 1_000));
+    }
+    if nanos < 1_000_000_000 {
+        return format!("{}ms", decimal(nanos, 1_000_000));
+    }
+    let minutes = nanos / 60_000_000_000;
+    let seconds = decimal(nanos % 60_000_000_000, 1_000_000_000);
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => format!("{seconds}s"),
+        (0, m) => format!("{m}m{seconds}s"),
+        (h, m) => format!("{h}h{m}m{seconds}s"),
+    }
+}
+
+/// `value / unit` without trailing zeros.
+fn decimal(value: u128, unit: u128) -> String {
+    let digits = unit.ilog10() as usize;
+    let fraction = format!("{:0digits$}", value % unit);
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.is_empty() {
+        (value / unit).to_string()
+    } else {
+        format!("{}.{fraction}", value / unit)
+    }
 }
 
 #[cfg(test)]
@@ -198,5 +258,37 @@ mod tests {
             Err(DurationError::Negative { text: "-1s".into() })
         );
         assert_eq!(parse_duration("2s"), Ok(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn durations_read_as_go_prints_them() {
+        let cases = [
+            (0, "0s"),
+            (60_000_000_000, "1m0s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (1_500_000_000, "1.5s"),
+            (20_000_000, "20ms"),
+            (90_500_000_000, "1m30.5s"),
+        ];
+        for (nanos, expected) in cases {
+            assert_eq!(go_duration(Duration::from_nanos(nanos)), expected);
+        }
+    }
+
+    #[test]
+    fn days_where_they_are_allowed() {
+        let rows = [
+            ("14d", Some(14 * 24)),
+            ("1d12h", Some(36)),
+            ("336h0m0s", Some(336)),
+            ("-1h", None),
+            ("99999999999999h", None),
+            ("two weeks", None),
+        ];
+        for (text, hours) in rows {
+            let read = parse_duration_with_days(text).ok();
+            let hours = hours.map(|hours| Duration::from_secs(hours * 3600));
+            assert_eq!(read, hours, "{text}");
+        }
     }
 }
