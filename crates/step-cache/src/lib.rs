@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use kiln_cache_key::{CacheKey, Parts, Trail};
-use kiln_oci::{Descriptor, MediaType, Platform};
+use kiln_oci::{Descriptor, MediaType, Platform, Repository};
 use kiln_registry::Client;
 use kiln_tarball_cache::{Access, CacheError, ImageCache};
 
@@ -32,8 +32,9 @@ use entry::{NewEntry, read_bounded, stored_parts};
 
 use kiln_events::{Event, EventSink};
 use kiln_options::{BuildSettings, CachePlace};
+use kiln_store::blobs::{BlobError, Blobs};
 use kiln_store::layers::{Described, Layer, Packed};
-use kiln_store::origin::{Origin, StepBlob, StepPlace};
+use kiln_store::origin::{Origin, StepBlob};
 use kiln_store::parcel::Blob;
 use kiln_work::interrupt::Interrupt;
 use kiln_work::workers::Workers;
@@ -136,8 +137,16 @@ pub(crate) struct StepOrigin {
 }
 
 impl StepBlob for StepOrigin {
-    fn place(&self) -> StepPlace<'_> {
-        self.place.for_blobs()
+    fn repository(&self) -> Option<&Repository> {
+        self.place.as_repository().map(|(_, repository)| repository)
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        blobs: &'a Blobs,
+    ) -> BoxFuture<'a, Result<PathBuf, BlobError>> {
+        self.place.fetch(descriptor, blobs)
     }
 
     fn fetched(&self, file: &Path) {
@@ -277,7 +286,7 @@ impl LayerCache {
     }
 
     /// The repository that new layers go to first.
-    pub fn first_repository(&self) -> Option<(Client, kiln_oci::Repository)> {
+    pub fn first_repository(&self) -> Option<(Client, Repository)> {
         let mut storing = self.places.iter().filter(|place| place.stores());
         storing.find_map(|place| {
             let (client, repository) = place.as_repository()?;
@@ -286,7 +295,7 @@ impl LayerCache {
     }
 
     /// Repositories that may hold layers of ours, for mounts.
-    pub fn repositories(&self) -> Vec<kiln_oci::Repository> {
+    pub fn repositories(&self) -> Vec<Repository> {
         let all = self.places.iter().filter_map(|place| place.as_repository());
         all.map(|(_, repository)| repository.clone()).collect()
     }

@@ -5,6 +5,7 @@ mod folder;
 mod repository;
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use kiln_tarball_cache::{CacheError, ImageCache, Miss};
 use super::entry::{EntryError, StoredStep};
 use kiln_events::{Event, EventSink};
 use kiln_shown::with_causes;
-use kiln_store::origin::StepPlace;
+use kiln_store::blobs::{BlobError, Blobs};
 
 use folder::Folder;
 use repository::InRepository;
@@ -34,8 +35,18 @@ pub(crate) trait StepStore: Debug + Send + Sync {
     /// As messages name it.
     fn name(&self) -> String;
 
-    /// Where the blobs of its steps are.
-    fn for_blobs(&self) -> StepPlace<'_>;
+    /// The registry's client and repository, if it is one: layers can be mounted from there, or sent there early.
+    fn repository(&self) -> Option<(&Client, &Repository)>;
+
+    /// The folder, if it is one of this machine: it keeps near what came from afar, and notes of this machine.
+    fn folder(&self) -> Option<&ImageCache>;
+
+    /// Has the blob of an entry as a file, compared with its digest.
+    fn fetch<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        blobs: &'a Blobs,
+    ) -> BoxFuture<'a, Result<PathBuf, BlobError>>;
 
     /// The manifest of an entry; `None` when there is none of that key.
     fn manifest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, PlaceError>>;
@@ -180,16 +191,17 @@ impl Place {
         self.steps.name()
     }
 
-    /// Where the blobs of its steps are.
-    pub(crate) fn for_blobs(&self) -> StepPlace<'_> {
-        self.steps.for_blobs()
+    /// Has the blob of an entry as a file, compared with its digest.
+    pub(crate) fn fetch<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        blobs: &'a Blobs,
+    ) -> BoxFuture<'a, Result<PathBuf, BlobError>> {
+        self.steps.fetch(descriptor, blobs)
     }
 
     pub(crate) fn is_local(&self) -> bool {
-        match self.for_blobs() {
-            StepPlace::Folder(_) => true,
-            StepPlace::Repository(..) => false,
-        }
+        self.steps.folder().is_some()
     }
 
     pub(crate) fn stores(&self) -> bool {
@@ -198,18 +210,12 @@ impl Place {
 
     /// The registry's client and repository, for blobs.
     pub(crate) fn as_repository(&self) -> Option<(&Client, &Repository)> {
-        match self.for_blobs() {
-            StepPlace::Repository(client, repository) => Some((client, repository)),
-            StepPlace::Folder(_) => None,
-        }
+        self.steps.repository()
     }
 
     /// The volume, for blobs and notes.
     pub(crate) fn as_folder(&self) -> Option<&ImageCache> {
-        match self.for_blobs() {
-            StepPlace::Folder(cache) => Some(cache),
-            StepPlace::Repository(..) => None,
-        }
+        self.steps.folder()
     }
 
     /// Looks an entry up. What is wrong with it, or with the place, is said here and is a miss (H22).

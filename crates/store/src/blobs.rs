@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 
 use crate::blob_folder::{blob_file, blob_path};
 use crate::layers::{Described, Layer, PackError};
-use crate::origin::{Origin, StepBlob, StepPlace};
+use crate::origin::{Origin, StepBlob};
 use kiln_events::{Event, EventSink};
 use kiln_work::interrupt::Interrupt;
 use kiln_work::patience::{LONGEST_WAIT, Patience};
@@ -198,7 +198,11 @@ impl Blobs {
 
     /// A blob of an OCI layout is used where it lies, but not unseen: what is passed on under a digest must
     /// have it, and nobody else looks at it on the way to another layout or archive.
-    async fn check_file(&self, descriptor: &Descriptor, path: &Path) -> Result<PathBuf, BlobError> {
+    pub async fn check_file(
+        &self,
+        descriptor: &Descriptor,
+        path: &Path,
+    ) -> Result<PathBuf, BlobError> {
         let (wanted, at) = (descriptor.clone(), path.to_owned());
         off_runtime(move || {
             let file = kiln_oci::open_file(&at).map_err(|source| BlobError::Open {
@@ -311,17 +315,7 @@ impl Blobs {
         descriptor: &Descriptor,
         step: &dyn StepBlob,
     ) -> Result<PathBuf, BlobError> {
-        let found = match step.place() {
-            StepPlace::Repository(client, repository) => {
-                self.download(client, descriptor, repository).await
-            }
-            StepPlace::Folder(cache) => match cache.blob_path(&descriptor.digest) {
-                Some(path) => self.check_file(descriptor, &path).await,
-                None => Err(BlobError::Gone {
-                    digest: descriptor.digest,
-                }),
-            },
-        };
+        let found = step.fetch(descriptor, self).await;
         match &found {
             Ok(path) => step.fetched(path),
             Err(_) => step.distrust(),
@@ -356,7 +350,8 @@ impl Blobs {
         .await
     }
 
-    async fn download(
+    /// Fetches a blob from a repository, for this build.
+    pub async fn download(
         &self,
         client: &Client,
         descriptor: &Descriptor,

@@ -4,9 +4,11 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_oci::Repository;
-use kiln_registry::Client;
-use kiln_tarball_cache::{CachedImage, ImageCache};
+use futures_util::future::BoxFuture;
+use kiln_oci::{Descriptor, Repository};
+use kiln_tarball_cache::CachedImage;
+
+use crate::blobs::{BlobError, Blobs};
 
 /// Where the blob of a layer is.
 #[derive(Debug, Clone)]
@@ -26,28 +28,23 @@ impl Origin {
     pub fn repository(&self) -> Option<&Repository> {
         match self {
             Origin::Registry(repository) | Origin::Cached(_, repository) => Some(repository),
-            Origin::Step(step) => match step.place() {
-                StepPlace::Repository(_, repository) => Some(repository),
-                StepPlace::Folder(_) => None,
-            },
+            Origin::Step(step) => step.repository(),
             Origin::File(_) => None,
         }
     }
 }
 
-/// What keeps a cached step.
-#[derive(Debug, Clone, Copy)]
-pub enum StepPlace<'a> {
-    /// A repository of a registry.
-    Repository(&'a Client, &'a Repository),
-    /// A folder of this machine.
-    Folder(&'a ImageCache),
-}
-
 /// The layer of a cached step, which may turn out to be another than its entry says.
 pub trait StepBlob: Debug + Send + Sync {
-    /// Where it is.
-    fn place(&self) -> StepPlace<'_>;
+    /// The repository that holds it, if it is in one.
+    fn repository(&self) -> Option<&Repository>;
+
+    /// Has it as a file, compared with its digest; `blobs` are those of the build, which keeps what it fetches there.
+    fn fetch<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        blobs: &'a Blobs,
+    ) -> BoxFuture<'a, Result<PathBuf, BlobError>>;
 
     /// It was fetched, and is in this file.
     fn fetched(&self, file: &Path);

@@ -1,12 +1,12 @@
 //! Cached steps in a folder of this machine: the local volume, or one that `oci:` names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use kiln_oci::{Descriptor, SmallFile};
-use kiln_registry::BlobSource;
-use kiln_store::origin::StepPlace;
+use kiln_oci::{Descriptor, Repository, SmallFile};
+use kiln_registry::{BlobSource, Client};
+use kiln_store::blobs::{BlobError, Blobs};
 use kiln_store::parcel::{Blob, Parcel};
 use kiln_tarball_cache::{ImageCache, Miss, NewStep};
 
@@ -87,8 +87,25 @@ impl StepStore for Folder {
         self.0.dir().display().to_string()
     }
 
-    fn for_blobs(&self) -> StepPlace<'_> {
-        StepPlace::Folder(&self.0)
+    fn repository(&self) -> Option<(&Client, &Repository)> {
+        None
+    }
+
+    fn folder(&self) -> Option<&ImageCache> {
+        Some(&self.0)
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        blobs: &'a Blobs,
+    ) -> BoxFuture<'a, Result<PathBuf, BlobError>> {
+        Box::pin(async move {
+            let digest = descriptor.digest;
+            let path = self.0.blob_path(&digest);
+            let path = path.ok_or(BlobError::Gone { digest })?;
+            blobs.check_file(descriptor, &path).await
+        })
     }
 
     fn manifest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, PlaceError>> {

@@ -1,15 +1,17 @@
 //! Cached steps in a repository of a registry: a tag for each key.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kiln_oci::{Descriptor, Manifest, MediaType, Repository};
 use kiln_registry::Client;
-use kiln_store::origin::StepPlace;
+use kiln_store::blobs::{BlobError, Blobs};
 use kiln_store::parcel::{Document, Parcel};
 use kiln_store::send::{SendError, send_blobs, send_document};
+use kiln_tarball_cache::ImageCache;
 
 use super::{MAX_CONFIG, PlaceError, StepStore};
 use crate::entry::{StoredStep, trail_parcel};
@@ -67,8 +69,20 @@ impl StepStore for InRepository {
         self.repository.to_string()
     }
 
-    fn for_blobs(&self) -> StepPlace<'_> {
-        StepPlace::Repository(&self.client, &self.repository)
+    fn repository(&self) -> Option<(&Client, &Repository)> {
+        Some((&self.client, &self.repository))
+    }
+
+    fn folder(&self) -> Option<&ImageCache> {
+        None
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        blobs: &'a Blobs,
+    ) -> BoxFuture<'a, Result<PathBuf, BlobError>> {
+        Box::pin(blobs.download(&self.client, descriptor, &self.repository))
     }
 
     fn manifest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, PlaceError>> {
