@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use kiln_engine::{Event, EventSink, Stream};
+use kiln_engine::{Event, EventSink, ImageMade, Step, StepOutcome, Stream, Transfer, TransferKind};
 use kiln_options::{COMMAND_ERRORS, COMMAND_OUTPUT, LogFormat, LogOptions, byte_size};
+
+/// A step that made something without a command is told to be done if it took so long.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// Logs every event as it comes.
 #[derive(Debug)]
@@ -21,6 +25,43 @@ impl LogLines {
         Self {
             json: options.log_format == LogFormat::Json,
             stages: Mutex::default(),
+        }
+    }
+
+    /// How a step ended: for all to see if that took long, or if a command ran, whose output may be far above.
+    fn ended(step: &Step, outcome: StepOutcome, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let worth = took >= WORTH_TELLING || outcome == StepOutcome::Ran;
+        match outcome {
+            StepOutcome::Failed => tracing::info!("[{step}] failed after {seconds:.1} s"),
+            StepOutcome::Stopped => tracing::debug!("[{step}] stopped after {seconds:.1} s"),
+            StepOutcome::Ran | StepOutcome::Made | StepOutcome::Cached | StepOutcome::Shared => {
+                if worth {
+                    tracing::info!("[{step}] done in {seconds:.1} s");
+                } else {
+                    tracing::debug!("[{step}] done in {seconds:.1} s");
+                }
+            }
+        }
+    }
+
+    /// Blobs that came are told to all; what else moves is for those who look closely.
+    fn transferred(transfer: &Transfer, moved: u64, took: Duration, done: bool) {
+        let name = transfer.kind.name();
+        match (transfer.kind, &transfer.digest) {
+            (TransferKind::Pull, Some(digest)) if done => {
+                tracing::info!("fetched {digest}: {}", byte_size(moved));
+            }
+            _ => tracing::debug!(
+                "{name} {}{}{} in {:.1} s",
+                transfer
+                    .digest
+                    .map(|digest| format!("{digest}: "))
+                    .unwrap_or_default(),
+                byte_size(moved),
+                if done { "" } else { ", not to its end," },
+                took.as_secs_f64()
+            ),
         }
     }
 
@@ -57,61 +98,68 @@ impl LogLines {
 impl EventSink for LogLines {
     fn event(&self, event: Event) {
         match event {
-            Event::Info(text) => tracing::info!("{text}"),
-            Event::Warning(text) => tracing::warn!("{text}"),
-            Event::StepStarted {
-                stage,
-                number,
-                total,
-                text,
-            } => {
-                tracing::info!("[{stage} {number}/{total}] {text}");
+            Event::Note { text, .. } => tracing::info!("{text}"),
+            Event::Warning { kind, text } if kind.is_grave() => tracing::error!("{text}"),
+            Event::Warning { text, .. } => tracing::warn!("{text}"),
+            Event::StageBegun { stage, steps } => {
+                tracing::debug!("[{stage}] begins: {steps} steps");
+            }
+            Event::StageWaiting { stage, on } => {
+                tracing::debug!("[{stage}] waiting for stage {on}");
+            }
+            Event::StageEnded { stage, took, .. } => {
+                tracing::debug!("[{stage}] over after {:.1} s", took.as_secs_f64());
+            }
+            Event::StepWaiting { step, on } => tracing::info!("[{step}] waiting for {on}"),
+            Event::StepBegun { step, text } => {
+                tracing::info!("[{step}] {text}");
                 self.stages
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .insert(stage);
+                    .insert(step.stage.name);
             }
-            Event::StepFinished {
-                stage,
-                number,
+            Event::StepEnded {
+                step,
                 took,
-            } => {
-                tracing::debug!("[{stage} {number}] done in {:.1} s", took.as_secs_f64());
+                outcome,
+                ..
+            } => Self::ended(&step, outcome, took),
+            Event::StepCached { step, place } => {
+                tracing::info!("[{} {}] cached in {place}", step.stage, step.number);
             }
-            Event::StepCached {
-                stage,
-                number,
-                place,
-            } => tracing::info!("[{stage} {number}] cached in {place}"),
-            Event::StepMissed {
-                stage,
-                number,
-                text,
-                reason,
-            } => {
+            Event::StepMissed { step, text, reason } => {
                 let text = text.lines().next().unwrap_or_default();
+                let (stage, number) = (step.stage, step.number);
                 tracing::info!("[{stage} {number}] not cached: {text}: {reason}");
             }
-            Event::Output {
-                stage,
-                stream,
-                line,
-            } => self.output(&stage, stream, &line),
+            Event::Output { step, stream, line } => self.output(&step.stage.name, stream, &line),
             Event::LayerPacked {
-                step,
+                subject,
                 digest,
                 size,
                 uncompressed_size,
             } => {
-                let of = step.map(|step| format!("of [{step}] ")).unwrap_or_default();
+                let of = subject
+                    .map(|subject| format!("of [{subject}] "))
+                    .unwrap_or_default();
                 tracing::info!(
                     "packed layer {of}{digest}: {} from {}",
                     byte_size(size),
                     byte_size(uncompressed_size)
                 );
             }
-            Event::BlobFetched { digest, size } => {
-                tracing::info!("fetched {digest}: {}", byte_size(size));
+            Event::TransferEnded {
+                transfer,
+                moved,
+                took,
+                done,
+            } => Self::transferred(&transfer, moved, took, done),
+            // What is drawn while it moves, not logged.
+            Event::TransferBegun { .. } | Event::TransferMoved { .. } | Event::BuildBegun => {}
+            Event::BuildEnded { image, .. } => {
+                if let Some(ImageMade { digest, size }) = image {
+                    tracing::info!("built {digest}, {} in layers", byte_size(size));
+                }
             }
             Event::Pushed { reference, digest } => tracing::info!("pushed {reference}@{digest}"),
             other => tracing::debug!("{other:?}"),

@@ -12,7 +12,7 @@ use kiln_engine::{BuildError, BuildSettings, Cancel, Entered, EventSink};
 use kiln_options::{
     CacheAction, CheckFormat, CommandLine as _, ExecutorAction, ExecutorCommand, ExecutorOptions,
     ExplainFormat, ExplainOptions, LogFormat, LoginOptions, OptionError, PushImageOptions,
-    Resolved, Stop, byte_size, report_failure, start_logging, variables_without_meaning,
+    Resolved, Stop, report_failure, start_logging, variables_without_meaning,
 };
 
 use kiln_shown::redact;
@@ -39,9 +39,12 @@ fn main() -> ExitCode {
     }
     if action.is_none()
         && let Some(context) = options.context_dir()
-        && let Err(error) = kiln_engine::put_context_back(&context)
     {
-        return failed(format, &error);
+        match kiln_engine::put_context_back(&context) {
+            Ok(Some(noticed)) => LogLines::new(&options.log).event(noticed),
+            Ok(None) => {}
+            Err(error) => return failed(format, &error),
+        }
     }
     match action {
         None if options.build.check => check(&options),
@@ -57,14 +60,7 @@ fn main() -> ExitCode {
 fn build(options: &ExecutorOptions) -> ExitCode {
     let resolved = options.resolve(&|name| std::env::var_os(name));
     let outcome = entered(options, resolved, kiln_engine::build);
-    outcome.map_or_else(std::convert::identity, |report| {
-        tracing::info!(
-            "built {}, {} in layers",
-            report.digest,
-            byte_size(report.size)
-        );
-        ExitCode::SUCCESS
-    })
+    outcome.map_or_else(std::convert::identity, |_| ExitCode::SUCCESS)
 }
 
 /// Nothing is built, so no place to build in is needed, and a signal may end the process where it stands.
@@ -84,7 +80,9 @@ fn check(options: &ExecutorOptions) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report_failure(format, &error, None, None, 1),
     };
-    let report = match runtime.block_on(kiln_engine::check(&resolved.settings)) {
+    let events = Arc::new(LogLines::new(&options.log));
+    let checking = kiln_engine::check(&resolved.settings, events);
+    let report = match runtime.block_on(checking) {
         Ok(report) => report,
         Err(error) => return failed(format, &error),
     };

@@ -68,12 +68,24 @@ fn warm(options: &WarmerOptions) -> ExitCode {
 
 fn log(event: Event) {
     match event {
-        Event::Info(text) => tracing::info!("{text}"),
-        Event::Warning(text) => tracing::warn!("{text}"),
-        Event::BlobFetched { digest, size } => {
-            tracing::debug!("fetched {digest}: {}", byte_size(size));
-        }
-        other => tracing::debug!("{other:?}"),
+        Event::Note { text, .. } => tracing::info!("{text}"),
+        Event::Warning { text, .. } => tracing::warn!("{text}"),
+        Event::TransferEnded {
+            transfer,
+            moved,
+            took,
+            done: true,
+        } => tracing::debug!(
+            "fetched {}: {} in {:.1} s",
+            transfer
+                .digest
+                .map(|digest| digest.to_string())
+                .unwrap_or_default(),
+            byte_size(moved),
+            took.as_secs_f64()
+        ),
+        // What is drawn while it moves, not logged; and what only builds tell.
+        _ => {}
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use kiln_engine::{
@@ -33,7 +34,7 @@ pub(crate) fn prune(options: &PruneOptions, format: LogFormat) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return Stop::Wrong(error).report(format),
     };
-    match prune_volume(&settings) {
+    match prune_volume(&settings, Arc::new(crate::log)) {
         Ok(pruned) => {
             if let Some(warning) = too_large(&settings, &pruned) {
                 tracing::warn!("{warning}");

@@ -6,8 +6,10 @@ use std::sync::{PoisonError, RwLock};
 
 use kiln_dockerfile::PatternSet;
 use kiln_layer::{Entry, EntryKind, FileType, ImagePath, LayerError, Root, Stat};
+use kiln_notice::Listener;
 
 use crate::error::{ContextError, ViewError};
+use crate::notice::ContextNotice;
 use crate::small::{IGNORE_FILE, read_text};
 use crate::view::{FileView, LinkId, Stamp, ViewEntry};
 
@@ -17,6 +19,7 @@ pub struct DirectoryView {
     root: RwLock<Root>,
     ignore: PatternSet,
     stable: bool,
+    notices: Listener<ContextNotice>,
 }
 
 impl DirectoryView {
@@ -26,7 +29,15 @@ impl DirectoryView {
             root: RwLock::new(root),
             ignore,
             stable: true,
+            notices: Listener::default(),
         }
+    }
+
+    /// Tells `notices` what is left out.
+    #[must_use]
+    pub fn telling(mut self, notices: Listener<ContextNotice>) -> DirectoryView {
+        self.notices = notices;
+        self
     }
 
     /// Says that the same files are in another directory from now on.
@@ -85,7 +96,7 @@ impl DirectoryView {
             FileType::BlockDevice => EntryKind::BlockDevice { major, minor },
             FileType::Fifo => EntryKind::Fifo,
             FileType::Socket => {
-                tracing::warn!("`{path}` of the context is a socket and is left out");
+                self.notices.tell(ContextNotice::Socket(path.clone()));
                 return Ok(None);
             }
         };
@@ -173,6 +184,7 @@ fn layer_error(operation: &'static str, path: &ImagePath, source: LayerError) ->
 pub struct Context {
     dir: PathBuf,
     ignore: PatternSet,
+    notices: Listener<ContextNotice>,
 }
 
 impl Context {
@@ -207,7 +219,23 @@ impl Context {
             source,
         })?;
         let ignore = read_ignore_file(&root, dockerfile)?;
-        Ok(Context { dir: root, ignore })
+        Ok(Context {
+            dir: root,
+            ignore,
+            notices: Listener::default(),
+        })
+    }
+
+    /// Tells `notices` what its views leave out.
+    #[must_use]
+    pub fn telling(mut self, notices: Listener<ContextNotice>) -> Context {
+        self.notices = notices;
+        self
+    }
+
+    /// Who is told.
+    pub fn notices(&self) -> &Listener<ContextNotice> {
+        &self.notices
     }
 
     /// The context's root on the host.
@@ -224,7 +252,7 @@ impl Context {
     pub fn view_in(&self, dir: &Path) -> Result<DirectoryView, ContextError> {
         let root =
             Root::open(dir).map_err(|source| layer_error("open", &ImagePath::root(), source))?;
-        Ok(DirectoryView::new(root, self.ignore.clone()))
+        Ok(DirectoryView::new(root, self.ignore.clone()).telling(self.notices.clone()))
     }
 
     /// The rules of the ignore file; empty without one.

@@ -25,6 +25,7 @@ mod error;
 mod glob;
 mod graft;
 mod newest;
+mod notice;
 mod small;
 mod view;
 
@@ -33,6 +34,8 @@ pub use directory::{Context, DirectoryView};
 pub use error::{ContextError, ViewError};
 pub use glob::{has_wildcard, matches};
 pub use graft::Grafted;
+pub use kiln_notice::Listener;
 pub use newest::newest;
+pub use notice::ContextNotice;
 pub use small::{DOCKERFILE, IGNORE_FILE, read_text};
 pub use view::{FileView, LinkId, Stamp, ViewEntry, clean, resolve};

@@ -27,8 +27,9 @@ use kiln_sandbox::Cancel;
 use crate::output::{self, DigestsWritten, Output, OutputError, Registries};
 use kiln_download as fetch;
 use kiln_download::ClientError;
-use kiln_events::{Careful, Event, EventSink};
+use kiln_events::{Careful, Event, EventSink, NoteKind};
 use kiln_options::PushImageSettings;
+use kiln_store::noticed::telling;
 use kiln_work::folder::{WorkError, WorkFolder};
 use kiln_work::interrupt::Interrupt;
 
@@ -218,7 +219,8 @@ async fn push(
     events: Arc<dyn EventSink>,
 ) -> Result<PushedArchive, PushArchiveError> {
     let found = Found::at(&settings)?;
-    let client = Client::new(settings.registry.clone()).map_err(PushArchiveError::Client)?;
+    let client =
+        Client::new(telling(&settings.registry, &events)).map_err(PushArchiveError::Client)?;
     let download =
         fetch::client(&settings.registry.user_agent).map_err(PushArchiveError::Downloads)?;
     let outputs = outputs(&settings, client, download, &events);
@@ -232,14 +234,15 @@ async fn push(
             docker::pack(*image, work.path(), &events).await?
         }
     };
-    events.event(Event::Info(format!(
+    let text = format!(
         "pushing {} from `{}`: {} manifests, {} blobs, {}",
         parcel.top.digest,
         settings.path.display(),
         parcel.below.len() + 1,
         parcel.blobs.len(),
         byte_size(parcel.size())
-    )));
+    );
+    events.event(Event::note(NoteKind::Push, text));
     let digest = output::deliver_all(&outputs, &parcel).await?;
     Ok(PushedArchive {
         digest,

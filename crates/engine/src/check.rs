@@ -5,6 +5,7 @@ mod sarif;
 mod text;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kiln_context::Context;
 use kiln_dockerfile::{Diagnostic, Position, Span, Warning};
@@ -14,6 +15,7 @@ use crate::error::BuildError;
 use crate::settings::{BuildSettings, DockerfileSource};
 use crate::starts::configs_for_lint;
 use kiln_download as fetch;
+use kiln_events::{Careful, EventSink};
 use kiln_plan::lint::{Known, check_of};
 use kiln_plan::plan::{Plan, PlanError, Source};
 use kiln_plan::text::{Text, TextError};
@@ -75,7 +77,11 @@ impl CheckReport {
 
 /// Looks at the Dockerfile of a build, at all stages unless targets are given. Unless the settings ask for it, no image is
 /// looked up: what a base image brings is not known then, and gives no findings. An error means that the file could not be read.
-pub async fn check(settings: &BuildSettings) -> Result<CheckReport, BuildError> {
+pub async fn check(
+    settings: &BuildSettings,
+    events: Arc<dyn EventSink>,
+) -> Result<CheckReport, BuildError> {
+    let events = Careful::before(events);
     let text = match read(settings).await {
         Ok(text) => text,
         Err(BuildError::Text(TextError::Parse { file, errors })) => {
@@ -107,7 +113,7 @@ pub async fn check(settings: &BuildSettings) -> Result<CheckReport, BuildError> 
                 plan.targets = (0..plan.dockerfile.stages.len()).collect();
             }
             let bases = if settings.check_bases {
-                match look_up_bases(settings, &text, &plan).await? {
+                match look_up_bases(settings, &text, &plan, &events).await? {
                     Ok(bases) => Some(bases),
                     Err(error) => {
                         report.problems.push(Problem::of_build(&text, &error));
@@ -250,6 +256,3 @@ impl Problem {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::try_join;
 use kiln_context::Context;
@@ -35,13 +36,14 @@ use crate::starts::{Images, Start, configs_for_lint};
 use crate::step::StepError;
 use kiln_delivery::output::Output;
 use kiln_download as fetch;
-use kiln_events::{Careful, Event, EventSink};
+use kiln_events::{Careful, Event, EventSink, ImageMade, NoteKind, WarningKind};
 use kiln_plan::lint::{Known, check_of};
 use kiln_plan::plan::Plan;
 use kiln_plan::scope::{BuildArgs, unused_build_args};
 use kiln_plan::text::Text;
 use kiln_rootfs::{Aside, Restored, restore};
 use kiln_step_cache::Distrusted;
+use kiln_store::noticed::{of_contexts, telling};
 use kiln_work::folder::{WorkError, WorkFolder};
 use kiln_work::interrupt::Interrupt;
 use kiln_work::workers::Workers;
@@ -53,6 +55,8 @@ pub struct Entered {
     reason: String,
     work: WorkFolder,
     runner: Arc<dyn Runner>,
+    /// What happened before there was anybody to tell.
+    notes: Vec<Event>,
 }
 
 impl Entered {
@@ -76,7 +80,14 @@ impl Entered {
             reason: "commands are run by the program that builds".to_owned(),
             work: WorkFolder::create(&settings.work_dir)?,
             runner,
+            notes: Vec::new(),
         })
+    }
+
+    fn tell_notes(&self, events: &dyn EventSink) {
+        for note in &self.notes {
+            events.event(note.clone());
+        }
     }
 
     /// One line for the log: which isolation was chosen, and why.
@@ -90,7 +101,7 @@ impl Entered {
 /// To be called before the program starts threads, since a process with threads cannot enter a user
 /// namespace. Afterwards other processes of the same user cannot look into this one.
 pub fn enter(settings: &BuildSettings) -> Result<Entered, BuildError> {
-    put_context_back(&settings.context_dir)?;
+    let notes = put_context_back(&settings.context_dir)?;
     let work = WorkFolder::create(&settings.work_dir)?;
     let asked = match settings.isolation {
         crate::settings::Isolation::Auto => kiln_sandbox::Isolation::Auto,
@@ -108,24 +119,25 @@ pub fn enter(settings: &BuildSettings) -> Result<Entered, BuildError> {
         reason: entered.reason,
         work,
         runner: Arc::new(Processes),
+        notes: notes.into_iter().collect(),
     })
 }
 
 /// Puts the files of a context back, if a build in place that was killed had moved them aside. [`enter`] does it as well;
 /// a program that looks into the context before, for the Dockerfile, does this first.
 ///
-/// An error if that left more than can be taken for the context's, or if that build is alive.
-pub fn put_context_back(context: &Path) -> Result<(), BuildError> {
+/// Gives what is to be told of it, if there was anything to do. An error if that left more than can be taken for the context's, or if that build is alive.
+pub fn put_context_back(context: &Path) -> Result<Option<Event>, BuildError> {
     let context = context.to_owned();
     let restored = restore(&context);
     match restored.map_err(|error| BuildError::Finish(Box::new(StepError::Root(error))))? {
-        Restored::Nothing => Ok(()),
+        Restored::Nothing => Ok(None),
         Restored::Files => {
             let dir = context.display();
-            tracing::warn!(
+            let text = format!(
                 "the files of the context `{dir}`, which a killed build had moved aside, are back"
             );
-            Ok(())
+            Ok(Some(Event::warning(WarningKind::ContextRestored, text)))
         }
         Restored::FilesAndMore(left) => Err(BuildError::ContextRestored { context, left }),
         Restored::InUse => Err(BuildError::ContextInUse { context }),
@@ -141,15 +153,26 @@ pub async fn build(
     events: Arc<dyn EventSink>,
     cancel: Cancel,
 ) -> Result<BuildReport, BuildError> {
+    let begun = Instant::now();
     let events = Careful::before(events);
-    events.event(Event::Info(entered.reason.clone()));
+    events.event(Event::BuildBegun);
+    entered.tell_notes(&*events);
+    let reason = entered.reason.clone();
+    events.event(Event::note(NoteKind::Isolation, reason));
     if let Some(note) = entered.work.note() {
-        events.event(Event::Info(note.to_owned()));
+        events.event(Event::note(NoteKind::WorkFolder, note));
     }
     let build = Build::new(&settings, &events, &cancel, entered);
     // Boxed: the future of a build is deep, and its callers should not carry it on their stacks.
     let outcome = Box::pin(build.run()).await;
     build.close().await;
+    events.event(Event::BuildEnded {
+        took: begun.elapsed(),
+        image: outcome.as_ref().ok().map(|report| ImageMade {
+            digest: report.digest,
+            size: report.size,
+        }),
+    });
     outcome
 }
 
@@ -162,6 +185,7 @@ pub async fn explain(
     cancel: Cancel,
 ) -> Result<Explanation, BuildError> {
     let events = Careful::before(events);
+    entered.tell_notes(&*events);
     let build = Build::new(&settings, &events, &cancel, entered);
     let outcome = Box::pin(build.explain()).await;
     build.close().await;
@@ -176,6 +200,7 @@ pub async fn dry_run(
     cancel: Cancel,
 ) -> Result<BuildPlan, BuildError> {
     let events = Careful::before(events);
+    entered.tell_notes(&*events);
     let build = Build::new(&settings, &events, &cancel, entered);
     let outcome = Box::pin(build.dry_run()).await;
     build.close().await;
@@ -188,8 +213,10 @@ pub(crate) async fn look_up_bases(
     settings: &BuildSettings,
     text: &Text,
     plan: &Plan,
+    events: &Arc<dyn EventSink>,
 ) -> Result<Result<(BTreeMap<usize, Start>, Images), BuildError>, BuildError> {
-    let client = Client::new(settings.registry.clone()).map_err(BuildError::Client)?;
+    // What the client notices may be why a base is not found; what else is told of bases is not asked for.
+    let client = Client::new(telling(&settings.registry, events)).map_err(BuildError::Client)?;
     let entered = Entered {
         mode: Mode::None {
             reason: "nothing is built".to_owned(),
@@ -197,6 +224,7 @@ pub(crate) async fn look_up_bases(
         reason: String::new(),
         work: WorkFolder::create(&settings.work_dir)?,
         runner: Arc::new(Processes),
+        notes: Vec::new(),
     };
     let events: Arc<dyn EventSink> = Arc::new(kiln_events::Silent);
     let cancel = Cancel::new();
@@ -264,7 +292,8 @@ impl<'a> Build<'a> {
         };
         if let Err(source) = closed {
             let text = format!("the work folder `{}` is not gone: {source}", path.display());
-            self.events.event(Event::Warning(text));
+            self.events
+                .event(Event::warning(WarningKind::LeftBehind, text));
         }
     }
 
@@ -272,7 +301,7 @@ impl<'a> Build<'a> {
         let prepared = self.prepare().await?;
         if self.settings.print_plan {
             for line in self.build_plan(&prepared, None).text().lines() {
-                self.events.event(Event::Info(line.to_owned()));
+                self.events.event(Event::note(NoteKind::Plan, line));
             }
         }
         let mut distrusted = Distrusted::default();
@@ -297,9 +326,9 @@ impl<'a> Build<'a> {
             );
             // One warning is enough, however many of them there are.
             self.events.event(if number == 0 {
-                Event::Warning(text)
+                Event::warning(WarningKind::CacheEntry, text)
             } else {
-                Event::Info(text)
+                Event::note(NoteKind::Cache, text)
             });
             self.join_workers().await;
         }
@@ -377,8 +406,10 @@ impl<'a> Build<'a> {
         let text = self.heed("reading the Dockerfile", reading).await?;
         let (mut plan, mut build_args) = self.plan(&text)?;
         let context = Context::open(&settings.context_dir, None, text.path.as_deref())?;
+        let context = context.telling(of_contexts(self.events));
         let epoch = text.epoch(settings, &mut plan, &mut build_args, &context)?;
-        let client = Client::new(settings.registry.clone()).map_err(BuildError::Client)?;
+        let registry = telling(&settings.registry, self.events);
+        let client = Client::new(registry).map_err(BuildError::Client)?;
         let outputs = self.outputs(&client, &download);
         let asking = async {
             let allowed = self.check_outputs(&outputs);
@@ -518,7 +549,8 @@ impl<'a> Build<'a> {
         text.check_values(&plan)?;
         for name in unused_build_args(&build_args, &declared(&plan.dockerfile)) {
             let text = format!("build-arg `{name}` is not used: no ARG of that name");
-            self.events.event(Event::Warning(text));
+            let kind = WarningKind::UnusedBuildArg;
+            self.events.event(Event::warning(kind, text));
         }
         Ok((plan, build_args))
     }
@@ -531,7 +563,7 @@ impl<'a> Build<'a> {
         for warning in &warnings {
             let line = warning.span.line();
             let text = format!("{name}:{line}: {}: {}", warning.rule, warning.message);
-            self.events.event(Event::Warning(text));
+            self.events.event(Event::warning(WarningKind::Lint, text));
         }
         if check.is_some_and(|check| check.error) && !warnings.is_empty() {
             return Err(BuildError::Check {

@@ -57,7 +57,10 @@ pub use kiln_delivery::output::OutputError;
 pub use kiln_delivery::output::PushError;
 pub use kiln_delivery::push_archive::{PushArchiveError, PushedArchive, push_archive};
 pub use kiln_download::{ClientError, FetchError};
-pub use kiln_events::{Event, EventSink, Silent};
+pub use kiln_events::{
+    Event, EventSink, ImageMade, NoteKind, Silent, Stage, StageOutcome, Step, StepLayer,
+    StepOutcome, Subject, Transfer, TransferId, TransferKind, WaitingFor, WarningKind,
+};
 pub use kiln_plan::lint::CheckArgError;
 pub use kiln_plan::plan::PlanError;
 pub use kiln_plan::text::{Location, TextError};

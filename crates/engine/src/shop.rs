@@ -11,7 +11,7 @@ use crate::held::Held;
 use crate::sources::Sources;
 use crate::stage::{Finished, State};
 use crate::starts::Images;
-use kiln_events::EventSink;
+use kiln_events::{EventSink, Stage};
 use kiln_image::clock::Clock;
 use kiln_plan::budget::TextBudget;
 use kiln_plan::plan::{Plan, Source};
@@ -86,6 +86,14 @@ impl Shop {
             .with(part::BASE, self.base_key(source)?)
             .with(part::PLATFORM, platform.normalized().to_string());
         Some(parts.key(None))
+    }
+
+    /// A stage as events name it.
+    pub(crate) fn stage(&self, number: usize) -> Stage {
+        Stage {
+            number,
+            name: self.plan.stage_name(number),
+        }
     }
 
     /// Waits for a stage, or looks an image up; `None` if it failed, or if there is none. Blocks; not for async code.

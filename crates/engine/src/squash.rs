@@ -10,6 +10,7 @@ use crate::shop::Shop;
 use crate::stage::Finished;
 use crate::step::StepError;
 use kiln_copy::{Content, Item, Items};
+use kiln_events::Subject;
 use kiln_store::layers::{Layer, Made};
 
 /// The stage with exactly one layer on top of its base.
@@ -26,9 +27,7 @@ pub(crate) fn into_one(shop: &Arc<Shop>, stage: &Finished) -> Result<Arc<Finishe
             .visit_entries(layer, &mut |entry| changed.add(entry))?;
     }
     let items = changed.items(&view)?;
-    let layer = shop
-        .packer
-        .start(Made::Items(items), "all steps".to_owned());
+    let layer = shop.packer.start(Made::Items(items), Subject::AllSteps);
     let mut state = stage.continued();
     state
         .config

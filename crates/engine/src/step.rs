@@ -22,6 +22,7 @@ use crate::shop::Shop;
 use crate::sources::SourceError;
 use crate::stage::{State, ViewUnavailable};
 use kiln_copy::CopyError;
+use kiln_events::{Step, Subject};
 use kiln_image::clock::Clock;
 use kiln_plan::budget::TooMuchText;
 use kiln_plan::plan::PlanError;
@@ -295,8 +296,8 @@ pub(crate) struct Stepper<'a> {
     pub(crate) cmd_set: bool,
     /// The instruction being executed, for errors of its words.
     pub(crate) span: kiln_dockerfile::Span,
-    /// The step as the log names it: stage, number and how many there are.
-    pub(crate) name: String,
+    /// The step being executed; with number 0 where steps are only looked at.
+    pub(crate) step: Step,
     /// What the user should know of the step, which does not stop the build.
     pub(crate) remarks: Vec<String>,
 }
@@ -317,7 +318,11 @@ impl<'a> Stepper<'a> {
             state,
             cmd_set: false,
             span: shop.plan.dockerfile.stages[stage].from.span,
-            name: shop.plan.stage_name(stage),
+            step: Step {
+                stage: shop.stage(stage),
+                number: 0,
+                total: 0,
+            },
             remarks: Vec::new(),
         }
     }
@@ -410,6 +415,11 @@ impl<'a> Stepper<'a> {
                 .map_err(StepError::Image)
         };
         Ok(Accounts::parse(&read(b"etc/passwd")?, &read(b"etc/group")?))
+    }
+
+    /// Whom a layer of this step is for.
+    fn subject(&self) -> Subject {
+        Subject::Step(self.step.clone())
     }
 
     fn record(

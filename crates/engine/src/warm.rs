@@ -22,11 +22,14 @@ use crate::report::counted;
 use crate::settings::{DockerfileSource, WarmSettings};
 use kiln_download as fetch;
 use kiln_download::{ClientError, FetchError};
-use kiln_events::{Careful, Event, EventSink};
+use kiln_events::{
+    Careful, Event, EventSink, Meter, NoteKind, Subject, Transfer, TransferKind, WarningKind,
+};
 use kiln_oci::ImageSource;
 use kiln_plan::plan::{Plan, PlanError, Source};
 use kiln_plan::scope::BuildArgs;
 use kiln_shown::with_causes;
+use kiln_store::noticed::{of_volumes, telling};
 use kiln_work::patience::{LONGEST_WAIT, Patience};
 use kiln_work::spool::Spool;
 
@@ -157,8 +160,9 @@ pub async fn warm(
     events: Arc<dyn EventSink>,
 ) -> Result<WarmReport, WarmError> {
     let events = Careful::before(events);
-    let client = Client::new(settings.registry.clone()).map_err(WarmError::Client)?;
+    let client = Client::new(telling(&settings.registry, &events)).map_err(WarmError::Client)?;
     let cache = ImageCache::open(&settings.cache_dir(), Access::ReadWrite)?;
+    let cache = cache.telling(of_volumes(&events));
     let mut wanted: Vec<(Reference, Platform)> = settings
         .images
         .iter()
@@ -174,7 +178,7 @@ pub async fn warm(
         cache: &cache,
         room: Room::of(cache.dir()),
         force: settings.force,
-        events: events.as_ref(),
+        events: &events,
     };
     let images = futures_util::stream::iter(wanted)
         .map(|(reference, platform)| warmer.image(reference, platform))
@@ -256,7 +260,7 @@ struct Warmer<'a> {
     cache: &'a ImageCache,
     room: Room,
     force: bool,
-    events: &'a dyn EventSink,
+    events: &'a Arc<dyn EventSink>,
 }
 
 impl Warmer<'_> {
@@ -265,13 +269,17 @@ impl Warmer<'_> {
         let shown = reference.familiar();
         self.events.event(match &outcome {
             Ok(Warmed { digest, fetched: 0 }) => {
-                Event::Info(format!("{shown} ({digest}) is in the cache"))
+                let text = format!("{shown} ({digest}) is in the cache");
+                Event::note(NoteKind::Warming, text)
             }
-            Ok(Warmed { digest, fetched }) => Event::Info(format!(
-                "{shown} ({digest}): fetched {}",
-                byte_size(*fetched)
-            )),
-            Err(error) => Event::Warning(format!("{shown}: {}", with_causes(error))),
+            Ok(Warmed { digest, fetched }) => {
+                let text = format!("{shown} ({digest}): fetched {}", byte_size(*fetched));
+                Event::note(NoteKind::Warming, text)
+            }
+            Err(error) => {
+                let text = format!("{shown}: {}", with_causes(error));
+                Event::warning(WarningKind::NotWarmed, text)
+            }
         });
         WarmedImage { reference, outcome }
     }
@@ -291,7 +299,8 @@ impl Warmer<'_> {
         };
         let image = self.client.image(reference, platform).await?;
         for warning in &image.warnings {
-            self.events.event(Event::Warning(warning.clone()));
+            self.events
+                .event(Event::warning(WarningKind::BaseImage, warning));
         }
         let digest = image.manifest_digest;
         match self.begin(digest).await? {
@@ -348,10 +357,11 @@ impl Warmer<'_> {
                 return Ok(Found::Claimed(claim));
             }
             let patience = patience.get_or_insert_with(|| {
-                self.events.event(Event::Info(format!(
+                let text = format!(
                     "{} ({digest}) is being fetched by somebody else: waiting",
                     reference.familiar()
-                )));
+                );
+                self.events.event(Event::note(NoteKind::Waiting, text));
                 Patience::of(LONGEST_IMAGE_WAIT)
             });
             if !patience.wait().await {
@@ -397,11 +407,11 @@ impl Warmer<'_> {
             name: reference.familiar(),
             total: missing.iter().map(|layer| layer.size).sum(),
             done: AtomicU64::new(0),
-            events: self.events,
+            events: self.events.as_ref(),
         };
         progress.begin(missing.len());
         let fetches = missing.into_iter().map(|layer| async {
-            let fetched = self.layer(writer, layer, image).await?;
+            let fetched = self.layer(writer, layer, image, reference).await?;
             progress.add(layer.size);
             Ok::<u64, WarmImageError>(fetched)
         });
@@ -416,6 +426,7 @@ impl Warmer<'_> {
         writer: &CacheWriter,
         layer: &Descriptor,
         image: &RemoteImage,
+        reference: &Reference,
     ) -> Result<u64, WarmImageError> {
         let patience = Patience::of(LONGEST_WAIT);
         let _claim = loop {
@@ -427,9 +438,15 @@ impl Warmer<'_> {
             }
         };
         let path = writer.staging_dir().join(layer.digest.hex());
+        let transfer = Transfer::new(TransferKind::Pull)
+            .of(layer.digest, layer.size)
+            .on_behalf_of(Some(Subject::Image(reference.familiar())))
+            .with_repository(&image.from);
+        let meter = Meter::new(self.events, transfer);
         self.client
-            .blob_to_file(&image.from, layer, &path, &|_| {})
+            .blob_to_file(&image.from, layer, &path, &|there| meter.reach(there))
             .await?;
+        meter.done();
         writer.adopt_blob(&path, layer)?;
         // Hard-linked or copied by now; the staging folder goes in any case.
         let _ = std::fs::remove_file(&path);
@@ -472,6 +489,6 @@ impl Progress<'_> {
 
     fn say(&self, text: &str) {
         let text = format!("{}: {text}", self.name);
-        self.events.event(Event::Info(text));
+        self.events.event(Event::note(NoteKind::Warming, text));
     }
 }

@@ -11,10 +11,12 @@ use crate::auth::Tokens;
 use crate::error::RegistryError;
 use crate::fetched::Fetched;
 use crate::inflight::Inflight;
+use crate::notice::RegistryNotice;
+use crate::progress::Progress;
 use crate::pushed::Pushed;
 use crate::settings::RegistrySettings;
 use crate::sources::Sources;
-use crate::transport::Hosts;
+use crate::transport::{self, Hosts};
 
 /// Requests without a body to speak of, at the same time; blobs have their own limit.
 const SMALL_REQUESTS: usize = 64;
@@ -28,6 +30,8 @@ pub struct Client {
     pub(crate) inner: Arc<Inner>,
     /// Whether mirrors and maps apply.
     pub(crate) mirrored: bool,
+    /// Told how far blobs are that are pushed.
+    pub(crate) progress: Option<Progress>,
 }
 
 pub(crate) struct Inner {
@@ -52,7 +56,10 @@ impl Client {
         let hosts = Hosts::new(&settings)?;
         let sources = Sources::new(&settings)?;
         let transfers = Semaphore::new(settings.concurrency.max(1));
-        let tokens = Tokens::new(settings.auth.clone());
+        let tokens = Tokens::new(settings.auth.clone().telling(&settings.notices));
+        for notice in transport::troubles() {
+            settings.notices.tell(notice);
+        }
         Ok(Self {
             inner: Arc::new(Inner {
                 hosts,
@@ -67,6 +74,7 @@ impl Client {
                 settings,
             }),
             mirrored: true,
+            progress: None,
         })
     }
 
@@ -76,7 +84,23 @@ impl Client {
         Self {
             inner: Arc::clone(&self.inner),
             mirrored: false,
+            progress: self.progress.clone(),
         }
+    }
+
+    /// The same client for one blob that is pushed: `progress` hears how many of its bytes are sent, and nothing if the
+    /// registry has it already.
+    #[must_use]
+    pub fn reporting(&self, progress: Progress) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            mirrored: self.mirrored,
+            progress: Some(progress),
+        }
+    }
+
+    pub(crate) fn tell(&self, notice: RegistryNotice) {
+        self.inner.settings.notices.tell(notice);
     }
 
     /// The settings it was made with.

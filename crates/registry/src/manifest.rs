@@ -11,6 +11,7 @@ use crate::ask::Ask;
 use crate::client::Client;
 use crate::error::{RegistryError, Try};
 use crate::fetched::Fetched;
+use crate::notice::RegistryNotice;
 use crate::request::Call;
 use crate::retry::{Waits, repeat};
 use crate::transport::Direction;
@@ -96,11 +97,11 @@ impl Client {
                 Err(error) if sources.len() == 1 => return Err(error),
                 Err(error) => {
                     if !last {
-                        tracing::warn!(
-                            "`{}` was not served by `{repo}`: {}",
-                            r.familiar(),
-                            error.full()
-                        );
+                        self.tell(RegistryNotice::Source {
+                            reference: r.familiar(),
+                            repository: repo.to_string(),
+                            reason: error.full(),
+                        });
                     }
                     errors.push(Try {
                         source: repo.to_string(),

@@ -23,8 +23,8 @@ impl Client {
     /// Streams a blob to the file `to`, which appears only when digest and size are right (I25).
     ///
     /// A broken transfer is resumed where it broke (I16). The file is not synced to disk. `progress` is
-    /// called with the number of bytes of each piece as it is taken in; a transfer that starts all over
-    /// counts its bytes again. The same file asked for by several callers is fetched once.
+    /// called with the number of bytes that are there, after each piece; a transfer that starts all over
+    /// begins to count again. The same file asked for by several callers is fetched once.
     pub async fn blob_to_file(
         &self,
         repo: &Repository,

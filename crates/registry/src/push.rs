@@ -12,6 +12,7 @@ use crate::ask::Ask;
 use crate::blob_source::BlobSource;
 use crate::client::Client;
 use crate::error::RegistryError;
+use crate::notice::RegistryNotice;
 use crate::pushed::Pushed;
 use crate::request::{ERROR_BODY_LIMIT, Payload};
 use crate::retry::{Waits, repeat};
@@ -111,17 +112,13 @@ impl Client {
             .flatten()
             .map(|held| held.digest);
         if held == Some(digest) {
-            tracing::info!(
-                "tag `{}` is immutable and holds this image already",
-                r.familiar()
-            );
+            let reference = r.familiar();
+            self.tell(RegistryNotice::TagHolds { reference });
             return Ok(digest);
         }
         if self.inner.settings.ignore_immutable_tag_errors {
-            tracing::warn!(
-                "tag `{}` is immutable and holds another image; not pushed",
-                r.familiar()
-            );
+            let reference = r.familiar();
+            self.tell(RegistryNotice::TagKept { reference });
             return Ok(digest);
         }
         Err(error)

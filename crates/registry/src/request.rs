@@ -22,6 +22,7 @@ use crate::client::Client;
 use crate::error::{Cause, RegistryError};
 use crate::growing_file::GrowingFile;
 use crate::pace::{Pace, Slow};
+use crate::progress::Progress;
 use crate::retry::{Waits, repeat};
 use crate::transport::{Direction, Host, authority};
 use crate::upload::{self, Activity};
@@ -41,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) target: Target,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Payload,
+    /// Told how far the blob of the body is.
+    pub(crate) progress: Option<Progress>,
     pub(crate) waits: Waits,
 }
 
@@ -68,6 +71,14 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    /// Bytes of the blob that other requests carry before this one.
+    fn offset(&self) -> u64 {
+        match self {
+            Self::Blob { offset, .. } => *offset,
+            Self::None | Self::Bytes(_) | Self::Growing(_) => 0,
+        }
+    }
+
     fn size(&self) -> u64 {
         match self {
             Self::None => 0,
@@ -101,6 +112,7 @@ impl Client {
             target: Target::Path(path),
             headers: HeaderMap::new(),
             body: Payload::None,
+            progress: None,
             waits: Waits::request(&self.inner.settings.retries),
         }
     }
@@ -245,7 +257,8 @@ impl Client {
         if at_home {
             request = sent.put_on(request);
         }
-        let activity = Arc::new(Activity::new(call.body.size()));
+        let activity = Activity::new(call.body.size(), call.body.offset(), call.progress.clone());
+        let activity = Arc::new(activity);
         // After a 303 the content is asked for, not sent again.
         let with_body = *method == call.method;
         request = match &call.body {

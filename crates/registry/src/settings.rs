@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kiln_notice::Listener;
+
 use crate::auth::AuthConfig;
+use crate::notice::RegistryNotice;
 use crate::pace::Floor;
 
 /// A broken transfer that was resumed has to bring so much before its failures are counted anew.
@@ -59,6 +62,8 @@ pub struct RegistrySettings {
     pub disable_http2: bool,
     /// Take the wordings with which registries refuse to overwrite a tag as success (I34).
     pub ignore_immutable_tag_errors: bool,
+    /// Told what is noticed and is no error.
+    pub notices: Listener<RegistryNotice>,
 }
 
 impl Default for RegistrySettings {
@@ -85,6 +90,7 @@ impl Default for RegistrySettings {
             concurrency: 8,
             disable_http2: false,
             ignore_immutable_tag_errors: false,
+            notices: Listener::default(),
         }
     }
 }

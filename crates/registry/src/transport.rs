@@ -9,6 +9,7 @@ use std::time::Duration;
 
 pub(crate) use host::{Direction, Host, Hosts, Scheme, authority};
 
+use crate::notice::RegistryNotice;
 use crate::settings::CONNECT_TIMEOUT;
 use crate::settings_error::SettingsError;
 
@@ -33,6 +34,13 @@ pub fn tls_config() -> Result<rustls::ClientConfig, SettingsError> {
     let mut tls = tls::Trust::System.client_config(None)?;
     tls.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
     Ok(tls)
+}
+
+/// What the variables of this process say that cannot be used.
+pub(crate) fn troubles() -> impl Iterator<Item = RegistryNotice> {
+    let proxy = proxy::is_unusable().then_some(RegistryNotice::Proxy);
+    let roots = tls::roots_are_missing().then_some(RegistryNotice::Certificates);
+    proxy.into_iter().chain(roots)
 }
 
 fn builder(

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::blob_source::BlobSource;
 use crate::error::RegistryError;
 use crate::growing_file::GrowingFile;
+use crate::progress::Progress;
 
 /// One read of the file. Three of them exist at a time: being read, waiting, being sent.
 const READ: usize = 512 << 10;
@@ -28,24 +29,33 @@ pub(crate) struct Activity {
     start: Instant,
     size: u64,
     sent: AtomicU64,
+    /// Bytes of the blob that were sent before.
+    before: u64,
+    progress: Option<Progress>,
     /// Milliseconds after `start` at which a piece was last taken.
     last: AtomicU64,
     failure: Mutex<Option<RegistryError>>,
 }
 
 impl Activity {
-    pub(crate) fn new(size: u64) -> Self {
+    /// Of a request with `size` bytes of a blob, which has `before` bytes ahead of them.
+    pub(crate) fn new(size: u64, before: u64, progress: Option<Progress>) -> Self {
         Self {
             start: Instant::now(),
             size,
             sent: AtomicU64::new(0),
+            before,
+            progress,
             last: AtomicU64::new(0),
             failure: Mutex::default(),
         }
     }
 
     fn moved(&self, bytes: usize) {
-        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        let sent = self.sent.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if let Some(progress) = &self.progress {
+            progress.reach(self.before + sent);
+        }
         self.last
             .store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
     }

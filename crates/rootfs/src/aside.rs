@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_context::DirectoryView;
+use kiln_events::{Event, EventSink, WarningKind};
 use kiln_layer::{ImagePath, Root};
 use kiln_sandbox::{Cancel, SandboxError, mount_points};
 use rustix::fs::FlockOperation;
@@ -55,6 +56,7 @@ pub struct Aside {
     /// Paths that have to stay where they are.
     stay: Vec<PathBuf>,
     cancel: Cancel,
+    events: Arc<dyn EventSink>,
     mounts: fn() -> Result<Vec<PathBuf>, SandboxError>,
     /// Locked by every build that reads the context: shared, or for its own alone while the files are aside. `None` where
     /// that cannot be had.
@@ -95,7 +97,13 @@ pub(super) struct Lent {
 
 impl Aside {
     /// `stay` are paths that have to stay where they are, such as the work folder.
-    pub fn new(dir: PathBuf, work: PathBuf, stay: Vec<PathBuf>, cancel: Cancel) -> Aside {
+    pub fn new(
+        dir: PathBuf,
+        work: PathBuf,
+        stay: Vec<PathBuf>,
+        cancel: Cancel,
+        events: Arc<dyn EventSink>,
+    ) -> Aside {
         let readers = File::open(&dir)
             .ok()
             .filter(|dir| rustix::fs::flock(dir, FlockOperation::NonBlockingLockShared).is_ok());
@@ -105,6 +113,7 @@ impl Aside {
             work,
             stay,
             cancel,
+            events,
             mounts: mount_points,
             state: Mutex::default(),
         }
@@ -312,7 +321,9 @@ impl Drop for Aside {
     fn drop(&mut self) {
         if let Err(error) = self.put_back() {
             let error = kiln_shown::with_causes(&error);
-            tracing::error!("the files of the context are not all back: {error}");
+            let text = format!("the files of the context are not all back: {error}");
+            self.events
+                .event(Event::warning(WarningKind::ContextNotBack, text));
         }
     }
 }
@@ -601,6 +612,7 @@ mod tests {
                 work,
                 Vec::new(),
                 Cancel::new(),
+                Arc::new(kiln_events::Silent),
             ))
         }
 
@@ -719,6 +731,7 @@ mod tests {
             work.clone(),
             vec![work],
             Cancel::new(),
+            Arc::new(kiln_events::Silent),
         ));
         let error = aside.make_room().unwrap_err().to_string();
         assert!(error.contains("which the builder needs"), "{error}");
@@ -735,6 +748,7 @@ mod tests {
             work,
             Vec::new(),
             cancelled,
+            Arc::new(kiln_events::Silent),
         ));
         assert!(matches!(
             aside.make_room().unwrap_err(),

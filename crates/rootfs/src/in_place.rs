@@ -241,7 +241,7 @@ impl Roots {
     /// Moves mounts into place in `/`, but nowhere near what a build in place never touches.
     pub fn place(&self, work: &Path, mounts: &[SandboxMount]) -> Result<Placed, RootError> {
         let kept = Kept::now(self)?;
-        Placed::put(Path::new("/"), work, mounts, &kept.paths)
+        Placed::put(Path::new("/"), work, mounts, &kept.paths, &self.events)
     }
 }
 

@@ -23,15 +23,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_context::ViewError;
 use kiln_layer::{
-    ExtractOptions, Extraction, ImagePath, LayerError, OpaqueXattr, Owners, Root, SkipReason,
-    Skipped, Whiteouts, extract,
+    EntryKind, ExtractOptions, Extraction, ImagePath, LayerError, OpaqueXattr, Owners, Root,
+    SkipReason, Skipped, Whiteouts, extract,
 };
 use kiln_oci::{DiffId, Digest};
-use kiln_sandbox::{Cancel, IdMap, Mode, Runner, SandboxError};
+use kiln_sandbox::{Cancel, IdMap, Listener, Mode, Runner, SandboxError};
 use kiln_snapshot::SnapshotError;
 
-use kiln_copy::{Content, Items};
-use kiln_events::{Event, EventSink};
+use kiln_copy::{Content, Item, Items};
+use kiln_events::{Event, EventSink, Meter, Metered, Transfer, TransferKind, WarningKind};
 use kiln_store::blobs::{BlobError, Blobs, check_diff_id};
 use kiln_store::image_view::LayerDir;
 use kiln_store::layers::{Layer, Made};
@@ -335,7 +335,7 @@ impl Roots {
             // No need to wait until it is packed.
             Some(Made::Items(items)) => (
                 "of a COPY or ADD".to_owned(),
-                place_items(items, root, options, &self.stop)?,
+                self.place_items(layer, items, root, options)?,
             ),
             _ => self.unpack_blob(layer, root, options)?,
         };
@@ -346,7 +346,8 @@ impl Roots {
                     told += 1;
                     if told <= MOST_TOLD {
                         let text = format!("layer {name}: {text}");
-                        self.events.event(Event::Warning(text));
+                        self.events
+                            .event(Event::warning(WarningKind::LeftOutOfRoot, text));
                     }
                 }
                 None => self.gave_way().extend([skipped.path.clone()]),
@@ -356,9 +357,40 @@ impl Roots {
             let more = told - MOST_TOLD;
             let text =
                 format!("layer {name}: {more} more entries were left out or lost attributes");
-            self.events.event(Event::Warning(text));
+            self.events
+                .event(Event::warning(WarningKind::LeftOutOfRoot, text));
         }
         Ok(())
+    }
+
+    /// The files of a COPY, ADD or WORKDIR straight from where they come from.
+    fn place_items(
+        &self,
+        layer: &Layer,
+        items: &Items,
+        root: &Root,
+        options: &ExtractOptions<'_>,
+    ) -> Result<Vec<Skipped>, RootError> {
+        let size = |item: &Item| match &item.entry.kind {
+            EntryKind::File { size } => *size,
+            _ => 0,
+        };
+        let transfer = Transfer::new(TransferKind::Unpack)
+            .on_behalf_of(layer.subject().cloned())
+            .wanting(items.values().map(size).sum());
+        let meter = Arc::new(Meter::new(&self.events, transfer));
+        let skipped = place_items(items, root, options, &self.stop, &meter)?;
+        meter.done();
+        Ok(skipped)
+    }
+
+    /// Whom a mount tells that cannot be unmounted where it is dropped.
+    fn not_unmounted(&self) -> Listener<SandboxError> {
+        let events = Arc::clone(&self.events);
+        Listener::new(move |error: SandboxError| {
+            let kind = WarningKind::NotUnmounted;
+            events.event(Event::warning(kind, error.to_string()));
+        })
     }
 
     fn gave_way(&self) -> std::sync::MutexGuard<'_, BTreeSet<ImagePath>> {
@@ -389,7 +421,8 @@ impl Roots {
             let text = format!(
                 "{first}{others} of the image gave way to what the container has there; no command saw them"
             );
-            self.events.event(Event::Warning(text));
+            self.events
+                .event(Event::warning(WarningKind::GaveWay, text));
         }
     }
 
@@ -399,7 +432,7 @@ impl Roots {
         root: &Root,
         options: &ExtractOptions<'_>,
     ) -> Result<(String, Vec<Skipped>), RootError> {
-        let (reader, digest) = self.blobs.reader(layer)?;
+        let (reader, digest, meter) = self.blobs.unpacking(layer)?;
         let unusable = |source| {
             layer.distrust();
             RootError::Unpack {
@@ -422,6 +455,7 @@ impl Roots {
             let target = entry.clone();
             return Err(unusable(LayerError::MissingLinkTarget { entry, target }));
         }
+        meter.done();
         layer.learn_listing(report.listing);
         Ok((digest.to_string(), report.skipped))
     }
@@ -477,6 +511,7 @@ fn place_items(
     root: &Root,
     options: &ExtractOptions<'_>,
     stop: &Cancel,
+    meter: &Arc<Meter>,
 ) -> Result<Vec<Skipped>, RootError> {
     let failed = |path: &ImagePath, source| RootError::Copied {
         path: path.to_string(),
@@ -492,6 +527,7 @@ fn place_items(
         if stop.is_cancelled() {
             return Err(RootError::Blob(BlobError::Cancelled));
         }
+        let content = Metered::new(content, Some(Arc::clone(meter)));
         extraction.entry(&item.entry, &mut UnlessCancelled::new(content, stop))?;
     }
     Ok(extraction.finish()?.0)

@@ -93,6 +93,7 @@ impl OverlayRoot {
         let merged = self.roots.fresh_dir("merged")?;
         let lowers: Vec<PathBuf> = self.lowers.iter().rev().map(|l| l.path.clone()).collect();
         let mount = mount_overlay(&lowers, &upper, &work, &merged).map_err(RootError::Mount)?;
+        let mount = mount.telling(self.roots.not_unmounted());
         Ok(Mounted {
             mount,
             lowers,

@@ -13,7 +13,9 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use kiln_events::{Event, EventSink, WarningKind};
 use kiln_layer::{ImagePath, Root};
 use kiln_sandbox::SandboxMount;
 use tempfile::TempDir;
@@ -28,6 +30,7 @@ pub struct Placed {
     root: Root,
     work: PathBuf,
     put: Vec<Put>,
+    events: Arc<dyn EventSink>,
 }
 
 impl Placed {
@@ -38,11 +41,13 @@ impl Placed {
         work: &Path,
         mounts: &[SandboxMount],
         kept: &[ImagePath],
+        events: &Arc<dyn EventSink>,
     ) -> Result<Placed, RootError> {
         let mut placed = Placed {
             root: Root::open(root)?,
             work: work.to_owned(),
             put: Vec::new(),
+            events: Arc::clone(events),
         };
         for mount in mounts {
             placed.add(mount, kept)?;
@@ -86,7 +91,7 @@ impl Placed {
     fn undo(&mut self) -> Result<(), RootError> {
         let mut outcome = Ok(());
         while let Some(put) = self.put.pop() {
-            let undone = put.undo();
+            let undone = put.undo(&*self.events);
             if outcome.is_ok() {
                 outcome = undone;
             }
@@ -98,7 +103,10 @@ impl Placed {
 impl Drop for Placed {
     fn drop(&mut self) {
         if let Err(error) = self.undo() {
-            tracing::error!(%error, "what RUN --mount showed could not be taken back");
+            let error = kiln_shown::with_causes(&error);
+            let text = format!("what RUN --mount showed could not be taken back: {error}");
+            let kind = WarningKind::MountNotTakenBack;
+            self.events.event(Event::warning(kind, text));
         }
     }
 }
@@ -267,13 +275,16 @@ impl Put {
         }
     }
 
-    fn undo(mut self) -> Result<(), RootError> {
+    fn undo(mut self, events: &dyn EventSink) -> Result<(), RootError> {
         let outcome = self.put_back();
         if outcome.is_err()
             && let Some(aside) = self.aside.take()
         {
             let kept = aside.keep();
-            tracing::error!(path = %self.path.display(), kept = %kept.display(), "not put back");
+            let (path, kept) = (self.path.display(), kept.display());
+            let text = format!("`{path}` is not put back; what was there is kept in `{kept}`");
+            let kind = WarningKind::MountNotTakenBack;
+            events.event(Event::warning(kind, text));
         }
         outcome
     }

@@ -47,6 +47,7 @@ pub use error::SandboxError;
 pub use helper::init;
 pub use id_map::IdMap;
 pub use isolation::{Entered, Isolation, Mode, enter};
+pub use kiln_notice::Listener;
 pub use mount_points::mount_points;
 pub use overlay::{OverlayMount, mount_overlay, probe_overlay};
 pub use run::run;

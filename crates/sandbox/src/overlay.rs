@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use kiln_notice::Listener;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
@@ -34,12 +35,20 @@ const PLAIN: &[(&str, &str)] = &[
 pub struct OverlayMount {
     at: PathBuf,
     mounted: bool,
+    notices: Listener<SandboxError>,
 }
 
 impl OverlayMount {
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         &self.at
+    }
+
+    /// Tells `notices` if it cannot be unmounted where it is dropped.
+    #[must_use]
+    pub fn telling(mut self, notices: Listener<SandboxError>) -> Self {
+        self.notices = notices;
+        self
     }
 
     /// Unmounts it, lazily if it is busy, and says so if even that fails.
@@ -62,7 +71,7 @@ impl OverlayMount {
 impl Drop for OverlayMount {
     fn drop(&mut self) {
         if let Err(error) = self.take_away() {
-            tracing::warn!("{error}");
+            self.notices.tell(error);
         }
     }
 }
@@ -120,6 +129,7 @@ pub fn mount_overlay(
     Ok(OverlayMount {
         at: at_path,
         mounted: true,
+        notices: Listener::default(),
     })
 }
 

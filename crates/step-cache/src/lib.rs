@@ -30,10 +30,11 @@ pub use why::{Missed, Reason};
 pub use entry::StoredStep;
 use entry::{NewEntry, read_bounded, stored_parts};
 
-use kiln_events::{Event, EventSink};
+use kiln_events::{Event, EventSink, WarningKind};
 use kiln_options::{BuildSettings, CachePlace};
 use kiln_store::blobs::{BlobError, Blobs};
 use kiln_store::layers::{Described, Layer, Packed};
+use kiln_store::noticed::of_volumes;
 use kiln_store::origin::{Origin, StepBlob};
 use kiln_store::parcel::Blob;
 use kiln_work::interrupt::Interrupt;
@@ -559,16 +560,20 @@ fn open_place(
                 ImageCache::open(dir, Access::WriteIfPossible)
             } else {
                 ImageCache::open(dir, Access::ReadWrite).or_else(|error| {
-                    events.event(Event::Warning(unwritable(dir, &error)));
+                    let kind = WarningKind::CacheUnwritable;
+                    events.event(Event::warning(kind, unwritable(dir, &error)));
                     ImageCache::open(dir, Access::ReadOnly)
                 })
             };
             match opened {
-                Ok(cache) => Place::folder(cache, store, Arc::clone(events)),
+                Ok(cache) => {
+                    let cache = cache.telling(of_volumes(events));
+                    Place::folder(cache, store, Arc::clone(events))
+                }
                 Err(error) => {
                     let why = kiln_shown::with_causes(&error);
                     let text = format!("the cache at {} is left out: {why}", dir.display());
-                    events.event(Event::Warning(text));
+                    events.event(Event::warning(WarningKind::CacheUnreadable, text));
                     return None;
                 }
             }

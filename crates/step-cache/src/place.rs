@@ -19,7 +19,7 @@ use kiln_store::parcel::{Parcel, ParcelError};
 use kiln_tarball_cache::{CacheError, ImageCache, Miss};
 
 use super::entry::{EntryError, StoredStep};
-use kiln_events::{Event, EventSink};
+use kiln_events::{Event, EventSink, NoteKind, WarningKind};
 use kiln_shown::with_causes;
 use kiln_store::blobs::{BlobError, Blobs};
 
@@ -165,7 +165,7 @@ impl Place {
         store: bool,
         events: Arc<dyn EventSink>,
     ) -> Place {
-        let steps = InRepository::new(client.direct(), repository);
+        let steps = InRepository::new(client.direct(), repository, Arc::clone(&events));
         Place::new(Box::new(steps), store, events)
     }
 
@@ -253,7 +253,7 @@ impl Place {
         if self.complained.swap(true, Ordering::Relaxed) {
             tracing::debug!("{text}");
         } else {
-            self.warn(text);
+            self.warn(WarningKind::CacheEntry, text);
         }
     }
 
@@ -266,10 +266,13 @@ impl Place {
         }
         if !self.unreadable.swap(true, Ordering::Relaxed) {
             let (name, why) = (self.name(), with_causes(error));
-            self.warn(format!(
-                "the cache at {name} cannot be read, so the build goes on without it: {why}. \
+            self.warn(
+                WarningKind::CacheUnreadable,
+                format!(
+                    "the cache at {name} cannot be read, so the build goes on without it: {why}. \
                  Check its name, credentials and network, or leave it out"
-            ));
+                ),
+            );
         }
     }
 
@@ -279,18 +282,19 @@ impl Place {
             let (name, why) = (self.name(), with_causes(error));
             if self.unreadable.load(Ordering::Relaxed) {
                 // Said already that it cannot be used.
-                tracing::info!("nothing is stored in the cache at {name} either: {why}");
+                let text = format!("nothing is stored in the cache at {name} either: {why}");
+                self.events.event(Event::note(NoteKind::Cache, text));
                 return;
             }
-            self.warn(format!(
+            self.warn(WarningKind::CacheUnwritable, format!(
                 "steps cannot be stored in the cache at {name}: {why}. The next build will run them again; \
                  `--no-push-cache` does not try"
             ));
         }
     }
 
-    fn warn(&self, text: String) {
-        self.events.event(Event::Warning(text));
+    fn warn(&self, kind: WarningKind, text: String) {
+        self.events.event(Event::warning(kind, text));
     }
 
     /// Stores an entry under its keys.

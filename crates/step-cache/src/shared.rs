@@ -43,8 +43,9 @@ impl Drop for Claim {
 
 impl SharedSteps {
     /// The claim, for the first who asks; else what the step gave, which may have to be waited for, or nothing if it
-    /// failed. Blocks; not for async code. No two stages wait for each other: a key holds those of all it reads.
-    pub fn claim(&self, key: CacheKey) -> Result<Claim, Option<Given>> {
+    /// failed. `waiting` is called before it is waited for.
+    /// Blocks; not for async code. No two stages wait for each other: a key holds those of all it reads.
+    pub fn claim(&self, key: CacheKey, waiting: impl FnOnce()) -> Result<Claim, Option<Given>> {
         let outcome = Outcome::default();
         let known = {
             let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,6 +57,9 @@ impl SharedSteps {
                 }
             }
         };
+        if known.get().is_none() {
+            waiting();
+        }
         Err(known.wait().clone())
     }
 }
@@ -78,15 +82,15 @@ mod tests {
     fn the_first_executes_and_the_others_take() {
         let steps = SharedSteps::default();
         let key = Parts::new().key(None);
-        let claim = steps.claim(key).unwrap();
+        let claim = steps.claim(key, || {}).unwrap();
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| steps.claim(key).unwrap_err());
+            let other = scope.spawn(|| steps.claim(key, || {}).unwrap_err());
             claim.keep(given("then"));
             let taken = other.join().unwrap();
             assert_eq!(taken.map(|taken| taken.created).as_deref(), Some("then"));
         });
         let failing = Parts::new().with("a", "b").key(None);
-        drop(steps.claim(failing).unwrap());
-        assert!(steps.claim(failing).unwrap_err().is_none());
+        drop(steps.claim(failing, || {}).unwrap());
+        assert!(steps.claim(failing, || {}).unwrap_err().is_none());
     }
 }

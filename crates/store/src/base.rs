@@ -14,7 +14,7 @@ use kiln_tarball_cache::{Access, CachedImage, ImageCache};
 use crate::keep_base::Pulled;
 use crate::layers::Layer;
 use crate::origin::Origin;
-use kiln_events::{Event, EventSink};
+use kiln_events::{Event, EventSink, NoteKind, WarningKind};
 use kiln_oci::ImageSource;
 use kiln_shown::with_causes;
 
@@ -189,7 +189,8 @@ impl Bases<'_> {
                 source: Box::new(source),
             })?;
         for warning in &image.warnings {
-            self.events.event(Event::Warning(warning.clone()));
+            self.events
+                .event(Event::warning(WarningKind::BaseImage, warning));
         }
         let from = image.from.clone();
         let digest = image.manifest_digest;
@@ -229,12 +230,12 @@ impl Bases<'_> {
             Ok(cached) => {
                 note_use(cache, &cached);
                 let text = format!("{shown} ({digest}) is taken from the cache at {dir}");
-                self.events.event(Event::Info(text));
+                self.events.event(Event::note(NoteKind::ImageSource, text));
                 Some(cached_image(&shown, cached, reference))
             }
             Err(miss) if miss.is_absent() => {
                 let text = format!("{shown} ({digest}) is not in the cache at {dir}: pulling it");
-                self.events.event(Event::Info(text));
+                self.events.event(Event::note(NoteKind::ImageSource, text));
                 None
             }
             Err(miss) => {
@@ -242,7 +243,8 @@ impl Bases<'_> {
                 let text = format!(
                     "{shown} ({digest}) in the cache at {dir} is unusable: {why}; pulling it"
                 );
-                self.events.event(Event::Warning(text));
+                self.events
+                    .event(Event::warning(WarningKind::VolumeImage, text));
                 None
             }
         }

@@ -17,14 +17,16 @@ use tokio::sync::OnceCell;
 use crate::blob_folder::{blob_file, blob_path};
 use crate::layers::{Described, Layer, PackError};
 use crate::origin::{Origin, StepBlob};
-use kiln_events::{Event, EventSink};
+use kiln_events::{
+    Event, EventSink, Meter, Metered, NoteKind, Subject, Transfer, TransferKind, WarningKind,
+};
 use kiln_work::interrupt::Interrupt;
 use kiln_work::patience::{LONGEST_WAIT, Patience};
 use kiln_work::unless_cancelled::UnlessCancelled;
 use kiln_work::workers::Workers;
 
 /// The tar stream of a blob, until the build is cancelled.
-pub(crate) type BlobReader = LayerReader<UnlessCancelled<File>>;
+pub(crate) type BlobReader = LayerReader<UnlessCancelled<Metered<File>>>;
 
 /// Why a blob cannot be had or read.
 #[derive(Debug, thiserror::Error)]
@@ -233,17 +235,30 @@ impl Blobs {
         let digest = descriptor.digest;
         if error.is_not_found() {
             // A prune took it after the image was looked up; that is nobody's fault.
-            self.events.event(Event::Info(format!(
+            let text = format!(
                 "layer {digest} is no longer in the local cache: pulling it from {repository}"
-            )));
+            );
+            self.events.event(Event::note(NoteKind::ImageSource, text));
         } else {
             let why = kiln_shown::with_causes(&error);
-            self.events.event(Event::Warning(format!(
+            let text = format!(
                 "layer {digest} in the local cache is damaged: {why}; pulling it from {repository}. \
                  `warmer --force` renews the image"
-            )));
+            );
+            self.events
+                .event(Event::warning(WarningKind::VolumeImage, text));
         }
-        self.download(&self.client, descriptor, repository).await
+        self.download_base(descriptor, repository).await
+    }
+
+    async fn download_base(
+        &self,
+        descriptor: &Descriptor,
+        repository: &Repository,
+    ) -> Result<PathBuf, BlobError> {
+        let image = Subject::Image(repository.to_string());
+        self.download(&self.client, descriptor, repository, image)
+            .await
     }
 
     /// The layer of a base from its registry, unless somebody else who shares the volume fetches it just now: then
@@ -254,7 +269,7 @@ impl Blobs {
         repository: &Repository,
     ) -> Result<PathBuf, BlobError> {
         let Some(volume) = &self.volume else {
-            return self.download(&self.client, descriptor, repository).await;
+            return self.download_base(descriptor, repository).await;
         };
         let _claim = match self.claim(volume, descriptor).await {
             Ok(BlobClaim::Claimed(claim)) => Some(claim),
@@ -271,7 +286,7 @@ impl Blobs {
                 None
             }
         };
-        let path = self.download(&self.client, descriptor, repository).await?;
+        let path = self.download_base(descriptor, repository).await?;
         // Whoever keeps the image at the end says what is wrong with the volume.
         if let Err(error) = volume.adopt_blob(&path, descriptor) {
             tracing::debug!(%error, "a layer is not shared");
@@ -293,17 +308,18 @@ impl Blobs {
                 return Ok(claim);
             }
             let patience = patience.get_or_insert_with(|| {
-                self.events.event(Event::Info(format!(
-                    "layer {digest} is being fetched by somebody else: waiting"
-                )));
+                let text = format!("layer {digest} is being fetched by somebody else: waiting");
+                self.events.event(Event::note(NoteKind::Waiting, text));
                 Patience::of(LONGEST_WAIT)
             });
             if !patience.wait().await {
-                self.events.event(Event::Warning(format!(
+                let text = format!(
                     "layer {digest} is still being fetched by somebody else after {} minutes: \
                      fetching it without them",
                     LONGEST_WAIT.as_secs() / 60
-                )));
+                );
+                self.events
+                    .event(Event::warning(WarningKind::NotWaited, text));
                 return Ok(claim);
             }
         }
@@ -356,19 +372,22 @@ impl Blobs {
         client: &Client,
         descriptor: &Descriptor,
         repository: &Repository,
+        subject: Subject,
     ) -> Result<PathBuf, BlobError> {
         let path = blob_path(&self.dir, &descriptor.digest);
+        let transfer = Transfer::new(TransferKind::Pull)
+            .of(descriptor.digest, descriptor.size)
+            .on_behalf_of(Some(subject))
+            .with_repository(repository);
+        let meter = Meter::new(&self.events, transfer);
         client
-            .blob_to_file(repository, descriptor, &path, &|_| {})
+            .blob_to_file(repository, descriptor, &path, &|there| meter.reach(there))
             .await
             .map_err(|source| BlobError::Fetch {
                 digest: descriptor.digest,
                 source: Arc::new(source),
             })?;
-        self.events.event(Event::BlobFetched {
-            digest: descriptor.digest,
-            size: descriptor.size,
-        });
+        meter.done();
         Ok(path)
     }
 
@@ -406,9 +425,27 @@ impl Blobs {
     /// Opens a layer's tar stream, which ends with an error when the build is cancelled. Blocks; not for async code.
     pub fn reader(&self, layer: &Layer) -> Result<(BlobReader, Digest), BlobError> {
         let (path, digest) = self.file(layer)?;
+        Ok((self.open(path, None)?, digest))
+    }
+
+    /// The same for a layer that is unpacked, with a meter that is done when all of it is. Blocks; not for async code.
+    pub fn unpacking(&self, layer: &Layer) -> Result<(BlobReader, Digest, Arc<Meter>), BlobError> {
+        let (path, digest) = self.file(layer)?;
+        let size = match layer.describe().map_err(BlobError::Packed)? {
+            Described::Own(packed) => packed.info.size,
+            Described::Base(descriptor, _, _) => descriptor.size,
+        };
+        let transfer = Transfer::new(TransferKind::Unpack)
+            .of(digest, size)
+            .on_behalf_of(layer.subject().cloned());
+        let meter = Arc::new(Meter::new(&self.events, transfer));
+        Ok((self.open(path, Some(Arc::clone(&meter)))?, digest, meter))
+    }
+
+    fn open(&self, path: PathBuf, meter: Option<Arc<Meter>>) -> Result<BlobReader, BlobError> {
         let file = kiln_oci::open_file(&path).map_err(|source| BlobError::Open { path, source })?;
-        let file = UnlessCancelled::new(file, self.interrupt.cancel());
-        Ok((LayerReader::new(file), digest))
+        let file = UnlessCancelled::new(Metered::new(file, meter), self.interrupt.cancel());
+        Ok(LayerReader::new(file))
     }
 
     /// What to say of a layer that could not be read to its end; if it was the build that ended, the layer is as good as

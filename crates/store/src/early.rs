@@ -10,8 +10,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kiln_events::{Event, EventSink, Meter, NoteKind, Subject, Transfer, TransferKind};
 use kiln_oci::{Descriptor, Repository};
-use kiln_registry::{Client, GrowingFile, Growth, RegistryError, UnnamedBlob};
+use kiln_registry::{Client, GrowingFile, Growth, Progress, RegistryError, UnnamedBlob};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -27,24 +28,35 @@ pub struct EarlyUploads {
     pub repository: Repository,
     /// Where the uploads run.
     pub runtime: Handle,
+    /// Told how far they are.
+    pub events: Arc<dyn EventSink>,
 }
 
 /// An upload that began before its layer was packed.
 #[derive(Debug)]
 pub struct EarlyUpload {
     repository: Repository,
+    events: Arc<dyn EventSink>,
     /// Taken by whoever pushes the layer.
     task: Mutex<Option<JoinHandle<Result<UnnamedBlob, RegistryError>>>>,
 }
 
 impl EarlyUploads {
-    fn start(&self, file: GrowingFile) -> EarlyUpload {
+    fn start(&self, file: GrowingFile, subject: Option<Subject>) -> EarlyUpload {
         let uploads = self.clone();
+        let transfer = Transfer::new(TransferKind::Push)
+            .on_behalf_of(subject)
+            .with_repository(&self.repository);
+        let meter = Arc::new(Meter::new(&self.events, transfer));
         let task = self.runtime.spawn(async move {
-            let blob = uploads.client.open_upload(&uploads.repository).await?;
-            uploads.client.send_growing(blob, &file).await
+            let client = uploads.client.reporting(progress_of(&meter));
+            let blob = client.open_upload(&uploads.repository).await?;
+            let sent = client.send_growing(blob, &file).await?;
+            meter.done();
+            Ok(sent)
         });
         EarlyUpload {
+            events: Arc::clone(&self.events),
             repository: self.repository.clone(),
             task: Mutex::new(Some(task)),
         }
@@ -74,10 +86,17 @@ impl EarlyUpload {
             Err(_) => return false,
         };
         if let Err(error) = &sent {
-            tracing::info!("layer {} is sent once more: {error}", descriptor.digest);
+            let text = format!("layer {} is sent once more: {error}", descriptor.digest);
+            self.events.event(Event::note(NoteKind::Push, text));
         }
         sent.is_ok()
     }
+}
+
+/// What a meter hears of an upload.
+pub fn progress_of(meter: &Arc<Meter>) -> Progress {
+    let meter = Arc::clone(meter);
+    Progress::new(move |sent| meter.reach(sent))
 }
 
 impl Drop for EarlyUpload {
@@ -99,11 +118,17 @@ pub(crate) struct FollowedFile {
     uploads: Option<Arc<EarlyUploads>>,
     growth: Option<Growth>,
     upload: Option<EarlyUpload>,
+    subject: Option<Subject>,
 }
 
 impl FollowedFile {
-    /// `uploads` is for layers that are worth it.
-    pub(crate) fn new(file: File, path: PathBuf, uploads: Option<Arc<EarlyUploads>>) -> Self {
+    /// `uploads` is for layers that are worth it, `subject` what made the layer.
+    pub(crate) fn new(
+        file: File,
+        path: PathBuf,
+        uploads: Option<Arc<EarlyUploads>>,
+        subject: &Subject,
+    ) -> Self {
         FollowedFile {
             file,
             path,
@@ -111,6 +136,7 @@ impl FollowedFile {
             uploads,
             growth: None,
             upload: None,
+            subject: Some(subject.clone()),
         }
     }
 
@@ -136,7 +162,7 @@ impl FollowedFile {
         if let Ok(reader) = File::open(&self.path) {
             let (file, growth) = GrowingFile::new(reader, self.written);
             self.growth = Some(growth);
-            self.upload = Some(uploads.start(file));
+            self.upload = Some(uploads.start(file, self.subject.take()));
         }
     }
 }

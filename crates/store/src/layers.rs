@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use kiln_context::ViewError;
-use kiln_layer::{Entry, LayerError, LayerInfo};
+use kiln_layer::{Entry, EntryKind, LayerError, LayerInfo};
 use kiln_oci::{Descriptor, DiffId};
 use kiln_snapshot::{ChangeSet, SnapshotError};
 
 use crate::early::EarlyUpload;
 use crate::origin::Origin;
 use kiln_copy::Items;
+use kiln_events::{StepLayer, Subject};
 
 /// Why a layer could not be packed.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +63,11 @@ pub struct Layer(Arc<State>);
 #[derive(Debug)]
 enum State {
     Base(Box<BaseLayer>),
-    Made { content: Made, packed: Packing },
+    Made {
+        content: Made,
+        packed: Packing,
+        subject: Subject,
+    },
 }
 
 /// A layer that an image brought.
@@ -85,6 +90,23 @@ pub enum Made {
 }
 
 impl Made {
+    /// About how long the tar stream will be, in bytes: headers of long names are not counted.
+    pub(crate) fn tar_size(&self) -> u64 {
+        const BLOCK: u64 = 512;
+        let of = |entry: &Entry| match &entry.kind {
+            EntryKind::File { size } => BLOCK + size.next_multiple_of(BLOCK),
+            EntryKind::Directory
+            | EntryKind::Symlink { .. }
+            | EntryKind::Hardlink { .. }
+            | EntryKind::CharDevice { .. }
+            | EntryKind::BlockDevice { .. }
+            | EntryKind::Fifo
+            | EntryKind::Whiteout
+            | EntryKind::OpaqueMarker => BLOCK,
+        };
+        self.entries().map(of).sum::<u64>() + 2 * BLOCK
+    }
+
     /// How many entries the layer has.
     pub(crate) fn count(&self) -> usize {
         match self {
@@ -134,11 +156,12 @@ impl Layer {
     }
 
     /// A layer of our own, and what is set when it is packed.
-    pub(crate) fn made(content: Made) -> (Layer, Packing) {
+    pub(crate) fn made(content: Made, subject: Subject) -> (Layer, Packing) {
         let packed = Packing::default();
         let layer = Layer(Arc::new(State::Made {
             content,
             packed: packed.clone(),
+            subject,
         }));
         (layer, packed)
     }
@@ -148,6 +171,33 @@ impl Layer {
         match &*self.0 {
             State::Made { content, .. } => Some(content),
             State::Base(_) => None,
+        }
+    }
+
+    /// What made a layer of our own.
+    pub fn subject(&self) -> Option<&Subject> {
+        match &*self.0 {
+            State::Made { subject, .. } => Some(subject),
+            State::Base(_) => None,
+        }
+    }
+
+    /// What is known of the layer without waiting for it.
+    pub fn known(&self) -> StepLayer {
+        match &*self.0 {
+            State::Base(base) => StepLayer::There {
+                digest: base.descriptor.digest,
+                size: base.descriptor.size,
+                uncompressed_size: None,
+            },
+            State::Made { packed, .. } => match packed.get() {
+                Some(Ok(Packed { info, .. })) => StepLayer::There {
+                    digest: info.digest,
+                    size: info.size,
+                    uncompressed_size: Some(info.uncompressed_size),
+                },
+                Some(Err(_)) | None => StepLayer::Packing,
+            },
         }
     }
 

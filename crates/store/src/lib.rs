@@ -7,6 +7,7 @@ pub mod early;
 pub mod image_view;
 pub mod keep_base;
 pub mod layers;
+pub mod noticed;
 pub mod origin;
 pub mod pack;
 pub mod parcel;

@@ -11,7 +11,7 @@ use crate::blob_folder::{blob_file, blob_path};
 use crate::early::{EarlyUpload, EarlyUploads, FollowedFile};
 use crate::layers::{Layer, Made, PackError, Packed, Packing};
 use kiln_copy::{Content, Items};
-use kiln_events::{Event, EventSink};
+use kiln_events::{Event, EventSink, Meter, Metered, Subject, Transfer, TransferKind};
 use kiln_work::unless_cancelled::UnlessCancelled;
 use kiln_work::workers::Workers;
 
@@ -93,17 +93,17 @@ impl Packer {
         items.set_times(|mtime| self.options.time_in_layer(mtime));
     }
 
-    /// Begins to pack; the layer is usable at once, its blob when somebody waits for it. `step` is what the log says
-    /// made it.
-    pub fn start(&self, mut content: Made, step: String) -> Layer {
+    /// Begins to pack; the layer is usable at once, its blob when somebody waits for it. `subject` is what made
+    /// it.
+    pub fn start(&self, mut content: Made, subject: Subject) -> Layer {
         if let Made::Items(items) = &mut content {
             // Before anybody sees them: a command finds the times that the layer has.
             self.settle_times(items);
         }
-        let (layer, packing) = Layer::made(content);
+        let (layer, packing) = Layer::made(content, subject.clone());
         let job = Job {
             layer: layer.clone(),
-            step,
+            subject,
             dir: self.dir.clone(),
             options: self.options.clone(),
             events: Arc::clone(&self.events),
@@ -141,8 +141,8 @@ impl Packer {
     }
 
     /// Packs on the calling thread: for content that must not change under a packer in the background.
-    pub fn now(&self, content: Made, step: String) -> Result<Layer, Arc<PackError>> {
-        let layer = self.start(content, step);
+    pub fn now(&self, content: Made, subject: Subject) -> Result<Layer, Arc<PackError>> {
+        let layer = self.start(content, subject);
         layer.describe()?;
         Ok(layer)
     }
@@ -159,8 +159,8 @@ impl Drop for FailOnDrop {
 
 struct Job {
     layer: Layer,
-    /// What the log says made it.
-    step: String,
+    /// What made it.
+    subject: Subject,
     dir: PathBuf,
     options: PackOptions,
     events: Arc<dyn EventSink>,
@@ -193,18 +193,22 @@ impl Job {
             }
         };
         let file = blob_file(&self.dir).map_err(failed("write to"))?;
+        let transfer = Transfer::new(TransferKind::Pack)
+            .on_behalf_of(Some(self.subject.clone()))
+            .wanting(content.tar_size());
+        let meter = Arc::new(Meter::new(&self.events, transfer));
         let options = WriterOptions {
             threads: self.options.threads,
             mtime_override: self.options.mtime,
             mtime_clamp: self.options.mtime_clamp,
-            tee: None,
+            tee: Some(Box::new(Metered::new(io::sink(), Some(Arc::clone(&meter))))),
         };
         let out = file.reopen().map_err(failed("write to"))?;
         let early = match content {
             Made::Items(_) => None,
             Made::Changes(_) => self.early.clone(),
         };
-        let out = FollowedFile::new(out, file.path().to_owned(), early);
+        let out = FollowedFile::new(out, file.path().to_owned(), early, &self.subject);
         let sink = BufWriter::with_capacity(256 * 1024, out);
         let sink = UnlessCancelled::new(sink, &self.cancel);
         let mut writer = LayerWriter::new(sink, self.options.compression, options);
@@ -215,6 +219,7 @@ impl Job {
         let (info, sink) = writer.finish().map_err(PackError::Write)?;
         let out = sink.into_inner().into_inner();
         let out = out.map_err(|error| failed("write to")(error.into_error()))?;
+        meter.done();
         self.adopt(file, info, out.end())
     }
 
@@ -232,7 +237,7 @@ impl Job {
             source: error.error,
         })?;
         self.events.event(Event::LayerPacked {
-            step: Some(self.step.clone()),
+            subject: Some(self.subject.clone()),
             digest: info.digest,
             size: info.size,
             uncompressed_size: info.uncompressed_size,

@@ -1,9 +1,13 @@
 //! Sending a parcel to a repository: blobs first, then what is below the top, then the tags (conformance I30-I33).
 
+use std::sync::Arc;
+
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use kiln_events::{EventSink, Meter, Subject, Transfer, TransferKind};
 use kiln_oci::{Reference, Repository};
 use kiln_registry::{Client, RegistryError};
 
+use crate::early::progress_of;
 use crate::parcel::{Blob, Cheapest, Document, Parcel, ParcelError};
 
 /// Blobs looked after at once; the client limits how many of them are sent at once. So many that for all layers of nearly
@@ -19,18 +23,28 @@ pub enum SendError {
     Theirs(RegistryError),
 }
 
+/// Who hears how far blobs are that are sent.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// The listener.
+    pub events: &'a Arc<dyn EventSink>,
+    /// Whom the blobs are for.
+    pub subject: Option<Subject>,
+}
+
 /// Has the repository take all blobs. `near` are repositories of which it is known that they have all of them.
 pub async fn send_blobs(
     client: &Client,
     parcel: &Parcel,
     repository: &Repository,
     near: &[Repository],
+    told: &Told<'_>,
 ) -> Result<(), SendError> {
     let ours = |blob: &&Blob| !blob.descriptor.media_type.is_foreign();
     stream::iter(parcel.blobs.iter().filter(ours))
         .map(Ok)
         .try_for_each_concurrent(AT_ONCE, |blob| {
-            send_blob(client, blob, repository, near, &parcel.known_in)
+            send_blob(client, blob, repository, near, &parcel.known_in, told)
         })
         .await
 }
@@ -42,6 +56,7 @@ async fn send_blob(
     repository: &Repository,
     near: &[Repository],
     known_in: &[Repository],
+    told: &Told<'_>,
 ) -> Result<(), SendError> {
     let descriptor = &blob.descriptor;
     let mut mount_from = near.to_vec();
@@ -66,10 +81,17 @@ async fn send_blob(
         mount_from.extend_from_slice(known_in);
     }
     let source = blob.source().await.map_err(SendError::Ours)?;
+    let transfer = Transfer::new(TransferKind::Push)
+        .of(descriptor.digest, descriptor.size)
+        .on_behalf_of(told.subject.clone())
+        .with_repository(repository);
+    let meter = Arc::new(Meter::new(told.events, transfer));
     client
+        .reporting(progress_of(&meter))
         .push_blob(repository, descriptor, source, &mount_from)
         .await
         .map_err(SendError::Theirs)?;
+    meter.done();
     Ok(())
 }
 

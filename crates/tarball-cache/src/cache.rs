@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kiln_notice::Listener;
 use kiln_oci::{Descriptor, Digest, Layout, Platform, atomic};
 
 use crate::blob::Blobs;
@@ -15,6 +16,7 @@ use crate::entry::{Alias, Entry};
 use crate::error::failed;
 use crate::image::Origin;
 use crate::lock::{EntryLock, Held};
+use crate::notice::VolumeNotice;
 use crate::volume::{Volume, json, names};
 use crate::{CacheError, CachedImage, Miss, kaniko};
 
@@ -53,6 +55,7 @@ impl ImageCache {
         let mut cache = Self {
             volume: Volume {
                 dir: dir.to_owned(),
+                notices: Listener::default(),
             },
             layout: None,
             held: Arc::default(),
@@ -68,6 +71,15 @@ impl ImageCache {
             },
         }
         Ok(cache)
+    }
+
+    /// Tells `notices` what is noticed from now on. For a volume that nobody uses yet: clones made before have other
+    /// locks.
+    #[must_use]
+    pub fn telling(mut self, notices: Listener<VolumeNotice>) -> Self {
+        self.held = Arc::new(Held::telling(notices.clone()));
+        self.volume.notices = notices;
+        self
     }
 
     fn prepare(&self) -> Result<Layout, CacheError> {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::CacheError;
 use crate::error::failed;
+use crate::notice::VolumeNotice;
 use crate::volume::{Volume, is_nothing_there};
 
 /// Moves `path` to `damaged/`, where someone may look at it; one found there under the same name is dropped, so that
@@ -30,8 +31,8 @@ pub(crate) fn set_aside(volume: &Volume, path: &Path) -> Result<(), CacheError> 
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(failed("set aside", path))?,
     }
-    // Whoever found the damage has said what it means.
-    tracing::info!(from = %path.display(), to = %to.display(), "set aside a damaged file of the image cache");
+    let from = path.to_owned();
+    volume.notices.tell(VolumeNotice::SetAside { from, to });
     Ok(())
 }
 

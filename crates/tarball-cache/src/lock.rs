@@ -16,16 +16,19 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use kiln_notice::Listener;
 use kiln_oci::Digest;
 
 use crate::CacheError;
 use crate::error::failed;
+use crate::notice::VolumeNotice;
 
 /// The digests locked by this process.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     digests: Mutex<BTreeSet<Digest>>,
     released: Condvar,
+    notices: Listener<VolumeNotice>,
 }
 
 /// The right to write one entry; given back on drop.
@@ -38,6 +41,14 @@ pub(crate) struct EntryLock {
 }
 
 impl Held {
+    /// None yet; `notices` hears of filesystems without locks.
+    pub(crate) fn telling(notices: Listener<VolumeNotice>) -> Held {
+        Held {
+            notices,
+            ..Held::default()
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
         // The set stays whole whatever panics.
         self.digests.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,7 +92,8 @@ impl EntryLock {
                 Ok(()) => continue,
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
-                    tracing::warn!(path = %path.display(), "the image cache is on a filesystem without locks");
+                    let path = path.clone();
+                    held.notices.tell(VolumeNotice::NoLocks { path });
                 }
                 Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
             }

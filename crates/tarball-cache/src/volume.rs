@@ -4,15 +4,19 @@ use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use kiln_notice::Listener;
 use kiln_oci::{Digest, MAX_DOCUMENT, Mismatch};
 use serde::Serialize;
 
 use crate::Miss;
+use crate::notice::VolumeNotice;
 
 /// Paths inside the volume.
 #[derive(Debug, Clone)]
 pub(crate) struct Volume {
     pub(crate) dir: PathBuf,
+    /// Told what is noticed.
+    pub(crate) notices: Listener<VolumeNotice>,
 }
 
 impl Volume {

@@ -30,7 +30,7 @@ pub enum Begun {
     /// Someone else is storing it; only when not waiting.
     Busy,
     /// It is for the caller to store.
-    Locked(CacheWriter),
+    Locked(Box<CacheWriter>),
 }
 
 /// The right to store one image, given back on drop. Blobs may be put from several threads at once.
@@ -106,7 +106,8 @@ impl ImageCache {
                 Err(miss) => self.repair(&miss)?,
             }
         }
-        CacheWriter::new(self.clone(), layout.clone(), *manifest, lock, again).map(Begun::Locked)
+        let writer = CacheWriter::new(self.clone(), layout.clone(), *manifest, lock, again)?;
+        Ok(Begun::Locked(Box::new(writer)))
     }
 
     /// Moves away what a miss found broken; only ever called under the entry's lock.

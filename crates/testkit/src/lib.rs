@@ -1,5 +1,5 @@
 //! For tests only: an in-process registry with faults, images made from a few lines of text, certificates,
-//! free ports, and Debian's `docker-registry` as a second opinion.
+//! free ports, a listener that keeps events, and Debian's `docker-registry` as a second opinion.
 //!
 //! In go what a test wants to exist; out come a [`Registry`] that holds it, counts what is asked of it and
 //! misbehaves on demand, and [`Image`]s whose layers are written by none of Kiln's own code. Everything
@@ -25,6 +25,7 @@
 mod certificate;
 mod debian;
 mod image;
+mod listener;
 mod port;
 mod registry;
 mod runner;
@@ -33,6 +34,7 @@ mod tree;
 pub use certificate::{Authority, Issued};
 pub use debian::DebianRegistry;
 pub use image::{Built, BuiltLayer, Image, image_from};
+pub use listener::FakeListener;
 pub use port::closed_port;
 pub use registry::{Auth, Fault, Logged, On, Registry, RegistryOptions, Stored};
 pub use runner::FakeRunner;

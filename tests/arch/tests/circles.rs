@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use source::{Used, children, tokens, used};
+use kiln_arch::tokens;
+use source::{Used, children, used};
 
 /// Names are handed on from module to module no more often than this.
 const LONGEST_WAY: usize = 8;

@@ -539,6 +539,17 @@ impl Running {
     }
 }
 
+/// Whether a line with a step's number is about the step, and not the step's own.
+fn is_about_a_step(text: &str) -> bool {
+    let beginnings = [
+        "waiting for ",
+        "done in ",
+        "failed after ",
+        "stopped after ",
+    ];
+    beginnings.iter().any(|one| text.starts_with(one))
+}
+
 fn number_of(text: &str) -> usize {
     text.parse()
         .unwrap_or_else(|_| panic!("`{text}` is no step number"))
@@ -627,6 +638,8 @@ impl Outcome {
                 continue;
             };
             match number.split_once('/') {
+                // Before it begins, and after it has ended.
+                Some(_) if is_about_a_step(text) => {}
                 Some((number, _)) => {
                     let again = begun.insert(number_of(number), text).is_some();
                     // A broken entry makes the build begin again.

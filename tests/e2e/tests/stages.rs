@@ -95,6 +95,36 @@ fn an_image_that_is_copied_from_fires_nothing() {
         .failed(1, &["\"/missing\": not found"]);
 }
 
+/// A step that only waits for another stage is not said to work: who reads the log would take the time for the step's.
+// finding 57
+#[test]
+fn a_step_is_announced_when_it_begins_to_work() {
+    kiln_only!();
+    needs_root!();
+    // In place, stages take turns: nobody waits.
+    namespace_only!();
+    let case = Case::new();
+    let base = case.base(Base::Busybox);
+    let dockerfile = format!(
+        "FROM {base} AS deps\nRUN sleep 3 && date >/made\nFROM {base} AS app\nCOPY --from=deps /made /\nRUN true\n"
+    );
+    let built = case.build(&case.context().dockerfile(dockerfile)).run();
+    let log = &built.ok().log;
+    let lines = [
+        "[app 1/2] waiting for stage deps",
+        "[deps 1/1] done in ",
+        "[app 1/2] COPY --from=deps /made /",
+        "[app 2/2] RUN true",
+        "[app 2/2] done in ",
+    ];
+    let places: Vec<Option<usize>> = lines.iter().map(|line| log.find(line)).collect();
+    assert!(places.iter().all(Option::is_some), "{log}");
+    assert!(places.is_sorted(), "{log}");
+    // A short step without a command ends in silence.
+    assert!(!log.contains("[app 1/2] done in"), "{log}");
+    assert_eq!(built.steps("app"), "COPY miss, RUN miss");
+}
+
 // conformance: C5 C8
 #[test]
 fn stages_that_nothing_needs_are_not_built() {

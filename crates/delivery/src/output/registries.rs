@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all, try_join_all};
-use kiln_events::{Event, EventSink};
+use kiln_events::{Event, EventSink, Subject, WarningKind};
 use kiln_oci::{Reference, Repository};
 use kiln_registry::{Client, RegistryError};
 use kiln_store::parcel::{Parcel, ParcelError};
-use kiln_store::send::{SendError, send_below, send_blobs, send_document};
+use kiln_store::send::{SendError, Told, send_below, send_blobs, send_document};
 
 use super::{Output, OutputError};
 
@@ -157,8 +157,9 @@ impl Registries {
             return Ok(());
         };
         for other in failures {
+            let text = kiln_shown::with_causes(&other);
             self.events
-                .event(Event::Warning(kiln_shown::with_causes(&other)));
+                .event(Event::warning(WarningKind::Destination, text));
         }
         Err(first)
     }
@@ -172,7 +173,11 @@ impl Registries {
         let mut filled: Vec<Repository> = Vec::new();
         let mut outcomes = Vec::with_capacity(repositories.len());
         for repository in repositories {
-            let outcome = send_blobs(&self.client, parcel, repository, &filled).await;
+            let told = Told {
+                events: &self.events,
+                subject: self.tags(repository).next().map(named),
+            };
+            let outcome = send_blobs(&self.client, parcel, repository, &filled, &told).await;
             if outcome.is_ok() {
                 filled.push((*repository).clone());
             }
@@ -224,6 +229,10 @@ fn by_registry(repositories: &BTreeSet<Repository>) -> Vec<Vec<&Repository>> {
             .push(repository);
     }
     registries.into_values().collect()
+}
+
+fn named(reference: &Reference) -> Subject {
+    Subject::Image(reference.familiar())
 }
 
 fn refused(reference: &Reference, source: RegistryError) -> PushError {

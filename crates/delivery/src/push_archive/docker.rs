@@ -17,7 +17,7 @@ use kiln_oci::{
 use kiln_registry::BlobSource;
 
 use super::PushArchiveError;
-use kiln_events::{Event, EventSink};
+use kiln_events::{Event, EventSink, Meter, Metered, Subject, Transfer, TransferKind};
 use kiln_store::parcel::{Blob, Document, Parcel};
 
 /// A docker archive with exactly one image.
@@ -94,7 +94,7 @@ pub(super) async fn pack(
             let events = Arc::clone(events);
             async move {
                 let packing = tokio::task::spawn_blocking(move || {
-                    pack_layer(&archive, &layer, file, &*events)
+                    pack_layer(&archive, &layer, file, &events)
                 });
                 let packed = packing.await.map_err(|_| PushArchiveError::Lost)??;
                 Ok::<_, PushArchiveError>((offset, packed))
@@ -170,12 +170,17 @@ fn pack_layer(
     archive: &DockerArchive,
     layer: &ArchiveLayer,
     file: PathBuf,
-    events: &dyn EventSink,
+    events: &Arc<dyn EventSink>,
 ) -> Result<PackedLayer, PushArchiveError> {
     if layer.compression != LayerCompression::None {
         return as_it_is(archive, layer);
     }
-    let mut tar = DigestReader::new(archive.open_layer(layer)?);
+    let transfer = Transfer::new(TransferKind::Pack)
+        .on_behalf_of(Some(Subject::Archive(archive.path().display().to_string())))
+        .wanting(layer.size);
+    let meter = Arc::new(Meter::new(events, transfer));
+    let plain = Metered::new(archive.open_layer(layer)?, Some(Arc::clone(&meter)));
+    let mut tar = DigestReader::new(plain);
     let (digest, size) =
         compress(&mut tar, &file).map_err(|source| PushArchiveError::Compress {
             path: archive.path().to_owned(),
@@ -183,8 +188,9 @@ fn pack_layer(
             source,
         })?;
     let (plain, uncompressed_size) = tar.finish();
+    meter.done();
     events.event(Event::LayerPacked {
-        step: None,
+        subject: None,
         digest,
         size,
         uncompressed_size,

@@ -180,7 +180,8 @@ impl Build<'_> {
         let real = |path: PathBuf| std::fs::canonicalize(&path).unwrap_or(path);
         let (dir, work) = (context.dir().to_owned(), self.work.path().to_owned());
         let stay = stay.into_iter().map(real).collect();
-        Aside::new(dir, work, stay, self.cancel.clone())
+        let events = Arc::clone(self.events);
+        Aside::new(dir, work, stay, self.cancel.clone(), events)
     }
 
     /// Paths that the build needs where they are, to the end.
@@ -223,6 +224,7 @@ impl Build<'_> {
                 client,
                 repository,
                 runtime: Handle::current(),
+                events: Arc::clone(self.events),
             });
         }
         let destination = self.settings.destinations.first();
@@ -231,6 +233,7 @@ impl Build<'_> {
             client: client.clone(),
             repository: destination.repo(),
             runtime: Handle::current(),
+            events: Arc::clone(self.events),
         })
     }
 

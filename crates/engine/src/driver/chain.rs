@@ -63,6 +63,14 @@ impl<'a> Chain<'a> {
             .as_ref()
     }
 
+    /// Whether the step at a position is a hit by its definition, so that no other stage is read for it.
+    pub(super) fn is_hit(&self, at: usize) -> bool {
+        self.step(at).is_some_and(|step| {
+            let wanted = cached_kind(self.cache, step.inputs.kind);
+            wanted && self.foreseen.hit(step).is_some()
+        })
+    }
+
     /// Decides on the step at a position, whose state is that of `stepper`.
     pub(super) fn decide(
         &mut self,

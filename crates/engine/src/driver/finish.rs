@@ -8,7 +8,7 @@ use crate::shop::Shop;
 use crate::squash;
 use crate::stage::Finished;
 use crate::step::StepError;
-use kiln_events::Event;
+use kiln_events::{Event, NoteKind, WarningKind};
 use kiln_image::built::{BuiltImage, Finishing, Outcome};
 use kiln_rootfs::RootError;
 use kiln_store::layers::{Described, Layer};
@@ -99,7 +99,8 @@ impl Build<'_> {
         for trouble in troubles {
             let why = kiln_shown::with_causes(&trouble);
             tracing::debug!(%error, "failed before");
-            self.events.event(Event::Warning(why));
+            self.events
+                .event(Event::warning(WarningKind::LeftBehind, why));
         }
     }
 
@@ -120,12 +121,13 @@ impl Build<'_> {
                     Ok(false) => {}
                     Ok(true) => {
                         let text = format!("{name} is kept in the cache at {dir}");
-                        shop.events.event(Event::Info(text));
+                        shop.events.event(Event::note(NoteKind::ImageKept, text));
                     }
                     Err(error) => {
                         let why = kiln_shown::with_causes(&error);
                         let text = format!("{name} cannot be kept in the cache at {dir}: {why}");
-                        shop.events.event(Event::Warning(text));
+                        let kind = WarningKind::ImageNotKept;
+                        shop.events.event(Event::warning(kind, text));
                     }
                 }
             }

@@ -12,6 +12,7 @@ use crate::error::BuildError;
 use crate::shop::Shop;
 use crate::stage::State;
 use crate::step::{Foresight, Inputs, Kind, StepError, Stepper};
+use kiln_events::Step;
 use kiln_plan::plan::Source;
 use kiln_step_cache::{Hit, LayerCache, Missed};
 
@@ -215,7 +216,7 @@ impl Foreseen {
         shop: &Shop,
         cache: &LayerCache,
         stages: &BTreeSet<usize>,
-    ) -> Vec<Missed> {
+    ) -> Vec<(Step, Missed)> {
         let mut missed = Vec::new();
         let mut reading = BTreeSet::new();
         for (stage, number, step) in self.steps() {
@@ -224,10 +225,21 @@ impl Foreseen {
             }
             let asked = stages.contains(&stage) && cached_kind(cache, step.inputs.kind);
             if asked && self.hit(step).is_none() {
-                let step = step.missed(&shop.plan.stage_name(stage), number);
-                missed.extend(step.map(|step| Missed {
-                    asked_again: reading.contains(&stage),
-                    ..step
+                let named = Step {
+                    stage: shop.stage(stage),
+                    number,
+                    total: self.stages.get(&stage).map_or(0, |keys| keys.steps.len()),
+                };
+                let step = step.missed(&named.stage.name, number);
+                missed.extend(step.map(|step| {
+                    let asked_again = reading.contains(&stage);
+                    (
+                        named,
+                        Missed {
+                            asked_again,
+                            ..step
+                        },
+                    )
                 }));
             }
         }

@@ -15,7 +15,7 @@ use crate::explain::{ExplainedStep, Explanation};
 use crate::report::counted;
 use crate::shop::Shop;
 use crate::starts::Images;
-use kiln_events::Event;
+use kiln_events::{Event, NoteKind, Step, WarningKind};
 use kiln_oci::ImageSource;
 use kiln_plan::plan::{Plan, Source, WINDOWS};
 use kiln_plan::text::TextError;
@@ -99,7 +99,7 @@ impl Build<'_> {
         if skipped > 0 {
             let stages = counted(skipped, "stage");
             let text = format!("{stages} left out: what reads from there is cached");
-            self.events.event(Event::Info(text));
+            self.events.event(Event::note(NoteKind::Cache, text));
         }
         self.say_why(cache, foreseen.missed(shop, cache, &needed));
         Ok((foreseen, starts))
@@ -139,7 +139,7 @@ impl Build<'_> {
     }
 
     /// Tells beside the build why steps were not in the cache.
-    fn say_why(&self, cache: &Arc<LayerCache>, missed: Vec<Missed>) {
+    fn say_why(&self, cache: &Arc<LayerCache>, missed: Vec<(Step, Missed)>) {
         if missed.is_empty() {
             return;
         }
@@ -152,16 +152,15 @@ impl Build<'_> {
                     counted(missed.len(), "step"),
                     Reason::FirstBuild
                 );
-                return events.event(Event::Info(text));
+                return events.event(Event::note(NoteKind::Cache, text));
             }
             let explain = |step| cache_too.explain(trail.as_ref(), step);
-            let reasons = join_all(missed.iter().map(explain)).await;
-            for (step, reason) in missed.iter().zip(reasons) {
+            let reasons = join_all(missed.iter().map(|(_, missed)| explain(missed))).await;
+            for ((step, missed), reason) in missed.iter().zip(reasons) {
                 events.event(Event::StepMissed {
-                    stage: step.stage.clone(),
-                    number: step.number,
-                    text: shortened(&step.instruction).into_owned(),
-                    reason: if step.asked_again {
+                    step: step.clone(),
+                    text: shortened(&missed.instruction).into_owned(),
+                    reason: if missed.asked_again {
                         format!("{reason}; looked up again when the other stage is done")
                     } else {
                         reason.to_string()
@@ -185,7 +184,7 @@ impl Build<'_> {
             Ok(cache) => Some(cache),
             Err(error) => {
                 let text = format!("no images are taken from `{}`: {error}", dir.display());
-                self.events.event(Event::Info(text));
+                self.events.event(Event::note(NoteKind::ImageSource, text));
                 None
             }
         }
@@ -215,7 +214,8 @@ impl Build<'_> {
                 let text = format!(
                     "{file}:{line}: no stage is called `{image}`, so it is looked for as an image; did you mean `{stage}`?"
                 );
-                self.events.event(Event::Warning(text));
+                let kind = WarningKind::SimilarStage;
+                self.events.event(Event::warning(kind, text));
             }
         }
         let finds = missing.into_iter().map(|(key, place)| async move {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use kiln_dockerfile::{Instruction, shortened};
+use kiln_dockerfile::{Command, Instruction, shortened};
 
 use super::chain::{Chain, Decision};
 use super::foresee::{Foreseen, instructions};
@@ -14,7 +14,9 @@ use crate::error::BuildError;
 use crate::shop::Shop;
 use crate::stage::{Finished, State};
 use crate::step::{StepError, Stepper, items_of};
-use kiln_events::Event;
+use kiln_events::{
+    Event, StageOutcome, Step, StepLayer, StepOutcome, Subject, Turn, WaitingFor, WarningKind,
+};
 use kiln_image::clock::Clock;
 use kiln_plan::plan::Source;
 use kiln_plan::text::Location;
@@ -87,7 +89,21 @@ fn run_stage(
         .flatten()
         .unwrap_or_default();
     let _lost = FailOnDrop(Arc::clone(&promised));
+    let (named, begun) = (shop.stage(stage), Instant::now());
+    shop.events.event(Event::StageBegun {
+        stage: named.clone(),
+        steps: instructions(shop, stage, start).count(),
+    });
     let outcome = steps(shop, text, foreseen, stage, start);
+    shop.events.event(Event::StageEnded {
+        stage: named,
+        took: begun.elapsed(),
+        outcome: match &outcome {
+            Ok(_) => StageOutcome::Done,
+            Err(error) if error.is_aftermath() => StageOutcome::Stopped,
+            Err(_) => StageOutcome::Failed,
+        },
+    });
     match outcome {
         Ok((state, made)) => {
             // Nobody else sets it.
@@ -151,7 +167,6 @@ fn steps(
         image => shop.first_key(image),
     };
     let mut chain = Chain::new(shop, foreseen, stage, first);
-    let name = shop.plan.stage_name(stage);
     let mut stepper = Stepper::new(shop, stage, state);
     let mut made = Vec::new();
     let total = instructions(shop, stage, start).count();
@@ -166,40 +181,94 @@ fn steps(
         if shop.cancel.is_cancelled() {
             return Err(located(StepError::Cancelled));
         }
-        shop.events.event(Event::StepStarted {
-            stage: name.clone(),
-            number: number + 1,
-            total,
-            text: shortened(&instruction.source).into_owned(),
-        });
-        let begun = Instant::now();
         let layers = stepper.state.layers.len();
-        stepper.name = format!("{name} {}/{total}", number + 1);
-        step(&mut stepper, chain.as_mut(), number, instruction).map_err(|error| {
-            // Whatever it says, it was stopped.
-            located(if shop.cancel.is_cancelled() {
-                StepError::Cancelled
-            } else {
-                error
-            })
-        })?;
+        take_turn(&mut stepper, chain.as_mut(), number, total, instruction).map_err(located)?;
         for remark in stepper.remarks.drain(..) {
             let place = format!("{}:{}", text.name, span.line());
-            shop.events
-                .event(Event::Warning(format!("{place}: {remark}")));
+            let text = format!("{place}: {remark}");
+            let kind = WarningKind::Instruction;
+            shop.events.event(Event::warning(kind, text));
         }
         made.extend(stepper.state.layers[layers..].iter().map(|layer| Layered {
             layer: layer.clone(),
             location: text.locate(span, &instruction.source),
         }));
-        shop.events.event(Event::StepFinished {
-            stage: name.clone(),
-            number: number + 1,
-            took: begun.elapsed(),
-        });
     }
     stepper.state.content_key = chain.and_then(|chain| chain.content());
     Ok((stepper.state, made))
+}
+
+/// One step's turn, from waiting for others to its end.
+fn take_turn(
+    stepper: &mut Stepper<'_>,
+    chain: Option<&mut Chain<'_>>,
+    at: usize,
+    total: usize,
+    instruction: &Instruction,
+) -> Result<(), StepError> {
+    let shop = stepper.shop;
+    stepper.step = Step {
+        stage: shop.stage(stepper.stage),
+        number: at + 1,
+        total,
+    };
+    let mut turn = Turn::new(&shop.events, stepper.step.clone());
+    if !chain.as_ref().is_some_and(|chain| chain.is_hit(at)) {
+        wait_for_stages(shop, &mut turn, stepper.stage, instruction)?;
+    }
+    turn.begin(shortened(&instruction.source).into_owned());
+    let before = stepper.state.layers.len();
+    let outcome = step(stepper, chain, at, instruction, &mut turn);
+    // Whatever it says, it was stopped.
+    let outcome = outcome.map_err(|error| {
+        if shop.cancel.is_cancelled() {
+            StepError::Cancelled
+        } else {
+            error
+        }
+    });
+    match &outcome {
+        Ok(how) => {
+            let layer = stepper.state.layers[before..].last();
+            turn.end(*how, layer.map_or(StepLayer::None, Layer::known));
+        }
+        Err(error) if error.is_aftermath() => turn.end(StepOutcome::Stopped, StepLayer::None),
+        Err(_) => turn.end(StepOutcome::Failed, StepLayer::None),
+    }
+    outcome.map(drop)
+}
+
+/// Waits for every stage that an instruction reads, before its step begins.
+fn wait_for_stages(
+    shop: &Shop,
+    turn: &mut Turn<'_>,
+    stage: usize,
+    instruction: &Instruction,
+) -> Result<(), StepError> {
+    // What is wrong with a name is for the step to say.
+    let sources = shop.plan.sources(stage, [instruction]).unwrap_or_default();
+    for source in sources {
+        let Source::Stage(number) = source else {
+            continue;
+        };
+        let Some(outcome) = shop.stages.get(number).and_then(Option::as_ref) else {
+            continue;
+        };
+        if outcome.get().is_some() {
+            continue;
+        }
+        turn.tell_waiting(WaitingFor::Stage(shop.stage(number)));
+        let then = Instant::now();
+        let finished = outcome.wait().is_some();
+        turn.waited_since(then);
+        if !finished {
+            return Err(StepError::Dependency);
+        }
+    }
+    if shop.cancel.is_cancelled() {
+        return Err(StepError::Cancelled);
+    }
+    Ok(())
 }
 
 /// One step: taken from the cache, or executed and maybe kept.
@@ -208,25 +277,29 @@ fn step(
     chain: Option<&mut Chain<'_>>,
     at: usize,
     instruction: &Instruction,
-) -> Result<(), StepError> {
-    let shop = stepper.shop;
+    turn: &mut Turn<'_>,
+) -> Result<StepOutcome, StepError> {
     let decision = match chain {
         Some(chain) => chain.decide(stepper, at, instruction)?,
         None => Decision::Execute,
     };
     match decision {
-        Decision::Execute => stepper.apply(instruction),
+        Decision::Execute => execute(stepper, instruction),
         Decision::Take(hit) => {
             stepper.adopt(instruction, hit.layer(), &hit.step.created)?;
-            shop.events.event(Event::StepCached {
-                stage: shop.plan.stage_name(stepper.stage),
-                number: at + 1,
-                place: hit.place_name(),
-            });
-            Ok(())
+            turn.tell_cached(hit.place_name());
+            Ok(StepOutcome::Cached)
         }
-        Decision::Keep(executed) => execute_and_keep(stepper, *executed, instruction),
+        Decision::Keep(executed) => execute_and_keep(stepper, *executed, instruction, turn),
     }
+}
+
+fn execute(stepper: &mut Stepper<'_>, instruction: &Instruction) -> Result<StepOutcome, StepError> {
+    stepper.apply(instruction)?;
+    Ok(match &instruction.command {
+        Command::Run(_) => StepOutcome::Ran,
+        _ => StepOutcome::Made,
+    })
 }
 
 /// Executes a step and stores it, unless another stage of this build has the same one: then its layer is ours, too,
@@ -235,18 +308,30 @@ fn execute_and_keep(
     stepper: &mut Stepper<'_>,
     mut executed: Executed,
     instruction: &Instruction,
-) -> Result<(), StepError> {
+    turn: &mut Turn<'_>,
+) -> Result<StepOutcome, StepError> {
     let (Some(cache), Some(key)) = (&stepper.shop.cache, executed.keys.first()) else {
-        return stepper.apply(instruction);
+        return execute(stepper, instruction);
     };
-    let claim = match cache.shared.claim(*key) {
+    let mut waiting = None;
+    let claimed = cache.shared.claim(*key, || {
+        turn.tell_waiting(WaitingFor::SameStep);
+        waiting = Some(Instant::now());
+    });
+    if let Some(then) = waiting {
+        turn.waited_since(then);
+    }
+    let claim = match claimed {
         Ok(claim) => claim,
-        Err(Some(given)) => return stepper.adopt(instruction, given.layer, &given.created),
+        Err(Some(given)) => {
+            stepper.adopt(instruction, given.layer, &given.created)?;
+            return Ok(StepOutcome::Shared);
+        }
         // The other one failed; what it says is what the build says.
-        Err(None) => return stepper.apply(instruction),
+        Err(None) => return execute(stepper, instruction),
     };
     let layers = stepper.state.layers.len();
-    stepper.apply(instruction)?;
+    let outcome = execute(stepper, instruction)?;
     executed.layer = stepper.state.layers.get(layers).cloned();
     let last = stepper.state.config.history.last();
     executed.created = match (stepper.shop.clock, last) {
@@ -260,7 +345,7 @@ fn execute_and_keep(
         created: executed.created.clone(),
     });
     cache.keep(executed, &stepper.state.config.platform());
-    Ok(())
+    Ok(outcome)
 }
 
 /// The state that FROM gives.
@@ -273,15 +358,22 @@ fn begin(shop: &Arc<Shop>, stage: usize, start: &Start) -> Result<State, StepErr
                 let view = shop.sources.named_view(*number)?;
                 let items = items_of(shop, &view, "/", false)?;
                 if !items.is_empty() {
-                    let name = shop.plan.stage_name(stage);
-                    let layer = shop.packer.start(Made::Items(items), name);
+                    let subject = Subject::Stage(shop.stage(stage));
+                    let layer = shop.packer.start(Made::Items(items), subject);
                     let from = &shop.plan.dockerfile.stages[stage].from;
                     state.record(shop.clock.rfc3339(), from.source.clone(), Some(layer));
                 }
             }
             Ok(state)
         }
-        Source::Stage(_) => {
+        Source::Stage(number) => {
+            let outcome = shop.stages.get(*number).and_then(Option::as_ref);
+            if outcome.is_some_and(|outcome| outcome.get().is_none()) {
+                shop.events.event(Event::StageWaiting {
+                    stage: shop.stage(stage),
+                    on: shop.stage(*number),
+                });
+            }
             let finished = shop.wait_for(&start.base);
             Ok(finished.ok_or(StepError::Dependency)?.continued())
         }

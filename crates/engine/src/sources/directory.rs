@@ -15,6 +15,7 @@ impl ContextSource for Directory {
     /// In place a copy of it, since commands could reach it.
     fn files(&self, sources: &Sources, work: &Path) -> Result<Arc<dyn FileView>, SourceError> {
         let context = Context::open(&self.0, None, None)?;
+        let context = context.telling(sources.context.notices().clone());
         if !sources.roots().one_at_a_time() {
             return Ok(Arc::new(context.view()?));
         }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use kiln_events::{Event, EventSink, WarningKind};
+
 /// Passes requests on until it is dropped.
 #[derive(Debug)]
 pub(super) struct AgentProxy {
@@ -28,6 +30,7 @@ impl AgentProxy {
         agent: PathBuf,
         mode: u32,
         (uid, gid): (u32, u32),
+        events: Arc<dyn EventSink>,
     ) -> io::Result<AgentProxy> {
         let listener = Arc::new(listen(path)?);
         if (uid, gid) != (0, 0) {
@@ -38,7 +41,7 @@ impl AgentProxy {
         let (accepting, ended) = (Arc::clone(&listener), Arc::clone(&over));
         let thread = thread::Builder::new()
             .name("kiln-ssh".to_owned())
-            .spawn(move || accept(&accepting, &ended, &agent))?;
+            .spawn(move || accept(&accepting, &ended, &agent, &*events))?;
         Ok(AgentProxy {
             listener,
             over,
@@ -68,7 +71,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(Path::new("/proc/self/fd").join(descriptor).join(name))
 }
 
-fn accept(listener: &UnixListener, over: &AtomicBool, agent: &Path) {
+fn accept(listener: &UnixListener, over: &AtomicBool, agent: &Path, events: &dyn EventSink) {
     while let Ok((command, _)) = listener.accept() {
         if over.load(Ordering::Acquire) {
             return;
@@ -82,7 +85,9 @@ fn accept(listener: &UnixListener, over: &AtomicBool, agent: &Path) {
                 drop(passing);
             }
             Err(error) => {
-                tracing::warn!(%error, agent = %agent.display(), "the SSH agent does not answer");
+                let agent = agent.display();
+                let text = format!("the SSH agent at `{agent}` does not answer: {error}");
+                events.event(Event::warning(WarningKind::SshAgent, text));
             }
         }
     }
@@ -122,7 +127,8 @@ mod tests {
                 stream.write_all(&word).unwrap();
             }
         });
-        let proxy = AgentProxy::start(&shown, real, 0o640, (0, 0)).unwrap();
+        let proxy =
+            AgentProxy::start(&shown, real, 0o640, (0, 0), Arc::new(kiln_events::Silent)).unwrap();
         let mode = fs::metadata(&shown).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o640);
         for word in [b"ping", b"pong"] {

@@ -227,9 +227,9 @@ impl Stepper<'_> {
         }
         let made = Made::Items(items);
         Ok(Some(if stable {
-            packer.start(made, self.name.clone())
+            packer.start(made, self.subject())
         } else {
-            packer.now(made, self.name.clone())?
+            packer.now(made, self.subject())?
         }))
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kiln_dockerfile::{Mount, MountError, MountType, Run, Sharing};
 use kiln_layer::{ImagePath, Root};
@@ -217,7 +218,13 @@ impl Mounts {
         let source = self.shown_file(step.shop, &format!("ssh{number}"))?;
         let (mode, uid) = (mount.mode.unwrap_or(0o600), mount.uid.unwrap_or(0));
         let owner = (uid, mount.gid.unwrap_or(0));
-        let proxy = AgentProxy::start(&source, agent.path(), mode, owner);
+        let proxy = AgentProxy::start(
+            &source,
+            agent.path(),
+            mode,
+            owner,
+            Arc::clone(&step.shop.events),
+        );
         self.agents.push(proxy.map_err(io("listen at", &source))?);
         let target = match &mount.target {
             Some(_) => target(step, mount),

@@ -161,7 +161,7 @@ impl Stepper<'_> {
         let layer = number.map(|_| {
             self.shop
                 .packer
-                .start(Made::Changes(changes), self.name.clone())
+                .start(Made::Changes(changes), self.subject())
         });
         if let (Some(layer), false) = (&layer, in_background) {
             // The next command changes the files that are being packed. A failure shows at the end.
@@ -178,7 +178,7 @@ impl Stepper<'_> {
         let Some(root) = &mut self.state.root else {
             return Err(StepError::Dependency);
         };
-        let stage = shop.plan.stage_name(self.stage);
+        let step = self.step.clone();
         let single_id = shop.roots.owners() == Owners::Ignore;
         let mut refused_id = false;
         let mut outcome = Err(StepError::Dependency);
@@ -186,12 +186,8 @@ impl Stepper<'_> {
             let mut output = |stream: Stream, line: &[u8]| {
                 refused_id |= single_id && line.windows(EINVAL.len()).any(|part| part == EINVAL);
                 let line = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
-                let stage = stage.clone();
-                shop.events.event(Event::Output {
-                    stage,
-                    stream,
-                    line,
-                });
+                let step = step.clone();
+                shop.events.event(Event::Output { step, stream, line });
             };
             let exit = specify(job, mounts, root, shop)
                 .map(|spec| runner.run(&spec, &mut output, &shop.cancel));

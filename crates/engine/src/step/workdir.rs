@@ -102,9 +102,7 @@ impl Stepper<'_> {
             });
         }
         Ok(Some(
-            self.shop
-                .packer
-                .start(Made::Items(items), self.name.clone()),
+            self.shop.packer.start(Made::Items(items), self.subject()),
         ))
     }
 }

@@ -6,12 +6,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kiln_notice::Listener;
 use serde::Deserialize;
 
 use super::docker_config::DOCKER_CONFIG;
 use super::entry::{Entry, canonical_host, keys_for, normal_key};
 use super::helper::{self, CredentialHelper};
 use super::{Credential, Found};
+use crate::notice::RegistryNotice;
 use crate::settings_error::SettingsError;
 
 /// How the credential helpers that read variables see the environment.
@@ -24,6 +26,10 @@ pub struct AuthConfig {
     files: Vec<Arc<AuthFile>>,
     helpers: Vec<CredentialHelper>,
     environment: Option<Environment>,
+    /// What was noticed while it was read.
+    troubles: Vec<RegistryNotice>,
+    /// Told what is noticed later.
+    notices: Listener<RegistryNotice>,
 }
 
 /// The variable that holds a docker config, or names a file with one.
@@ -62,6 +68,7 @@ impl AuthConfig {
             .transpose()?
             .into_iter()
             .collect();
+        let mut troubles = Vec::new();
         for path in candidate_files(env) {
             match AuthFile::read(&path) {
                 Ok(None) => continue,
@@ -70,7 +77,10 @@ impl AuthConfig {
                 Err(error) if !files.is_empty() => {
                     let cause = std::error::Error::source(&error);
                     let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
-                    tracing::warn!("{error}{cause}; there is only `{VARIABLE}`");
+                    troubles.push(RegistryNotice::CredentialsFile {
+                        reason: format!("{error}{cause}"),
+                        variable: VARIABLE,
+                    });
                 }
                 Err(error) => return Err(error),
             }
@@ -79,6 +89,7 @@ impl AuthConfig {
         Ok(Self {
             files: files.into_iter().map(Arc::new).collect(),
             helpers: CredentialHelper::ALL.to_vec(),
+            troubles,
             ..Self::default()
         })
     }
@@ -103,6 +114,15 @@ impl AuthConfig {
         })
     }
 
+    /// Tells `notices` what was noticed when it was read, and what will be.
+    pub(crate) fn telling(mut self, notices: &Listener<RegistryNotice>) -> Self {
+        for trouble in self.troubles.drain(..) {
+            notices.tell(trouble);
+        }
+        self.notices = notices.clone();
+        self
+    }
+
     /// Chooses the built-in helpers that are asked (`--credential-helpers`, I6).
     #[must_use]
     pub fn with_helpers(mut self, helpers: impl IntoIterator<Item = CredentialHelper>) -> Self {
@@ -123,10 +143,12 @@ impl AuthConfig {
     /// The credential for a repository: each file and the helpers that it names, built-in helpers, anonymous.
     pub(crate) async fn find(&self, host: &str, path: &str) -> Found {
         for file in &self.files {
-            if let Some(found) = file.entry(host, path) {
+            if let Some(found) = file.entry(host, path, &self.notices) {
                 return found;
             }
-            if let Some(found) = file.ask_program(host, self.search_path().as_deref()).await {
+            let search_path = self.search_path();
+            let asking = file.ask_program(host, search_path.as_deref(), &self.notices);
+            if let Some(found) = asking.await {
                 return found;
             }
         }
@@ -252,7 +274,7 @@ impl AuthFile {
         })
     }
 
-    fn entry(&self, host: &str, path: &str) -> Option<Found> {
+    fn entry(&self, host: &str, path: &str, notices: &Listener<RegistryNotice>) -> Option<Found> {
         for key in keys_for(host, path) {
             let Some(entry) = self.auths.get(&key) else {
                 continue;
@@ -264,14 +286,23 @@ impl AuthFile {
                 }
                 Ok(None) => {}
                 Err(reason) => {
-                    tracing::warn!("entry `{key}` in {} is not usable: {reason}", self.origin);
+                    notices.tell(RegistryNotice::CredentialsEntry {
+                        key,
+                        origin: self.origin.clone(),
+                        reason: reason.to_string(),
+                    });
                 }
             }
         }
         None
     }
 
-    async fn ask_program(&self, host: &str, search_path: Option<&str>) -> Option<Found> {
+    async fn ask_program(
+        &self,
+        host: &str,
+        search_path: Option<&str>,
+        notices: &Listener<RegistryNotice>,
+    ) -> Option<Found> {
         let host = canonical_host(host);
         // The store is asked for what docker login would have filed the credential under.
         let server = if host == "docker.io" {
@@ -287,9 +318,11 @@ impl AuthFile {
                 }
                 Ok(None) => {}
                 Err(reason) => {
-                    tracing::warn!(
-                        "credential helper `docker-credential-{program}` failed for `{host}`: {reason}"
-                    );
+                    notices.tell(RegistryNotice::CredentialHelper {
+                        program: program.clone(),
+                        host: host.clone(),
+                        reason,
+                    });
                 }
             }
         }

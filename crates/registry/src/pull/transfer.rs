@@ -112,7 +112,7 @@ impl Client {
             if sink.taken() + size > d.size {
                 return Err(wrong_size(&call.ask, d.size, sink.taken() + size));
             }
-            progress(size);
+            progress(sink.taken() + size);
             if !sink.take(chunk).await {
                 // `finish` has the reason.
                 return Ok(());

@@ -318,6 +318,7 @@ impl Client {
     ) -> Call {
         let mut call = self.call(ask.clone(), repo, Direction::Push, method, String::new());
         call.target = Target::Url(location);
+        call.progress.clone_from(&self.progress);
         call
     }
 }

@@ -12,6 +12,29 @@ pub(super) fn from_environment() -> reqwest::Proxy {
     reqwest::Proxy::custom(move |url| rules.proxy_for(url))
 }
 
+/// Whether a proxy is set that is no URL.
+pub(super) fn is_unusable() -> bool {
+    let (http, https) = proxies(&|name| std::env::var(name).ok());
+    let mut set = http.iter().chain(&https);
+    set.any(|text| parse_proxy(text).is_none())
+}
+
+/// What is set for http and for https.
+fn proxies(env: &dyn Fn(&str) -> Option<String>) -> (Option<String>, Option<String>) {
+    // In a CGI program HTTP_PROXY is the client's `Proxy:` header (httpoxy); Go ignores it there too.
+    let cgi = env("REQUEST_METHOD").is_some();
+    let http = either(env, "HTTP_PROXY").filter(|_| !cgi);
+    (http, either(env, "HTTPS_PROXY"))
+}
+
+/// A variable in upper or lower case.
+fn either(env: &dyn Fn(&str) -> Option<String>, upper: &str) -> Option<String> {
+    let lower = upper.to_ascii_lowercase();
+    [upper, &lower]
+        .into_iter()
+        .find_map(|name| env(name).filter(|value| !value.trim().is_empty()))
+}
+
 #[derive(Debug, Clone)]
 struct Rules {
     http: Option<Url>,
@@ -35,20 +58,11 @@ enum Exception {
 
 impl Rules {
     fn read(env: &dyn Fn(&str) -> Option<String>) -> Self {
-        let either = |upper: &str| {
-            let lower = upper.to_ascii_lowercase();
-            [upper, &lower]
-                .into_iter()
-                .find_map(|name| env(name).filter(|value| !value.trim().is_empty()))
-        };
-        // In a CGI program HTTP_PROXY is the client's `Proxy:` header (httpoxy); Go ignores it there too.
-        let cgi = env("REQUEST_METHOD").is_some();
+        let (http, https) = proxies(env);
         Self {
-            http: either("HTTP_PROXY")
-                .filter(|_| !cgi)
-                .and_then(|text| parse_proxy(&text)),
-            https: either("HTTPS_PROXY").and_then(|text| parse_proxy(&text)),
-            except: either("NO_PROXY")
+            http: http.and_then(|text| parse_proxy(&text)),
+            https: https.and_then(|text| parse_proxy(&text)),
+            except: either(env, "NO_PROXY")
                 .map(|text| parse_exceptions(&text))
                 .unwrap_or_default(),
         }
@@ -99,12 +113,7 @@ fn parse_proxy(text: &str) -> Option<Url> {
     } else {
         Url::parse(&format!("http://{text}"))
     };
-    let url = url.ok().filter(|url| url.host().is_some());
-    if url.is_none() {
-        // Not quoted: proxy addresses often carry a password.
-        tracing::warn!("a proxy variable is set but is not a URL; it is ignored");
-    }
-    url
+    url.ok().filter(|url| url.host().is_some())
 }
 
 fn parse_exceptions(text: &str) -> Vec<Exception> {

@@ -102,15 +102,23 @@ fn system_roots() -> &'static RootCertStore {
             tracing::debug!("a certificate of the system could not be read: {error}");
         }
         roots.add_parsable_certificates(native.certs);
-        let chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
-        if roots.is_empty() && chosen {
-            tracing::warn!("no certificate could be read from SSL_CERT_FILE or SSL_CERT_DIR; https will not work");
-        } else if roots.is_empty() {
+        if roots.is_empty() && !are_roots_chosen() {
             tracing::debug!("the system has no certificates; using the built-in ones");
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
         roots
     })
+}
+
+/// Whether variables say where the roots of the system are.
+fn are_roots_chosen() -> bool {
+    let mut names = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter();
+    names.any(|name| std::env::var_os(name).is_some())
+}
+
+/// Whether variables say where the roots are, and there are none.
+pub(super) fn roots_are_missing() -> bool {
+    are_roots_chosen() && system_roots().is_empty()
 }
 
 /// PEM roots for one host (I13).

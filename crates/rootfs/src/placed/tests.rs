@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use kiln_events::{EventSink, Silent};
 use kiln_sandbox::SandboxMount;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -44,7 +46,7 @@ impl Scene {
     }
 
     fn put(&self, mounts: &[SandboxMount]) -> Placed {
-        Placed::put(self.root(), self.work.path(), mounts, &[]).unwrap()
+        Placed::put(self.root(), self.work.path(), mounts, &[], &silent()).unwrap()
     }
 
     /// A directory as the source of a mount.
@@ -253,7 +255,8 @@ fn what_cannot_be_covered_is_an_error_that_leaves_nothing() {
     let file = bind(scene.file("file"), "/etc");
     for (wrong, text) in [(directory, "not a directory"), (file, "is a directory")] {
         let mounts = [tmpfs("/new/place"), wrong];
-        let error = Placed::put(scene.root(), scene.work.path(), &mounts, &[]).unwrap_err();
+        let error =
+            Placed::put(scene.root(), scene.work.path(), &mounts, &[], &silent()).unwrap_err();
         let text_of = |error: &dyn std::error::Error| format!("{error}: {:?}", error.source());
         assert!(
             text_of(&error)
@@ -283,7 +286,8 @@ fn what_is_not_the_images_is_not_moved() {
         "/dangling",
     ] {
         let mounts = [tmpfs("/new/place"), tmpfs(target)];
-        let error = Placed::put(scene.root(), scene.work.path(), &mounts, &kept).unwrap_err();
+        let error =
+            Placed::put(scene.root(), scene.work.path(), &mounts, &kept, &silent()).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains(target) && text.contains("not the image's"),
@@ -292,7 +296,14 @@ fn what_is_not_the_images_is_not_moved() {
         assert_eq!(seen(scene.root()), scene.before);
     }
     let elsewhere = [tmpfs("/etc/other"), tmpfs("/srv2")];
-    let placed = Placed::put(scene.root(), scene.work.path(), &elsewhere, &kept).unwrap();
+    let placed = Placed::put(
+        scene.root(),
+        scene.work.path(),
+        &elsewhere,
+        &kept,
+        &silent(),
+    )
+    .unwrap();
     placed.take_back().unwrap();
     assert_eq!(seen(scene.root()), scene.before);
 }
@@ -342,7 +353,11 @@ proptest! {
             })
             .collect();
         // Some cannot be made; then nothing is left of the others.
-        drop(Placed::put(scene.root(), scene.work.path(), &list, &[]));
+        drop(Placed::put(scene.root(), scene.work.path(), &list, &[], &silent()));
         prop_assert_eq!(seen(scene.root()), scene.before.clone());
     }
+}
+
+fn silent() -> Arc<dyn EventSink> {
+    Arc::new(Silent)
 }

@@ -2,15 +2,17 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use kiln_events::{EventSink, Subject};
 use kiln_oci::{Descriptor, Manifest, MediaType, Repository};
 use kiln_registry::Client;
 use kiln_store::blobs::{BlobError, Blobs};
 use kiln_store::parcel::{Document, Parcel};
-use kiln_store::send::{SendError, send_blobs, send_document};
+use kiln_store::send::{SendError, Told, send_blobs, send_document};
 use kiln_tarball_cache::ImageCache;
 
 use super::{MAX_CONFIG, PlaceError, StepStore};
@@ -23,11 +25,20 @@ const READ_PATIENCE: Duration = Duration::from_secs(15);
 pub(super) struct InRepository {
     client: Client,
     repository: Repository,
+    events: Arc<dyn EventSink>,
 }
 
 impl InRepository {
-    pub(super) fn new(client: Client, repository: Repository) -> InRepository {
-        InRepository { client, repository }
+    pub(super) fn new(
+        client: Client,
+        repository: Repository,
+        events: Arc<dyn EventSink>,
+    ) -> InRepository {
+        InRepository {
+            client,
+            repository,
+            events,
+        }
     }
 
     async fn under_tag(&self, tag: &str) -> Result<Option<Vec<u8>>, PlaceError> {
@@ -40,7 +51,11 @@ impl InRepository {
     }
 
     async fn send(&self, tags: &[String], parcel: &Parcel) -> Result<(), PlaceError> {
-        let sent = send_blobs(&self.client, parcel, &self.repository, &[]).await;
+        let told = Told {
+            events: &self.events,
+            subject: Some(Subject::Cache(self.name())),
+        };
+        let sent = send_blobs(&self.client, parcel, &self.repository, &[], &told).await;
         sent.map_err(|error| match error {
             SendError::Ours(error) => PlaceError::from(error),
             SendError::Theirs(error) => error.into(),
@@ -82,7 +97,8 @@ impl StepStore for InRepository {
         descriptor: &'a Descriptor,
         blobs: &'a Blobs,
     ) -> BoxFuture<'a, Result<PathBuf, BlobError>> {
-        Box::pin(blobs.download(&self.client, descriptor, &self.repository))
+        let place = Subject::Cache(self.repository.to_string());
+        Box::pin(blobs.download(&self.client, descriptor, &self.repository, place))
     }
 
     fn manifest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, PlaceError>> {

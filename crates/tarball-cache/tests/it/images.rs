@@ -79,7 +79,7 @@ impl Image {
 
 pub(crate) fn locked(begun: Begun) -> CacheWriter {
     match begun {
-        Begun::Locked(writer) => writer,
+        Begun::Locked(writer) => *writer,
         other => panic!("expected a writer, got {other:?}"),
     }
 }

@@ -1,6 +1,7 @@
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use super::*;
+use kiln_engine::{BuildSettings, CheckReport, DockerfileSource, Silent, check, with_causes};
+use serde_json::{Value, json};
 
 struct Case {
     temp: tempfile::TempDir,
@@ -21,7 +22,7 @@ impl Case {
     }
 
     async fn report(&self) -> CheckReport {
-        check(&self.settings).await.unwrap()
+        check(&self.settings, Arc::new(Silent)).await.unwrap()
     }
 
     /// The text with the folder's name left out.
@@ -131,7 +132,7 @@ async fn a_build_arg_chooses_rules() {
     case.settings.build_args = given("error=true");
     assert_eq!(case.report().await.warnings.len(), 1);
     case.settings.build_args = given("nothing");
-    let error = check(&case.settings).await.unwrap_err();
+    let error = check(&case.settings, Arc::new(Silent)).await.unwrap_err();
     assert!(with_causes(&error).contains("invalid check option `nothing`"));
 }
 

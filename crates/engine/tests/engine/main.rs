@@ -1,0 +1,6 @@
+//! The engine as an embedder has it: what it tells, and what it says of a Dockerfile.
+// Helpers outside of `#[test]` functions fail a test as much as those inside.
+#![allow(clippy::unwrap_used)]
+
+mod checked;
+mod told;
