@@ -29,9 +29,9 @@ use crate::error::BuildError;
 use crate::explain::Explanation;
 use crate::format;
 use crate::held::Held;
+use crate::plan_run::PlanRun;
 use crate::report::BuildReport;
 use crate::settings::BuildSettings;
-use crate::shop::Shop;
 use crate::starts::{Images, Start, configs_for_lint};
 use crate::step::StepError;
 use kiln_delivery::output::Output;
@@ -338,20 +338,20 @@ impl<'a> Build<'a> {
     async fn explain(&self) -> Result<Explanation, BuildError> {
         let prepared = self.prepare().await?;
         let attempt = self.attempt(&prepared, 0, &Distrusted::default())?;
-        let shop = self.shop(&prepared, &attempt)?;
-        let explaining = Box::pin(self.explain_steps(&prepared, &shop));
+        let plan_run = self.begin(&prepared, &attempt)?;
+        let explaining = Box::pin(self.explain_steps(&prepared, &plan_run));
         self.heed("looking at the cache", explaining).await
     }
 
     async fn dry_run(&self) -> Result<BuildPlan, BuildError> {
         let prepared = self.prepare().await?;
         let attempt = self.attempt(&prepared, 0, &Distrusted::default())?;
-        let shop = self.shop(&prepared, &attempt)?;
+        let plan_run = self.begin(&prepared, &attempt)?;
         if attempt.cache.is_none() {
-            self.check_sources(&prepared, &shop).await?;
+            self.check_sources(&prepared, &plan_run).await?;
             return Ok(self.build_plan(&prepared, None));
         }
-        let explaining = Box::pin(self.explain_steps(&prepared, &shop));
+        let explaining = Box::pin(self.explain_steps(&prepared, &plan_run));
         let found = self.heed("looking at the cache", explaining).await?;
         Ok(self.build_plan(&prepared, Some(&found)))
     }
@@ -451,10 +451,10 @@ impl<'a> Build<'a> {
         prepared: &Prepared,
         attempt: &Attempt,
     ) -> Result<BuildReport, BuildError> {
-        let shop = self.shop(prepared, attempt)?;
-        let outcome = Box::pin(self.make_in(prepared, &shop)).await;
+        let plan_run = self.begin(prepared, attempt)?;
+        let outcome = Box::pin(self.make_in(prepared, &plan_run)).await;
         if let Err(error) = &outcome {
-            self.clean_up_after(&shop, error).await;
+            self.clean_up_after(&plan_run, error).await;
         }
         outcome
     }
@@ -462,38 +462,40 @@ impl<'a> Build<'a> {
     async fn make_in(
         &self,
         prepared: &Prepared,
-        shop: &Arc<Shop>,
+        plan_run: &Arc<PlanRun>,
     ) -> Result<BuildReport, BuildError> {
         let settings = self.settings;
-        let looking = self.foresee(prepared, shop);
+        let looking = self.foresee(prepared, plan_run);
         let (foreseen, starts) = self.heed("looking at the cache", looking).await?;
-        self.check_sources(prepared, shop).await?;
+        self.check_sources(prepared, plan_run).await?;
         let foreseen = Arc::new(foreseen);
         // What the look ahead held is gone.
-        shop.text.reset();
-        self.make_room(&prepared.text, shop, &foreseen, &starts)
+        plan_run.run.text.reset();
+        self.make_room(&prepared.text, plan_run, &foreseen, &starts)
             .await?;
-        let executed = self.execute(&prepared.text, shop, &foreseen, starts).await;
+        let executed = self
+            .execute(&prepared.text, plan_run, &foreseen, starts)
+            .await;
         let finished = executed?;
-        shop.roots.tell_what_gave_way();
-        let image = self.finish(shop, Arc::clone(&finished)).await?;
+        plan_run.run.roots.tell_what_gave_way();
+        let image = self.finish(plan_run, Arc::clone(&finished)).await?;
         // Outputs may be written into the context.
-        self.put_back(shop).await?;
-        self.keep_bases(shop);
-        shop.roots.clear(&self.workers);
-        if let Some(cache) = &shop.cache {
+        self.put_back(plan_run).await?;
+        self.keep_bases(plan_run);
+        plan_run.run.roots.clear(&self.workers);
+        if let Some(cache) = &plan_run.run.cache {
             // What went into a repository of the same registry can be mounted from there.
             self.heed_all("storing steps in the cache", cache.stored())
                 .await?;
         }
-        let handing_out = Box::pin(self.hand_out(prepared, shop, &image));
+        let handing_out = Box::pin(self.hand_out(prepared, plan_run, &image));
         self.heed("handing out the image", handing_out).await?;
-        if let Some(cache) = &shop.cache {
-            let trail = foreseen.trail(shop);
+        if let Some(cache) = &plan_run.run.cache {
+            let trail = foreseen.trail(plan_run);
             let keeping = Box::pin(cache.finish(&trail));
             self.heed_all("storing steps in the cache", keeping).await?;
         }
-        self.leave_place(shop, finished).await?;
+        self.leave_place(plan_run, finished).await?;
         Ok(BuildReport {
             digest: image.digest,
             size: image.layers.iter().map(|layer| layer.descriptor.size).sum(),

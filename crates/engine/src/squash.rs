@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kiln_context::FileView;
 use kiln_layer::{Entry, EntryKind, ImagePath, TreeIndex};
 
-use crate::shop::Shop;
+use crate::plan_run::PlanRun;
 use crate::stage::Finished;
 use crate::step::StepError;
 use kiln_copy::{Content, Item, Items};
@@ -14,20 +14,28 @@ use kiln_events::Subject;
 use kiln_store::layers::{Layer, Made};
 
 /// The stage with exactly one layer on top of its base.
-pub(crate) fn into_one(shop: &Arc<Shop>, stage: &Finished) -> Result<Arc<Finished>, StepError> {
+pub(crate) fn into_one(
+    plan_run: &Arc<PlanRun>,
+    stage: &Finished,
+) -> Result<Arc<Finished>, StepError> {
     let (base, own) = stage.layers().split_at(stage.base_layers());
-    let view = stage.view(&shop.blobs, &shop.work)?;
-    let below = below(shop, base)?;
+    let view = stage.view(&plan_run.run.blobs, &plan_run.run.work)?;
+    let below = below(plan_run, base)?;
     let mut changed = Changed {
         below: &below,
         paths: BTreeMap::new(),
     };
     for layer in own {
-        shop.blobs
+        plan_run
+            .run
+            .blobs
             .visit_entries(layer, &mut |entry| changed.add(entry))?;
     }
     let items = changed.items(&view)?;
-    let layer = shop.packer.start(Made::Items(items), Subject::AllSteps);
+    let layer = plan_run
+        .run
+        .packer
+        .start(Made::Items(items), Subject::AllSteps);
     let mut state = stage.continued();
     state
         .config
@@ -36,21 +44,21 @@ pub(crate) fn into_one(shop: &Arc<Shop>, stage: &Finished) -> Result<Arc<Finishe
         .clone_from(&stage.config().config.on_build);
     state.layers = base.to_vec();
     state.layers.push(layer);
-    mark_history(&mut state.config.history, own.len(), shop);
+    mark_history(&mut state.config.history, own.len(), plan_run);
     Ok(Arc::new(state.finish()))
 }
 
-fn below(shop: &Arc<Shop>, base: &[Layer]) -> Result<TreeIndex, StepError> {
+fn below(plan_run: &Arc<PlanRun>, base: &[Layer]) -> Result<TreeIndex, StepError> {
     let mut tree = TreeIndex::new();
     for (number, layer) in base.iter().enumerate() {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        shop.blobs.apply(layer, &mut tree, number)?;
+        plan_run.run.blobs.apply(layer, &mut tree, number)?;
     }
     Ok(tree)
 }
 
 /// The last own entry stands for the one layer; the entries before it have none any more.
-fn mark_history(history: &mut Vec<kiln_oci::History>, own_layers: usize, shop: &Shop) {
+fn mark_history(history: &mut Vec<kiln_oci::History>, own_layers: usize, plan_run: &PlanRun) {
     let mut left = own_layers;
     for entry in history.iter_mut().rev() {
         if left == 0 {
@@ -67,7 +75,7 @@ fn mark_history(history: &mut Vec<kiln_oci::History>, own_layers: usize, shop: &
     match history.last_mut().filter(ours) {
         Some(last) => last.empty_layer = false,
         None => history.push(kiln_oci::History {
-            created: Some(shop.clock.rfc3339()),
+            created: Some(plan_run.run.clock.rfc3339()),
             created_by: Some("single snapshot".to_owned()),
             comment: Some(kiln_image::history::COMMENT.to_owned()),
             ..kiln_oci::History::default()

@@ -18,7 +18,7 @@ use kiln_dockerfile::{Command, ExpandError, Instruction, MountError, shortened};
 use kiln_sandbox::SandboxError;
 
 use crate::held::SecretError;
-use crate::shop::Shop;
+use crate::plan_run::PlanRun;
 use crate::sources::SourceError;
 use crate::stage::{State, ViewUnavailable};
 use kiln_copy::CopyError;
@@ -288,7 +288,7 @@ impl StepError {
 
 /// Executes the steps of one stage.
 pub(crate) struct Stepper<'a> {
-    pub(crate) shop: &'a std::sync::Arc<Shop>,
+    pub(crate) plan_run: &'a std::sync::Arc<PlanRun>,
     /// The stage's number in the file.
     pub(crate) stage: usize,
     pub(crate) state: State,
@@ -311,15 +311,19 @@ impl std::fmt::Debug for Stepper<'_> {
 }
 
 impl<'a> Stepper<'a> {
-    pub(crate) fn new(shop: &'a std::sync::Arc<Shop>, stage: usize, state: State) -> Stepper<'a> {
+    pub(crate) fn new(
+        plan_run: &'a std::sync::Arc<PlanRun>,
+        stage: usize,
+        state: State,
+    ) -> Stepper<'a> {
         Stepper {
-            shop,
+            plan_run,
             stage,
             state,
             cmd_set: false,
-            span: shop.plan.dockerfile.stages[stage].from.span,
+            span: plan_run.plan.dockerfile.stages[stage].from.span,
             step: Step {
-                stage: shop.stage(stage),
+                stage: plan_run.stage(stage),
                 number: 0,
                 total: 0,
             },
@@ -349,11 +353,11 @@ impl<'a> Stepper<'a> {
             // Nothing else is ever cached.
             other => return self.change_config(other),
         };
-        let created = match self.shop.clock {
+        let created = match self.plan_run.run.clock {
             Clock::Wall => created.to_owned(),
             fixed @ Clock::Fixed(_) => fixed.rfc3339(),
         };
-        self.shop.text.charge(text.len())?;
+        self.plan_run.run.text.charge(text.len())?;
         self.state.record(created, text, layer);
         Ok(())
     }
@@ -372,8 +376,8 @@ impl<'a> Stepper<'a> {
 
     /// One word with the variables as they are before this instruction (B16).
     fn expand(&self, word: &str) -> Result<String, StepError> {
-        let expanded = self.shop.plan.expander.word(word, &self.state.scope)?;
-        self.shop.text.charge(expanded.text.len())?;
+        let expanded = self.plan_run.plan.expander.word(word, &self.state.scope)?;
+        self.plan_run.run.text.charge(expanded.text.len())?;
         Ok(expanded.text)
     }
 
@@ -398,7 +402,7 @@ impl<'a> Stepper<'a> {
     }
 
     fn build_args(&self) -> &BuildArgs {
-        &self.shop.build_args
+        &self.plan_run.build_args
     }
 
     /// The image's own users and groups, read only if `user` names one (E28).
@@ -408,7 +412,9 @@ impl<'a> Stepper<'a> {
         if !Accounts::needed_for(user) {
             return Ok(Accounts::default());
         }
-        let view = self.state.view(&self.shop.blobs, &self.shop.spool)?;
+        let view = self
+            .state
+            .view(&self.plan_run.run.blobs, &self.plan_run.run.spool)?;
         let read = |path: &[u8]| {
             view.read_small(path, LIMIT)
                 .map(Option::unwrap_or_default)
@@ -427,8 +433,8 @@ impl<'a> Stepper<'a> {
         created_by: String,
         layer: Option<kiln_store::layers::Layer>,
     ) -> Result<(), StepError> {
-        self.shop.text.charge(created_by.len())?;
-        let created = self.shop.clock.rfc3339();
+        self.plan_run.run.text.charge(created_by.len())?;
+        let created = self.plan_run.run.clock.rfc3339();
         self.state.record(created, created_by, layer);
         Ok(())
     }

@@ -13,10 +13,11 @@ use tokio::runtime::Handle;
 use super::{Build, Prepared};
 use crate::error::BuildError;
 use crate::format;
+use crate::plan_run::PlanRun;
+use crate::run::Run;
 use crate::settings::{
     BuildContextSource, BuildSettings, CachePlace, CompressionKind, DockerfileSource,
 };
-use crate::shop::Shop;
 use crate::sources::{Downloads, NamedFiles, Repositories, Sources};
 use crate::starts::Images;
 use kiln_image::clock::Clock;
@@ -74,35 +75,83 @@ impl Build<'_> {
         })
     }
 
-    pub(super) fn shop(
+    /// What this go at the steps works with.
+    pub(super) fn begin(
         &self,
         prepared: &Prepared,
         attempt: &Attempt,
-    ) -> Result<Arc<Shop>, BuildError> {
-        let settings = self.settings;
-        let events = Arc::clone(self.events);
+    ) -> Result<Arc<PlanRun>, BuildError> {
+        let run = self.start_run(prepared, attempt)?;
+        Ok(Arc::new(PlanRun {
+            run: Arc::new(run),
+            plan: Arc::clone(&prepared.plan),
+            build_args: prepared.build_args.clone(),
+            images: Arc::clone(&prepared.images),
+            outcomes: (0..prepared.plan.dockerfile.stages.len())
+                .map(|stage| prepared.starts.contains_key(&stage).then(Arc::default))
+                .collect(),
+            exposed: Mutex::default(),
+        }))
+    }
+
+    /// Makes what all plans share.
+    fn start_run(&self, prepared: &Prepared, attempt: &Attempt) -> Result<Run, BuildError> {
         let dir = |name: &str| self.make_dir(attempt.dir.join(name));
         let blobs_dir = dir("b")?;
+        let blobs = Arc::new(self.blobs(prepared, attempt, blobs_dir.clone()));
+        let work = dir("tmp")?;
+        let rules = self.root_rules(prepared, attempt, work.clone());
+        let roots = Arc::new(Roots::new(
+            dir("r")?,
+            self.mode.clone(),
+            Arc::clone(&blobs),
+            Arc::clone(self.events),
+            rules,
+        ));
+        let spool = Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?;
         let interrupt = Interrupt::of(&attempt.stop);
-        let blobs = Arc::new(Blobs::new(
-            blobs_dir.clone(),
+        let resolv_conf = Path::new("/etc/resolv.conf");
+        Ok(Run {
+            clock: Clock::choose(self.settings.reproducible, prepared.epoch),
+            text: TextBudget::default(),
+            events: Arc::clone(self.events),
+            cancel: attempt.stop.clone(),
+            blobs,
+            cache: attempt.cache.clone(),
+            sources: sources(prepared, &work, &spool, &interrupt, &roots),
+            packer: self.packer(prepared, attempt, blobs_dir),
+            shown: self.shown_dir(attempt.dir.join("s"), &roots)?,
+            roots,
+            spool,
+            hosts_file: self.hosts_file(&work)?,
+            work,
+            held: Arc::clone(&prepared.held),
+            aside: Arc::clone(&prepared.aside),
+            resolv_conf: resolv_conf.exists().then(|| resolv_conf.to_owned()),
+            cache_mounts: self.cache_mounts(),
+        })
+    }
+
+    fn blobs(&self, prepared: &Prepared, attempt: &Attempt, dir: PathBuf) -> Blobs {
+        let cache = attempt.cache.as_ref();
+        Blobs::new(
+            dir,
             prepared.client.clone(),
             Handle::current(),
-            interrupt.clone(),
+            Interrupt::of(&attempt.stop),
             self.workers.clone(),
-            attempt
-                .cache
-                .as_ref()
-                .and_then(|cache| cache.volume())
-                .cloned(),
-            Arc::clone(&events),
-        ));
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let packer = Packer::new(
-            blobs_dir,
-            pack_options(settings, prepared.epoch, threads),
+            cache.and_then(|cache| cache.volume()).cloned(),
+            Arc::clone(self.events),
+        )
+    }
+
+    fn packer(&self, prepared: &Prepared, attempt: &Attempt, dir: PathBuf) -> Packer {
+        let threads = threads();
+        Packer::new(
+            dir,
+            pack_options(self.settings, prepared.epoch, threads),
             threads.div_ceil(2),
-            Arc::clone(&events),
+            Arc::clone(self.events),
             // A stage that fails does not take from the cache what others have made (H28).
             match &attempt.cache {
                 Some(_) => self.cancel.clone(),
@@ -110,63 +159,30 @@ impl Build<'_> {
             },
             self.workers.clone(),
             self.early_uploads(&prepared.client, attempt.cache.as_deref()),
-        );
-        let work = dir("tmp")?;
-        let roots = Arc::new(Roots::new(
-            dir("r")?,
-            self.mode.clone(),
-            Arc::clone(&blobs),
-            Arc::clone(&events),
-            RootRules {
-                ignore: settings
-                    .ignore_paths
-                    .iter()
-                    .map(|path| ImagePath::from(path.as_path()))
-                    .collect(),
-                keep: self.kept(&prepared.context),
-                threads,
-                used: attempt.number > 0 || settings.pre_cleanup,
-                stop: attempt.stop.clone(),
-                aside: Arc::clone(&prepared.aside),
-                runner: Arc::clone(&self.runner),
-                work: work.clone(),
-            },
-        ));
-        let hosts_file = work.join("hosts");
-        std::fs::write(
-            &hosts_file,
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
         )
-        .map_err(|source| self.no_work(source))?;
-        let resolv_conf = Path::new("/etc/resolv.conf");
-        let spool = Spool::create(&attempt.dir).map_err(|source| self.no_work(source))?;
-        let sources = sources(prepared, &work, &spool, &interrupt, &roots);
-        Ok(Arc::new(Shop {
-            build_args: prepared.build_args.clone(),
-            clock: Clock::choose(settings.reproducible, prepared.epoch),
-            text: TextBudget::default(),
-            events,
-            cancel: attempt.stop.clone(),
-            blobs,
-            cache: attempt.cache.clone(),
-            packer,
-            spool,
-            sources,
-            work,
-            shown: self.shown_dir(attempt.dir.join("s"), &roots)?,
-            held: Arc::clone(&prepared.held),
-            aside: Arc::clone(&prepared.aside),
-            hosts_file,
-            resolv_conf: resolv_conf.exists().then(|| resolv_conf.to_owned()),
-            cache_mounts: self.cache_mounts(),
-            images: Arc::clone(&prepared.images),
-            stages: (0..prepared.plan.dockerfile.stages.len())
-                .map(|stage| prepared.starts.contains_key(&stage).then(Arc::default))
+    }
+
+    fn root_rules(&self, prepared: &Prepared, attempt: &Attempt, work: PathBuf) -> RootRules {
+        let ignored = self.settings.ignore_paths.iter();
+        RootRules {
+            ignore: ignored
+                .map(|path| ImagePath::from(path.as_path()))
                 .collect(),
-            exposed: Mutex::default(),
-            plan: Arc::clone(&prepared.plan),
-            roots,
-        }))
+            keep: self.kept(&prepared.context),
+            threads: threads(),
+            used: attempt.number > 0 || self.settings.pre_cleanup,
+            stop: attempt.stop.clone(),
+            aside: Arc::clone(&prepared.aside),
+            runner: Arc::clone(&self.runner),
+            work,
+        }
+    }
+
+    fn hosts_file(&self, work: &Path) -> Result<PathBuf, BuildError> {
+        let path = work.join("hosts");
+        let text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+        std::fs::write(&path, text).map_err(|source| self.no_work(source))?;
+        Ok(path)
     }
 
     /// The context, which may have to make room for the image.
@@ -335,4 +351,8 @@ fn pack_options(settings: &BuildSettings, epoch: Option<i64>, threads: usize) ->
         mtime,
         mtime_clamp,
     }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

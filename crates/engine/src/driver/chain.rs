@@ -7,7 +7,7 @@ use kiln_cache_key::{CacheKey, Parts};
 use kiln_dockerfile::Instruction;
 
 use super::foresee::{Foreseen, StepKey, after, cached_kind};
-use crate::shop::Shop;
+use crate::plan_run::PlanRun;
 use crate::step::{Foresight, StepError, Stepper};
 use kiln_step_cache::{Executed, Hit, LayerCache};
 
@@ -35,13 +35,13 @@ pub(super) enum Decision {
 impl<'a> Chain<'a> {
     /// At the start of a stage; `None` without a cache.
     pub(super) fn new(
-        shop: &'a Shop,
+        plan_run: &'a PlanRun,
         foreseen: &'a Foreseen,
         stage: usize,
         start: Option<CacheKey>,
     ) -> Option<Chain<'a>> {
         Some(Chain {
-            cache: shop.cache.as_ref()?,
+            cache: plan_run.run.cache.as_ref()?,
             foreseen,
             stage,
             content: start,

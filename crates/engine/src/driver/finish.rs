@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Build;
 use crate::error::BuildError;
-use crate::shop::Shop;
+use crate::plan_run::PlanRun;
 use crate::squash;
 use crate::stage::Finished;
 use crate::step::StepError;
@@ -17,14 +17,14 @@ impl Build<'_> {
     /// Waits for the last layer to be packed and puts the image together.
     pub(super) async fn finish(
         &self,
-        shop: &Arc<Shop>,
+        plan_run: &Arc<PlanRun>,
         finished: Arc<Finished>,
     ) -> Result<BuiltImage, BuildError> {
         let single = self.settings.single_snapshot;
-        let shop_too = Arc::clone(shop);
+        let plan_run_too = Arc::clone(plan_run);
         let described = tokio::task::spawn_blocking(move || {
             let finished = if single {
-                squash::into_one(&shop_too, &finished)?
+                squash::into_one(&plan_run_too, &finished)?
             } else {
                 finished
             };
@@ -50,7 +50,7 @@ impl Build<'_> {
                 format: self.settings.image_format,
                 labels: &self.settings.labels,
                 annotations: &self.settings.annotations,
-                clock: shop.clock,
+                clock: plan_run.run.clock,
             },
         ))
     }
@@ -58,14 +58,14 @@ impl Build<'_> {
     /// Leaves in `/` what was asked for, if the build ran in place.
     pub(super) async fn leave_place(
         &self,
-        shop: &Arc<Shop>,
+        plan_run: &Arc<PlanRun>,
         finished: Arc<Finished>,
     ) -> Result<(), BuildError> {
         let (materialize, clean_up) = (self.settings.materialize, self.settings.cleanup);
-        if !shop.roots.one_at_a_time() || !(materialize || clean_up) {
+        if !plan_run.run.roots.one_at_a_time() || !(materialize || clean_up) {
             return Ok(());
         }
-        let roots = Arc::clone(&shop.roots);
+        let roots = Arc::clone(&plan_run.run.roots);
         let leaving = tokio::task::spawn_blocking(move || {
             if materialize {
                 roots.materialize(finished.layers())?;
@@ -81,14 +81,14 @@ impl Build<'_> {
 
     /// After a failure: puts the context back, and leaves `/` empty if that was asked for. Whatever goes wrong here is not
     /// what the user has to know first.
-    pub(super) async fn clean_up_after(&self, shop: &Arc<Shop>, error: &BuildError) {
+    pub(super) async fn clean_up_after(&self, plan_run: &Arc<PlanRun>, error: &BuildError) {
         let mut troubles = Vec::new();
-        troubles.extend(self.put_back(shop).await.err());
+        troubles.extend(self.put_back(plan_run).await.err());
         // Somebody waits for the end of a build that was interrupted.
-        let wanted = self.settings.cleanup && shop.roots.one_at_a_time();
+        let wanted = self.settings.cleanup && plan_run.run.roots.one_at_a_time();
         if wanted && !self.cancel.is_cancelled() {
             self.join_workers().await;
-            let roots = Arc::clone(&shop.roots);
+            let roots = Arc::clone(&plan_run.run.roots);
             let cleaning = tokio::task::spawn_blocking(move || roots.clean_up()).await;
             let cleaned = cleaning.map_err(|_| BuildError::Lost);
             let cleaned = cleaned.and_then(|cleaned| {
@@ -105,29 +105,37 @@ impl Build<'_> {
     }
 
     /// Keeps on the volume what was pulled, beside what is left to do.
-    pub(super) fn keep_bases(&self, shop: &Arc<Shop>) {
-        let volume = shop
+    pub(super) fn keep_bases(&self, plan_run: &Arc<PlanRun>) {
+        let volume = plan_run
+            .run
             .cache
             .as_ref()
             .and_then(|cache| cache.volume())
             .cloned();
         let Some(volume) = volume else { return };
-        let shop = Arc::clone(shop);
+        let plan_run = Arc::clone(plan_run);
         let keeping = self.workers.start("kiln-keep", move || {
-            for pulled in shop.images.values().filter_map(|base| base.pulled.as_ref()) {
+            for pulled in plan_run
+                .images
+                .values()
+                .filter_map(|base| base.pulled.as_ref())
+            {
                 let name = pulled.reference().familiar();
                 let dir = volume.dir().display();
-                match pulled.keep(&volume, &shop.blobs) {
+                match pulled.keep(&volume, &plan_run.run.blobs) {
                     Ok(false) => {}
                     Ok(true) => {
                         let text = format!("{name} is kept in the cache at {dir}");
-                        shop.events.event(Event::note(NoteKind::ImageKept, text));
+                        plan_run
+                            .run
+                            .events
+                            .event(Event::note(NoteKind::ImageKept, text));
                     }
                     Err(error) => {
                         let why = kiln_shown::with_causes(&error);
                         let text = format!("{name} cannot be kept in the cache at {dir}: {why}");
                         let kind = WarningKind::ImageNotKept;
-                        shop.events.event(Event::warning(kind, text));
+                        plan_run.run.events.event(Event::warning(kind, text));
                     }
                 }
             }

@@ -9,7 +9,7 @@ use kiln_dockerfile::Instruction;
 
 use super::{Start, Text};
 use crate::error::BuildError;
-use crate::shop::Shop;
+use crate::plan_run::PlanRun;
 use crate::stage::State;
 use crate::step::{Foresight, Inputs, Kind, StepError, Stepper};
 use kiln_events::Step;
@@ -59,11 +59,11 @@ pub(super) struct Foreseen {
 
 /// The instructions of a stage: the base's triggers, then its own.
 pub(super) fn instructions<'a>(
-    shop: &'a Shop,
+    plan_run: &'a PlanRun,
     stage: usize,
     start: &'a Start,
 ) -> impl Iterator<Item = &'a Instruction> {
-    let own = &shop.plan.dockerfile.stages[stage].instructions;
+    let own = &plan_run.plan.dockerfile.stages[stage].instructions;
     start.triggers.iter().chain(own)
 }
 
@@ -77,7 +77,7 @@ impl Foreseen {
 
     /// Derives the keys of all stages; reads the context, and what ADD fetches. Blocks; not for async code.
     pub(super) fn derive(
-        shop: &Arc<Shop>,
+        plan_run: &Arc<PlanRun>,
         cache: &LayerCache,
         text: &Text,
         starts: &BTreeMap<usize, Start>,
@@ -85,7 +85,8 @@ impl Foreseen {
         let mut foreseen = Foreseen::default();
         let mut outlines: BTreeMap<usize, State> = BTreeMap::new();
         for (stage, start) in starts {
-            let (keys, outline) = foreseen.stage(shop, cache, text, *stage, start, &outlines)?;
+            let (keys, outline) =
+                foreseen.stage(plan_run, cache, text, *stage, start, &outlines)?;
             foreseen.stages.insert(*stage, keys);
             outlines.insert(*stage, outline);
         }
@@ -94,25 +95,25 @@ impl Foreseen {
 
     fn stage(
         &self,
-        shop: &Arc<Shop>,
+        plan_run: &Arc<PlanRun>,
         cache: &LayerCache,
         text: &Text,
         stage: usize,
         start: &Start,
         outlines: &BTreeMap<usize, State>,
     ) -> Result<(StageKeys, State), BuildError> {
-        let from = &shop.plan.dockerfile.stages[stage].from;
+        let from = &plan_run.plan.dockerfile.stages[stage].from;
         let at_from = |error| BuildError::of_step(text, from.span, &from.source, error);
-        let state = outline(shop, stage, start, outlines)
+        let state = outline(plan_run, stage, start, outlines)
             .and_then(|state| {
-                shop.text.charge(state.text_size())?;
+                plan_run.run.text.charge(state.text_size())?;
                 Ok(state)
             })
             .map_err(at_from)?;
-        let mut keys = self.beginning(shop, start);
-        let mut stepper = Stepper::new(shop, stage, state);
-        for (number, instruction) in instructions(shop, stage, start).enumerate() {
-            let key_of = |source: &Source| self.key_of(shop, source);
+        let mut keys = self.beginning(plan_run, start);
+        let mut stepper = Stepper::new(plan_run, stage, state);
+        for (number, instruction) in instructions(plan_run, stage, start).enumerate() {
+            let key_of = |source: &Source| self.key_of(plan_run, source);
             let inputs = stepper
                 .foresee(instruction, Foresight::ByKey(&key_of))
                 .map_err(|error| {
@@ -142,7 +143,7 @@ impl Foreseen {
     }
 
     /// Where the chain of a stage starts.
-    fn beginning(&self, shop: &Shop, start: &Start) -> StageKeys {
+    fn beginning(&self, plan_run: &PlanRun, start: &Start) -> StageKeys {
         let below = match &start.base {
             Source::Stage(stage) => self.stages.get(stage),
             _ => None,
@@ -151,20 +152,20 @@ impl Foreseen {
             steps: Vec::new(),
             last: match &start.base {
                 Source::Stage(_) => below.and_then(|below| below.last),
-                image => shop.first_key(image),
+                image => plan_run.first_key(image),
             },
             varies: below.is_some_and(|below| below.varies),
         }
     }
 
     /// The key of what `--from` names.
-    fn key_of(&self, shop: &Shop, source: &Source) -> Option<Value> {
+    fn key_of(&self, plan_run: &PlanRun, source: &Source) -> Option<Value> {
         match source {
             Source::Stage(stage) => {
                 let keys = self.stages.get(stage).filter(|keys| !keys.varies)?;
                 keys.last.map(Value::from)
             }
-            image => shop.base_key(image),
+            image => plan_run.base_key(image),
         }
     }
 
@@ -213,7 +214,7 @@ impl Foreseen {
     /// The steps of these stages that no place had.
     pub(super) fn missed(
         &self,
-        shop: &Shop,
+        plan_run: &PlanRun,
         cache: &LayerCache,
         stages: &BTreeSet<usize>,
     ) -> Vec<(Step, Missed)> {
@@ -226,7 +227,7 @@ impl Foreseen {
             let asked = stages.contains(&stage) && cached_kind(cache, step.inputs.kind);
             if asked && self.hit(step).is_none() {
                 let named = Step {
-                    stage: shop.stage(stage),
+                    stage: plan_run.stage(stage),
                     number,
                     total: self.stages.get(&stage).map_or(0, |keys| keys.steps.len()),
                 };
@@ -255,11 +256,11 @@ impl Foreseen {
     }
 
     /// What the next build compares itself with.
-    pub(super) fn trail(&self, shop: &Shop) -> Trail {
+    pub(super) fn trail(&self, plan_run: &PlanRun) -> Trail {
         self.steps()
             .filter_map(|(stage, number, step)| {
                 Some(TrailStep {
-                    stage: shop.plan.stage_name(stage),
+                    stage: plan_run.plan.stage_name(stage),
                     number,
                     instruction: step.instruction.clone(),
                     key: step.key?,
@@ -289,14 +290,17 @@ pub(super) fn cached_kind(cache: &LayerCache, kind: Kind) -> bool {
 
 /// Configuration and variables at the start of a stage.
 pub(super) fn outline(
-    shop: &Shop,
+    plan_run: &PlanRun,
     stage: usize,
     start: &Start,
     outlines: &BTreeMap<usize, State>,
 ) -> Result<State, StepError> {
     match &start.base {
         Source::Scratch | Source::Files(_) => {
-            let platform = shop.plan.platform_of(stage).map_err(|(_, error)| error)?;
+            let platform = plan_run
+                .plan
+                .platform_of(stage)
+                .map_err(|(_, error)| error)?;
             Ok(State::on_scratch(&platform))
         }
         Source::Stage(base) => {
@@ -304,7 +308,7 @@ pub(super) fn outline(
             Ok(below.outline())
         }
         Source::Image(image, platform) => {
-            let known = shop.images.get(&(image.clone(), platform.clone()));
+            let known = plan_run.images.get(&(image.clone(), platform.clone()));
             Ok(State::on_base(known.ok_or(StepError::Dependency)?))
         }
     }

@@ -12,8 +12,8 @@ use super::foresee::Foreseen;
 use super::{Build, Prepared, Start, Text};
 use crate::error::BuildError;
 use crate::explain::{ExplainedStep, Explanation};
+use crate::plan_run::PlanRun;
 use crate::report::counted;
-use crate::shop::Shop;
 use crate::starts::Images;
 use kiln_events::{Event, NoteKind, Step, WarningKind};
 use kiln_oci::ImageSource;
@@ -86,14 +86,14 @@ impl Build<'_> {
     pub(super) async fn foresee(
         &self,
         prepared: &Prepared,
-        shop: &Arc<Shop>,
+        plan_run: &Arc<PlanRun>,
     ) -> Result<(Foreseen, BTreeMap<usize, Start>), BuildError> {
         let mut starts = prepared.starts.clone();
-        let Some(cache) = &shop.cache else {
+        let Some(cache) = &plan_run.run.cache else {
             return Ok((Foreseen::default(), starts));
         };
-        let foreseen = derive_and_probe(prepared, shop, cache).await?;
-        let needed = foreseen.needed(&shop.plan.targets, &starts);
+        let foreseen = derive_and_probe(prepared, plan_run, cache).await?;
+        let needed = foreseen.needed(&plan_run.plan.targets, &starts);
         let skipped = starts.len() - needed.len();
         starts.retain(|stage, _| needed.contains(stage));
         if skipped > 0 {
@@ -101,7 +101,7 @@ impl Build<'_> {
             let text = format!("{stages} left out: what reads from there is cached");
             self.events.event(Event::note(NoteKind::Cache, text));
         }
-        self.say_why(cache, foreseen.missed(shop, cache, &needed));
+        self.say_why(cache, foreseen.missed(plan_run, cache, &needed));
         Ok((foreseen, starts))
     }
 
@@ -109,19 +109,19 @@ impl Build<'_> {
     pub(super) async fn explain_steps(
         &self,
         prepared: &Prepared,
-        shop: &Arc<Shop>,
+        plan_run: &Arc<PlanRun>,
     ) -> Result<Explanation, BuildError> {
-        let Some(cache) = &shop.cache else {
+        let Some(cache) = &plan_run.run.cache else {
             return Ok(Explanation { steps: Vec::new() });
         };
-        let foreseen = derive_and_probe(prepared, shop, cache).await?;
-        let needed = foreseen.needed(&shop.plan.targets, &prepared.starts);
+        let foreseen = derive_and_probe(prepared, plan_run, cache).await?;
+        let needed = foreseen.needed(&plan_run.plan.targets, &prepared.starts);
         let trail = cache.trail().await;
         let mut steps = Vec::new();
         for (stage, number, step) in foreseen.steps() {
             let hit = foreseen.hit(step);
             let mut explained = ExplainedStep {
-                stage: shop.plan.stage_name(stage),
+                stage: plan_run.plan.stage_name(stage),
                 number,
                 instruction: step.instruction.clone(),
                 key: step.key.map(|key| key.to_string()),
@@ -251,13 +251,14 @@ fn similar_stage(text: &Text, span: Span, image: &ImageSource) -> Option<String>
 
 async fn derive_and_probe(
     prepared: &Prepared,
-    shop: &Arc<Shop>,
+    plan_run: &Arc<PlanRun>,
     cache: &Arc<LayerCache>,
 ) -> Result<Foreseen, BuildError> {
-    let (shop_too, cache_too) = (Arc::clone(shop), Arc::clone(cache));
+    let (plan_run_too, cache_too) = (Arc::clone(plan_run), Arc::clone(cache));
     let (text, all) = (prepared.text.clone(), prepared.starts.clone());
-    let deriving =
-        tokio::task::spawn_blocking(move || Foreseen::derive(&shop_too, &cache_too, &text, &all));
+    let deriving = tokio::task::spawn_blocking(move || {
+        Foreseen::derive(&plan_run_too, &cache_too, &text, &all)
+    });
     let mut foreseen = deriving.await.map_err(|_| BuildError::Lost)??;
     foreseen.probe(cache).await;
     Ok(foreseen)

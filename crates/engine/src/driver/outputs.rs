@@ -10,8 +10,8 @@ use kiln_registry::Client;
 
 use super::{Build, Prepared};
 use crate::error::BuildError;
+use crate::plan_run::PlanRun;
 use crate::settings::BuildSettings;
-use crate::shop::Shop;
 use kiln_image::built::BuiltImage;
 
 impl Build<'_> {
@@ -68,11 +68,15 @@ impl Build<'_> {
     pub(super) async fn hand_out(
         &self,
         prepared: &Prepared,
-        shop: &Shop,
+        plan_run: &PlanRun,
         image: &BuiltImage,
     ) -> Result<(), BuildError> {
-        let cached = shop.cache.as_ref().map(|cache| cache.repositories());
-        let parcel = image.parcel(&shop.blobs, cached.unwrap_or_default());
+        let cached = plan_run
+            .run
+            .cache
+            .as_ref()
+            .map(|cache| cache.repositories());
+        let parcel = image.parcel(&plan_run.run.blobs, cached.unwrap_or_default());
         deliver_all(&prepared.outputs, &parcel).await?;
         Ok(())
     }

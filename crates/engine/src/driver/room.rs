@@ -13,7 +13,7 @@ use kiln_layer::ImagePath;
 use super::foresee::{Foreseen, instructions};
 use super::{Build, Start, Text};
 use crate::error::BuildError;
-use crate::shop::Shop;
+use crate::plan_run::PlanRun;
 use crate::stage::State;
 use crate::step::StepError;
 use kiln_plan::plan::Source;
@@ -25,26 +25,26 @@ impl Build<'_> {
     pub(super) async fn make_room(
         &self,
         text: &Text,
-        shop: &Arc<Shop>,
+        plan_run: &Arc<PlanRun>,
         foreseen: &Foreseen,
         starts: &BTreeMap<usize, Start>,
     ) -> Result<(), BuildError> {
-        if !shop.roots.one_at_a_time() {
+        if !plan_run.run.roots.one_at_a_time() {
             return Ok(());
         }
         let runs = starts
             .iter()
-            .any(|(stage, start)| runs(shop, foreseen, *stage, start));
+            .any(|(stage, start)| runs(plan_run, foreseen, *stage, start));
         if runs {
-            let shop = Arc::clone(shop);
-            let holding = tokio::task::spawn_blocking(move || shop.sources.hold_named());
+            let plan_run = Arc::clone(plan_run);
+            let holding = tokio::task::spawn_blocking(move || plan_run.run.sources.hold_named());
             let held = holding.await.map_err(|_| BuildError::Lost)?;
             held.map_err(|error| BuildError::Finish(Box::new(error.into())))?;
         }
-        let Some(claim) = claim(shop, foreseen, starts) else {
+        let Some(claim) = claim(plan_run, foreseen, starts) else {
             return Ok(());
         };
-        let aside = Arc::clone(&shop.aside);
+        let aside = Arc::clone(&plan_run.run.aside);
         let moving = tokio::task::spawn_blocking(move || aside.make_room());
         match moving.await.map_err(|_| BuildError::Lost)? {
             Ok(()) => Ok(()),
@@ -63,8 +63,8 @@ impl Build<'_> {
     }
 
     /// Puts the context back, if it had to make room, however the build went so far.
-    pub(super) async fn put_back(&self, shop: &Arc<Shop>) -> Result<(), BuildError> {
-        let aside = Arc::clone(&shop.aside);
+    pub(super) async fn put_back(&self, plan_run: &Arc<PlanRun>) -> Result<(), BuildError> {
+        let aside = Arc::clone(&plan_run.run.aside);
         let moving = tokio::task::spawn_blocking(move || aside.put_back());
         let moved = moving.await.map_err(|_| BuildError::Lost)?;
         moved.map_err(|error| BuildError::Finish(Box::new(StepError::Root(error))))
@@ -87,14 +87,18 @@ struct Claim {
     instruction: String,
 }
 
-fn claim(shop: &Shop, foreseen: &Foreseen, starts: &BTreeMap<usize, Start>) -> Option<Claim> {
-    let place = ImagePath::from(shop.aside.dir());
+fn claim(
+    plan_run: &PlanRun,
+    foreseen: &Foreseen,
+    starts: &BTreeMap<usize, Start>,
+) -> Option<Claim> {
+    let place = ImagePath::from(plan_run.run.aside.dir());
     let mut nearest: Option<Claim> = None;
     for (stage, start) in starts {
-        if !runs(shop, foreseen, *stage, start) {
+        if !runs(plan_run, foreseen, *stage, start) {
             continue;
         }
-        let from = &shop.plan.dockerfile.stages[*stage].from;
+        let from = &plan_run.plan.dockerfile.stages[*stage].from;
         let mut consider = |touch: Option<Touch>, span: Span, instruction: &str| {
             let Some(touch) = touch else { return };
             if nearest.as_ref().is_none_or(|known| known.touch < touch) {
@@ -105,15 +109,15 @@ fn claim(shop: &Shop, foreseen: &Foreseen, starts: &BTreeMap<usize, Start>) -> O
                 });
             }
         };
-        let (base, mut workdir) = from_base(shop, start, &place);
+        let (base, mut workdir) = from_base(plan_run, start, &place);
         consider(base, from.span, &from.source);
-        for (number, instruction) in instructions(shop, *stage, start).enumerate() {
+        for (number, instruction) in instructions(plan_run, *stage, start).enumerate() {
             let own = number >= start.triggers.len();
             let span = if own { instruction.span } else { from.span };
             let touch = of_instruction(instruction, &mut workdir, &place);
             consider(touch, span, &instruction.source);
         }
-        let args = shop.build_args.values();
+        let args = plan_run.build_args.values();
         let given = args.filter_map(|value| named_in(value, &place)).max();
         consider(given, from.span, &from.source);
     }
@@ -121,19 +125,19 @@ fn claim(shop: &Shop, foreseen: &Foreseen, starts: &BTreeMap<usize, Start>) -> O
 }
 
 /// Whether a command of the stage has to be executed.
-fn runs(shop: &Shop, foreseen: &Foreseen, stage: usize, start: &Start) -> bool {
-    let mut steps = instructions(shop, stage, start).enumerate();
+fn runs(plan_run: &PlanRun, foreseen: &Foreseen, stage: usize, start: &Start) -> bool {
+    let mut steps = instructions(plan_run, stage, start).enumerate();
     steps.any(|(number, instruction)| {
         matches!(instruction.command, Command::Run(_)) && foreseen.executes(stage, number)
     })
 }
 
 /// What a base's configuration says, and its working directory.
-fn from_base(shop: &Shop, start: &Start, place: &ImagePath) -> (Option<Touch>, ImagePath) {
+fn from_base(plan_run: &PlanRun, start: &Start, place: &ImagePath) -> (Option<Touch>, ImagePath) {
     let Source::Image(image, platform) = &start.base else {
         return (None, ImagePath::root());
     };
-    let Some(base) = shop.images.get(&(image.clone(), platform.clone())) else {
+    let Some(base) = plan_run.images.get(&(image.clone(), platform.clone())) else {
         return (None, ImagePath::root());
     };
     let state = State::on_base(base);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::foresee::{instructions, outline};
 use super::{Build, Prepared, Start, Text};
 use crate::error::BuildError;
-use crate::shop::Shop;
+use crate::plan_run::PlanRun;
 use crate::stage::State;
 use crate::step::Stepper;
 
@@ -16,14 +16,14 @@ impl Build<'_> {
     pub(super) async fn check_sources(
         &self,
         prepared: &Prepared,
-        shop: &Arc<Shop>,
+        plan_run: &Arc<PlanRun>,
     ) -> Result<(), BuildError> {
-        if shop.cache.is_some() {
+        if plan_run.run.cache.is_some() {
             return Ok(());
         }
-        let (shop, text) = (Arc::clone(shop), prepared.text.clone());
+        let (plan_run, text) = (Arc::clone(plan_run), prepared.text.clone());
         let starts = prepared.starts.clone();
-        let looking = tokio::task::spawn_blocking(move || check(&shop, &text, &starts));
+        let looking = tokio::task::spawn_blocking(move || check(&plan_run, &text, &starts));
         let looking = async { looking.await.map_err(|_| BuildError::Lost)? };
         self.heed("looking for files of the build context", looking)
             .await
@@ -31,19 +31,23 @@ impl Build<'_> {
 }
 
 /// Goes over all stages that are needed, with the variables as they will be.
-fn check(shop: &Arc<Shop>, text: &Text, starts: &BTreeMap<usize, Start>) -> Result<(), BuildError> {
+fn check(
+    plan_run: &Arc<PlanRun>,
+    text: &Text,
+    starts: &BTreeMap<usize, Start>,
+) -> Result<(), BuildError> {
     let mut outlines: BTreeMap<usize, State> = BTreeMap::new();
     for (stage, start) in starts {
-        let from = &shop.plan.dockerfile.stages[*stage].from;
+        let from = &plan_run.plan.dockerfile.stages[*stage].from;
         // Kept for the stages that start where this one ends, so it counts.
-        let state = outline(shop, *stage, start, &outlines)
+        let state = outline(plan_run, *stage, start, &outlines)
             .and_then(|state| {
-                shop.text.charge(state.text_size())?;
+                plan_run.run.text.charge(state.text_size())?;
                 Ok(state)
             })
             .map_err(|error| BuildError::of_step(text, from.span, &from.source, error))?;
-        let mut stepper = Stepper::new(shop, *stage, state);
-        for (number, instruction) in instructions(shop, *stage, start).enumerate() {
+        let mut stepper = Stepper::new(plan_run, *stage, state);
+        for (number, instruction) in instructions(plan_run, *stage, start).enumerate() {
             stepper.look_for_sources(instruction).map_err(|error| {
                 let own = number >= start.triggers.len();
                 let span = if own { instruction.span } else { from.span };

@@ -11,7 +11,7 @@ use super::chain::{Chain, Decision};
 use super::foresee::{Foreseen, instructions};
 use super::{Build, Start, Text};
 use crate::error::BuildError;
-use crate::shop::Shop;
+use crate::plan_run::PlanRun;
 use crate::stage::{Finished, State};
 use crate::step::{StepError, Stepper, items_of};
 use kiln_events::{
@@ -28,21 +28,21 @@ impl Build<'_> {
     pub(super) async fn execute(
         &self,
         text: &Text,
-        shop: &Arc<Shop>,
+        plan_run: &Arc<PlanRun>,
         foreseen: &Arc<Foreseen>,
         starts: BTreeMap<usize, Start>,
     ) -> Result<Arc<Finished>, BuildError> {
         let failures: Mutex<Vec<BuildError>> = Mutex::default();
         let text = Arc::new(text.clone());
         let run = |stages: Vec<(usize, Start)>| {
-            let (shop, text) = (Arc::clone(shop), Arc::clone(&text));
+            let (plan_run, text) = (Arc::clone(plan_run), Arc::clone(&text));
             let foreseen = Arc::clone(foreseen);
             let failures = &failures;
             async move {
                 let worker = tokio::task::spawn_blocking(move || {
                     let mut errors = Vec::new();
                     for (stage, start) in stages {
-                        errors.extend(run_stage(&shop, &text, &foreseen, stage, &start).err());
+                        errors.extend(run_stage(&plan_run, &text, &foreseen, stage, &start).err());
                     }
                     errors
                 });
@@ -53,7 +53,7 @@ impl Build<'_> {
                     .extend(errors);
             }
         };
-        if shop.roots.one_at_a_time() {
+        if plan_run.run.roots.one_at_a_time() {
             run(starts.into_iter().collect()).await;
         } else {
             join_all(starts.into_iter().map(|start| run(vec![start]))).await;
@@ -64,9 +64,9 @@ impl Build<'_> {
         if let Some(error) = first_cause(failures) {
             return Err(error);
         }
-        let target = shop.plan.targets.first().copied().unwrap_or_default();
-        let finished = shop
-            .stages
+        let target = plan_run.plan.targets.first().copied().unwrap_or_default();
+        let finished = plan_run
+            .outcomes
             .get(target)
             .and_then(Option::as_ref)
             .and_then(|outcome| outcome.wait().clone());
@@ -76,26 +76,26 @@ impl Build<'_> {
 
 /// Runs one stage from its base to its end and leaves an outcome, whatever happens.
 fn run_stage(
-    shop: &Arc<Shop>,
+    plan_run: &Arc<PlanRun>,
     text: &Text,
     foreseen: &Foreseen,
     stage: usize,
     start: &Start,
 ) -> Result<(), BuildError> {
-    let promised = shop
-        .stages
+    let promised = plan_run
+        .outcomes
         .get(stage)
         .cloned()
         .flatten()
         .unwrap_or_default();
     let _lost = FailOnDrop(Arc::clone(&promised));
-    let (named, begun) = (shop.stage(stage), Instant::now());
-    shop.events.event(Event::StageBegun {
+    let (named, begun) = (plan_run.stage(stage), Instant::now());
+    plan_run.run.events.event(Event::StageBegun {
         stage: named.clone(),
-        steps: instructions(shop, stage, start).count(),
+        steps: instructions(plan_run, stage, start).count(),
     });
-    let outcome = steps(shop, text, foreseen, stage, start);
-    shop.events.event(Event::StageEnded {
+    let outcome = steps(plan_run, text, foreseen, stage, start);
+    plan_run.run.events.event(Event::StageEnded {
         stage: named,
         took: begun.elapsed(),
         outcome: match &outcome {
@@ -114,7 +114,7 @@ fn run_stage(
         Err(error) => {
             let _ = promised.set(None);
             // The build has failed; what other stages do now is for nothing.
-            shop.cancel.cancel();
+            plan_run.run.cancel.cancel();
             Err(error)
         }
     }
@@ -139,7 +139,7 @@ impl Layered {
     }
 }
 
-struct FailOnDrop(Arc<OnceLock<crate::shop::StageOutcome>>);
+struct FailOnDrop(Arc<OnceLock<crate::plan_run::StageOutcome>>);
 
 impl Drop for FailOnDrop {
     fn drop(&mut self) {
@@ -149,28 +149,28 @@ impl Drop for FailOnDrop {
 }
 
 fn steps(
-    shop: &Arc<Shop>,
+    plan_run: &Arc<PlanRun>,
     text: &Text,
     foreseen: &Foreseen,
     stage: usize,
     start: &Start,
 ) -> Result<(State, Vec<Layered>), BuildError> {
-    let from = &shop.plan.dockerfile.stages[stage].from;
-    let state = begin(shop, stage, start)
+    let from = &plan_run.plan.dockerfile.stages[stage].from;
+    let state = begin(plan_run, stage, start)
         .and_then(|state| {
-            shop.text.charge(state.text_size())?;
+            plan_run.run.text.charge(state.text_size())?;
             Ok(state)
         })
         .map_err(|error| BuildError::of_step(text, from.span, &from.source, error))?;
     let first = match &start.base {
         Source::Stage(_) => state.content_key,
-        image => shop.first_key(image),
+        image => plan_run.first_key(image),
     };
-    let mut chain = Chain::new(shop, foreseen, stage, first);
-    let mut stepper = Stepper::new(shop, stage, state);
+    let mut chain = Chain::new(plan_run, foreseen, stage, first);
+    let mut stepper = Stepper::new(plan_run, stage, state);
     let mut made = Vec::new();
-    let total = instructions(shop, stage, start).count();
-    for (number, instruction) in instructions(shop, stage, start).enumerate() {
+    let total = instructions(plan_run, stage, start).count();
+    for (number, instruction) in instructions(plan_run, stage, start).enumerate() {
         // A trigger has no line of its own in this file; the FROM that fired it has.
         let span = if number < start.triggers.len() {
             from.span
@@ -178,7 +178,7 @@ fn steps(
             instruction.span
         };
         let located = |error| BuildError::of_step(text, span, &instruction.source, error);
-        if shop.cancel.is_cancelled() {
+        if plan_run.run.cancel.is_cancelled() {
             return Err(located(StepError::Cancelled));
         }
         let layers = stepper.state.layers.len();
@@ -187,7 +187,7 @@ fn steps(
             let place = format!("{}:{}", text.name, span.line());
             let text = format!("{place}: {remark}");
             let kind = WarningKind::Instruction;
-            shop.events.event(Event::warning(kind, text));
+            plan_run.run.events.event(Event::warning(kind, text));
         }
         made.extend(stepper.state.layers[layers..].iter().map(|layer| Layered {
             layer: layer.clone(),
@@ -206,22 +206,22 @@ fn take_turn(
     total: usize,
     instruction: &Instruction,
 ) -> Result<(), StepError> {
-    let shop = stepper.shop;
+    let plan_run = stepper.plan_run;
     stepper.step = Step {
-        stage: shop.stage(stepper.stage),
+        stage: plan_run.stage(stepper.stage),
         number: at + 1,
         total,
     };
-    let mut turn = Turn::new(&shop.events, stepper.step.clone());
+    let mut turn = Turn::new(&plan_run.run.events, stepper.step.clone());
     if !chain.as_ref().is_some_and(|chain| chain.is_hit(at)) {
-        wait_for_stages(shop, &mut turn, stepper.stage, instruction)?;
+        wait_for_stages(plan_run, &mut turn, stepper.stage, instruction)?;
     }
     turn.begin(shortened(&instruction.source).into_owned());
     let before = stepper.state.layers.len();
     let outcome = step(stepper, chain, at, instruction, &mut turn);
     // Whatever it says, it was stopped.
     let outcome = outcome.map_err(|error| {
-        if shop.cancel.is_cancelled() {
+        if plan_run.run.cancel.is_cancelled() {
             StepError::Cancelled
         } else {
             error
@@ -240,24 +240,27 @@ fn take_turn(
 
 /// Waits for every stage that an instruction reads, before its step begins.
 fn wait_for_stages(
-    shop: &Shop,
+    plan_run: &PlanRun,
     turn: &mut Turn<'_>,
     stage: usize,
     instruction: &Instruction,
 ) -> Result<(), StepError> {
     // What is wrong with a name is for the step to say.
-    let sources = shop.plan.sources(stage, [instruction]).unwrap_or_default();
+    let sources = plan_run
+        .plan
+        .sources(stage, [instruction])
+        .unwrap_or_default();
     for source in sources {
         let Source::Stage(number) = source else {
             continue;
         };
-        let Some(outcome) = shop.stages.get(number).and_then(Option::as_ref) else {
+        let Some(outcome) = plan_run.outcomes.get(number).and_then(Option::as_ref) else {
             continue;
         };
         if outcome.get().is_some() {
             continue;
         }
-        turn.tell_waiting(WaitingFor::Stage(shop.stage(number)));
+        turn.tell_waiting(WaitingFor::Stage(plan_run.stage(number)));
         let then = Instant::now();
         let finished = outcome.wait().is_some();
         turn.waited_since(then);
@@ -265,7 +268,7 @@ fn wait_for_stages(
             return Err(StepError::Dependency);
         }
     }
-    if shop.cancel.is_cancelled() {
+    if plan_run.run.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
     }
     Ok(())
@@ -310,7 +313,7 @@ fn execute_and_keep(
     instruction: &Instruction,
     turn: &mut Turn<'_>,
 ) -> Result<StepOutcome, StepError> {
-    let (Some(cache), Some(key)) = (&stepper.shop.cache, executed.keys.first()) else {
+    let (Some(cache), Some(key)) = (&stepper.plan_run.run.cache, executed.keys.first()) else {
         return execute(stepper, instruction);
     };
     let mut waiting = None;
@@ -334,7 +337,7 @@ fn execute_and_keep(
     let outcome = execute(stepper, instruction)?;
     executed.layer = stepper.state.layers.get(layers).cloned();
     let last = stepper.state.config.history.last();
-    executed.created = match (stepper.shop.clock, last) {
+    executed.created = match (stepper.plan_run.run.clock, last) {
         (Clock::Wall, Some(entry)) => entry.created.clone().unwrap_or_default(),
         // Whatever time the image is to have, the entry's age counts from now (H25); and a hit under a fixed clock
         // does not look at it.
@@ -349,36 +352,43 @@ fn execute_and_keep(
 }
 
 /// The state that FROM gives.
-fn begin(shop: &Arc<Shop>, stage: usize, start: &Start) -> Result<State, StepError> {
+fn begin(plan_run: &Arc<PlanRun>, stage: usize, start: &Start) -> Result<State, StepError> {
     match &start.base {
         Source::Scratch | Source::Files(_) => {
-            let platform = shop.plan.platform_of(stage).map_err(|(_, error)| error)?;
+            let platform = plan_run
+                .plan
+                .platform_of(stage)
+                .map_err(|(_, error)| error)?;
             let mut state = State::on_scratch(&platform);
             if let Source::Files(number) = &start.base {
-                let view = shop.sources.named_view(*number)?;
-                let items = items_of(shop, &view, "/", false)?;
+                let view = plan_run.run.sources.named_view(*number)?;
+                let items = items_of(plan_run, &view, "/", false)?;
                 if !items.is_empty() {
-                    let subject = Subject::Stage(shop.stage(stage));
-                    let layer = shop.packer.start(Made::Items(items), subject);
-                    let from = &shop.plan.dockerfile.stages[stage].from;
-                    state.record(shop.clock.rfc3339(), from.source.clone(), Some(layer));
+                    let subject = Subject::Stage(plan_run.stage(stage));
+                    let layer = plan_run.run.packer.start(Made::Items(items), subject);
+                    let from = &plan_run.plan.dockerfile.stages[stage].from;
+                    state.record(
+                        plan_run.run.clock.rfc3339(),
+                        from.source.clone(),
+                        Some(layer),
+                    );
                 }
             }
             Ok(state)
         }
         Source::Stage(number) => {
-            let outcome = shop.stages.get(*number).and_then(Option::as_ref);
+            let outcome = plan_run.outcomes.get(*number).and_then(Option::as_ref);
             if outcome.is_some_and(|outcome| outcome.get().is_none()) {
-                shop.events.event(Event::StageWaiting {
-                    stage: shop.stage(stage),
-                    on: shop.stage(*number),
+                plan_run.run.events.event(Event::StageWaiting {
+                    stage: plan_run.stage(stage),
+                    on: plan_run.stage(*number),
                 });
             }
-            let finished = shop.wait_for(&start.base);
+            let finished = plan_run.wait_for(&start.base);
             Ok(finished.ok_or(StepError::Dependency)?.continued())
         }
         Source::Image(image, platform) => {
-            let known = shop.images.get(&(image.clone(), platform.clone()));
+            let known = plan_run.images.get(&(image.clone(), platform.clone()));
             Ok(State::on_base(known.ok_or(StepError::Dependency)?))
         }
     }

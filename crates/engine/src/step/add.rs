@@ -17,7 +17,7 @@ impl Stepper<'_> {
         let transfer = self.add_words(add, true)?;
         let view = match &transfer.view {
             Some(view) => Arc::clone(view),
-            None => self.shop.sources.context_view()?,
+            None => self.plan_run.run.sources.context_view()?,
         };
         self.transfer(&view, &transfer, None)
     }
@@ -39,7 +39,7 @@ impl Stepper<'_> {
         };
         Self::check_path("destination", &transfer.destination)?;
         let checksum = self.checksum(add)?;
-        let mut grafted = Grafted::new(self.shop.sources.context_view()?);
+        let mut grafted = Grafted::new(self.plan_run.run.sources.context_view()?);
         for source in &add.sources {
             match source {
                 Source::Heredoc(_) => {}
@@ -71,7 +71,8 @@ impl Stepper<'_> {
         let checksum = self.expand_option(add.checksum.as_ref())?;
         if !fetch {
             let commit = self
-                .shop
+                .plan_run
+                .run
                 .sources
                 .repositories
                 .commit(path, checksum.as_deref())?;
@@ -81,11 +82,11 @@ impl Stepper<'_> {
                 content: parts.into_bytes(),
             });
         }
-        let tree =
-            self.shop
-                .sources
-                .repositories
-                .files(path, checksum.as_deref(), add.keep_git_dir)?;
+        let tree = self.plan_run.run.sources.repositories.files(
+            path,
+            checksum.as_deref(),
+            add.keep_git_dir,
+        )?;
         let at = grafted.graft(tree);
         Ok(CopySource::Path(at.as_bytes().to_vec()))
     }
@@ -123,7 +124,8 @@ impl Stepper<'_> {
             });
         }
         let fetched = self
-            .shop
+            .plan_run
+            .run
             .sources
             .downloads
             .get(&SecretUrl::from(path), checksum)?;

@@ -52,7 +52,7 @@ impl Transfer {
 impl Stepper<'_> {
     pub(super) fn copy(&mut self, copy: &Copy) -> Result<(), StepError> {
         let view = match &copy.from {
-            None => self.shop.sources.context_view()?,
+            None => self.plan_run.run.sources.context_view()?,
             Some(from) => self.view_of(from)?,
         };
         let transfer = self.copy_words(copy)?;
@@ -66,13 +66,13 @@ impl Stepper<'_> {
     /// The stage that `--from` names, if it names one.
     fn stage_of(&self, from: &str) -> Result<Option<Arc<Finished>>, StepError> {
         let source = self
-            .shop
+            .plan_run
             .plan
             .source_of(self.stage, from, self.span)
             .map_err(|(_, error)| error)?;
         match source {
             Named::Stage(_) => {
-                let finished = self.shop.wait_for(&source);
+                let finished = self.plan_run.wait_for(&source);
                 finished.ok_or(StepError::Dependency).map(Some)
             }
             Named::Image(..) | Named::Files(_) | Named::Scratch => Ok(None),
@@ -132,15 +132,18 @@ impl Stepper<'_> {
     /// The files that `--from` names.
     pub(super) fn view_of(&self, from: &str) -> Result<Arc<dyn FileView>, StepError> {
         let source = self
-            .shop
+            .plan_run
             .plan
             .source_of(self.stage, from, self.span)
             .map_err(|(_, error)| error)?;
         if let Named::Files(number) = source {
-            return Ok(self.shop.sources.named_view(number)?);
+            return Ok(self.plan_run.run.sources.named_view(number)?);
         }
-        let finished = self.shop.wait_for(&source).ok_or(StepError::Dependency)?;
-        Ok(finished.view(&self.shop.blobs, &self.shop.work)?)
+        let finished = self
+            .plan_run
+            .wait_for(&source)
+            .ok_or(StepError::Dependency)?;
+        Ok(finished.view(&self.plan_run.run.blobs, &self.plan_run.run.work)?)
     }
 
     pub(super) fn expand_all(&self, words: &[String]) -> Result<Vec<String>, StepError> {
@@ -150,12 +153,12 @@ impl Stepper<'_> {
     /// A heredoc source is a file of the delimiter's name (E49, B15).
     fn inline(&self, heredoc: &Heredoc, transfer: &mut Transfer) -> Result<(), StepError> {
         let content = if heredoc.expand {
-            let expander = &self.shop.plan.expander;
+            let expander = &self.plan_run.plan.expander;
             expander.heredoc(&heredoc.content, &self.state.scope)?
         } else {
             heredoc.content.clone()
         };
-        self.shop.text.charge(content.len())?;
+        self.plan_run.run.text.charge(content.len())?;
         transfer.shown.push(format!("<<{}", heredoc.name));
         transfer.sources.push(CopySource::Inline {
             name: heredoc.name.clone().into_bytes(),
@@ -181,7 +184,7 @@ impl Stepper<'_> {
         let tree = if transfer.link {
             Arc::new(TreeIndex::default())
         } else {
-            self.state.tree(&self.shop.blobs)?
+            self.state.tree(&self.plan_run.run.blobs)?
         };
         let request = CopyRequest {
             view,
@@ -195,8 +198,8 @@ impl Stepper<'_> {
             parents: transfer.parents,
             unpack_local: transfer.unpack_local,
             unpack_fetched: transfer.unpack_fetched,
-            now: self.shop.clock.seconds(),
-            spool: &self.shop.spool,
+            now: self.plan_run.run.clock.seconds(),
+            spool: &self.plan_run.run.spool,
         };
         let Planned { items, cramped } = plan(&request, &tree)?;
         if cramped {
@@ -220,7 +223,7 @@ impl Stepper<'_> {
         if items.is_empty() {
             return Ok(None);
         }
-        let packer = &self.shop.packer;
+        let packer = &self.plan_run.run.packer;
         packer.settle_times(&mut items);
         if let Some(layer) = stage.and_then(|stage| stage.layer_with(&items)) {
             return Ok(Some(layer));

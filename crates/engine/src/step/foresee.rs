@@ -125,7 +125,7 @@ impl Stepper<'_> {
         let parts = Parts::new()
             .with(part::INSTRUCTION, instruction)
             .with("rules", RULES);
-        match self.shop.packer.times() {
+        match self.plan_run.run.packer.times() {
             Some(times) => parts.with("times", times),
             None => parts,
         }
@@ -135,9 +135,9 @@ impl Stepper<'_> {
     /// tells no more steps apart; but a miss can say that it moved (H29).
     fn standing_parts(&self, instruction: Text) -> Parts {
         let parts = self.own_parts(instruction);
-        let base = self.shop.plan.base(self.stage).ok();
+        let base = self.plan_run.plan.base(self.stage).ok();
         let image = base.filter(|base| matches!(base, Source::Image(..)));
-        match image.and_then(|image| self.shop.base_key(&image)) {
+        match image.and_then(|image| self.plan_run.base_key(&image)) {
             Some(base) => parts.with(part::BASE, base),
             None => parts,
         }
@@ -164,7 +164,7 @@ impl Stepper<'_> {
         let parts = parts.with(part::WORKDIR, self.text(self.state.workdir()));
         let parts = match from {
             None => {
-                let view = self.shop.sources.context_view()?;
+                let view = self.plan_run.run.sources.context_view()?;
                 Some(parts.with(part::FILES, self.files(&view, transfer)?))
             }
             Some(from) => match self.given(from, foresight, &mut stages, Some(transfer))? {
@@ -197,7 +197,7 @@ impl Stepper<'_> {
         };
         let held = env.values().map(String::len).sum::<usize>();
         let held_by_args = args.values().map(|value| value.len()).sum::<usize>();
-        self.shop.text.charge(held + held_by_args)?;
+        self.plan_run.run.text.charge(held + held_by_args)?;
         let mut parts = self
             .standing_parts(text)
             .with(part::ENV, self.environment(env, &args))
@@ -207,7 +207,7 @@ impl Stepper<'_> {
         if matches!(run.command, CommandLine::Shell(_)) {
             parts = parts.with(part::SHELL, Value::list(self.state.shell()));
         }
-        let ignored = self.shop.roots.ignored();
+        let ignored = self.plan_run.run.roots.ignored();
         if !ignored.is_empty() {
             parts = parts.with("ignored paths", Value::list(ignored));
         }
@@ -255,8 +255,8 @@ impl Stepper<'_> {
         }
         let written = |line: &String| line.contains(value);
         let pair = format!("{name}={value}");
-        self.shop.plan.dockerfile.lines.iter().any(written)
-            || self.shop.images.values().any(|image| {
+        self.plan_run.plan.dockerfile.lines.iter().any(written)
+            || self.plan_run.images.values().any(|image| {
                 let mut env = image.config.config.env.iter();
                 env.any(|known| *known == pair)
             })
@@ -295,7 +295,7 @@ impl Stepper<'_> {
                     keep_owner: true,
                     ..Transfer::default()
                 };
-                let view = self.shop.sources.context_view()?;
+                let view = self.plan_run.run.sources.context_view()?;
                 Ok(Some(Given::Files(self.files(&view, &shown)?)))
             }
             (MountType::Bind | MountType::Cache, Some(from)) => {
@@ -317,7 +317,7 @@ impl Stepper<'_> {
         files: Option<&Transfer>,
     ) -> Result<Given, StepError> {
         let named = self
-            .shop
+            .plan_run
             .plan
             .source_of(self.stage, from, self.span)
             .map_err(|(_, error)| error)?;
@@ -340,11 +340,14 @@ impl Stepper<'_> {
                     Ok(Given::Files(self.files(&view, transfer)?))
                 }
                 (Source::Stage(_), None) => {
-                    let finished = self.shop.wait_for(&named);
+                    let finished = self.plan_run.wait_for(&named);
                     let key = finished.ok_or(StepError::Dependency)?.content_key();
                     Ok(key.map_or(Given::Nothing, |key| Given::Key(key.into())))
                 }
-                (other, _) => Ok(self.shop.base_key(other).map_or(Given::Nothing, Given::Key)),
+                (other, _) => Ok(self
+                    .plan_run
+                    .base_key(other)
+                    .map_or(Given::Nothing, Given::Key)),
             },
         }
     }
@@ -353,7 +356,7 @@ impl Stepper<'_> {
     fn files(&self, view: &Arc<dyn FileView>, transfer: &Transfer) -> Result<FileSet, StepError> {
         /// Stands for the destination, which the instruction's text says already.
         const PLACE: &str = "/f/";
-        let Some(cache) = &self.shop.cache else {
+        let Some(cache) = &self.plan_run.run.cache else {
             return Ok(FileSet::new(Vec::new()));
         };
         let chown = transfer.chown.as_deref();
@@ -378,7 +381,7 @@ impl Stepper<'_> {
             unpack_local: false,
             unpack_fetched: false,
             now: 0,
-            spool: &self.shop.spool,
+            spool: &self.plan_run.run.spool,
         };
         let items = plan(&request, &TreeIndex::default())?.items;
         let failed = |error| StepError::Pack(Arc::new(error));

@@ -43,16 +43,16 @@ impl Stepper<'_> {
     }
 
     fn arg(&mut self, args: &[ArgDef]) -> Result<String, StepError> {
-        let shop = self.shop;
+        let plan_run = self.plan_run;
         let shown = self.state.scope.declare(
             args,
-            &shop.build_args,
-            &shop.plan.global,
-            shop.plan.expander,
+            &plan_run.build_args,
+            &plan_run.plan.global,
+            plan_run.plan.expander,
         )?;
         check_variables(self.state.scope.size())?;
         let held = |(_, value): &(String, Option<String>)| value.as_ref().map_or(0, String::len);
-        shop.text.charge(shown.iter().map(held).sum())?;
+        plan_run.run.text.charge(shown.iter().map(held).sum())?;
         let pairs = shown
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_deref()));
@@ -88,7 +88,7 @@ impl Stepper<'_> {
         let mut ports = std::collections::BTreeSet::new();
         for word in words {
             // The one place where an expanded value is split again (B11).
-            let expander = &self.shop.plan.expander;
+            let expander = &self.plan_run.plan.expander;
             for word in expander.words(word, &self.state.scope)? {
                 ports.extend(parse_expose(&word)?);
             }

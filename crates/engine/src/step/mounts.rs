@@ -19,7 +19,7 @@ use super::shown::{
     write_private,
 };
 use super::{StepError, Stepper};
-use crate::shop::Shop;
+use crate::plan_run::PlanRun;
 use kiln_plan::plan::Source;
 
 /// Where ids without a target appear (D34).
@@ -67,14 +67,18 @@ impl Mounts {
     }
 
     /// A path for a secret of this RUN, in a folder that only we can enter.
-    fn hidden_file(&mut self, shop: &Shop, id: &str) -> Result<PathBuf, StepError> {
-        let dir = folder(&mut self.hidden, &shop.work)?;
+    fn hidden_file(&mut self, plan_run: &PlanRun, id: &str) -> Result<PathBuf, StepError> {
+        let dir = folder(&mut self.hidden, &plan_run.run.work)?;
         Ok(dir.join(Digest::of(id.as_bytes()).hex()))
     }
 
     /// A path for a file of this RUN that users of the image reach where it is, in place.
-    pub(super) fn shown_file(&mut self, shop: &Shop, name: &str) -> Result<PathBuf, StepError> {
-        let dir = folder(&mut self.shown, &shop.shown)?;
+    pub(super) fn shown_file(
+        &mut self,
+        plan_run: &PlanRun,
+        name: &str,
+    ) -> Result<PathBuf, StepError> {
+        let dir = folder(&mut self.shown, &plan_run.run.shown)?;
         let open = Permissions::from_mode(0o711);
         fs::set_permissions(dir, open).map_err(io("prepare", dir))?;
         Ok(dir.join(name))
@@ -85,10 +89,10 @@ impl Mounts {
         let source = mount.source.as_deref().unwrap_or("/");
         let source = match &mount.from {
             // What is moved into place must be a copy: the command writes to it.
-            None if step.shop.roots.one_at_a_time() => context_copy(step.shop, source)?,
-            None => context_path(step.shop, source)?,
-            Some(from) if step.shop.roots.one_at_a_time() => {
-                copy_aside(step.shop, &step.view_of(from)?, source, true)?
+            None if step.plan_run.run.roots.one_at_a_time() => context_copy(step.plan_run, source)?,
+            None => context_path(step.plan_run, source)?,
+            Some(from) if step.plan_run.run.roots.one_at_a_time() => {
+                copy_aside(step.plan_run, &step.view_of(from)?, source, true)?
             }
             Some(from) => stage_path(step, from, source)?,
         };
@@ -106,11 +110,11 @@ impl Mounts {
     fn cache(&mut self, step: &mut Stepper<'_>, mount: &Mount) -> Result<(), StepError> {
         let target = target(step, mount);
         let name = cache_name(step, mount, &target)?;
-        let store = cache_mounts(step.shop)?;
+        let store = cache_mounts(step.plan_run)?;
         let mut dir = store.join(&name);
         let sharing = match mount.sharing.unwrap_or_default() {
             // A cache that is moved into place is nowhere else meanwhile.
-            Sharing::Shared if step.shop.roots.one_at_a_time() => Sharing::Locked,
+            Sharing::Shared if step.plan_run.run.roots.one_at_a_time() => Sharing::Locked,
             sharing => sharing,
         };
         match sharing {
@@ -173,7 +177,7 @@ impl Mounts {
             .or(from_target)
             .unwrap_or_default()
             .to_owned();
-        let Some(value) = step.shop.held.secret(&id)? else {
+        let Some(value) = step.plan_run.run.held.secret(&id)? else {
             if mount.required {
                 return Err(StepError::SecretMissing { id });
             }
@@ -186,7 +190,7 @@ impl Mounts {
                 return Ok(());
             }
         }
-        let file = self.hidden_file(step.shop, &id)?;
+        let file = self.hidden_file(step.plan_run, &id)?;
         write_private(&file, &value, mount.mode.unwrap_or(0o400))?;
         let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
         if (uid, gid) != (0, 0) {
@@ -208,14 +212,14 @@ impl Mounts {
     /// A socket that leads to an agent, if one was given (D37).
     fn ssh(&mut self, step: &mut Stepper<'_>, mount: &Mount) -> Result<(), StepError> {
         let id = mount.id.as_deref().unwrap_or("default");
-        let Some(agent) = step.shop.held.agent(id) else {
+        let Some(agent) = step.plan_run.run.held.agent(id) else {
             if mount.required {
                 return Err(StepError::AgentMissing { id: id.to_owned() });
             }
             return Ok(());
         };
         let number = self.agents.len();
-        let source = self.shown_file(step.shop, &format!("ssh{number}"))?;
+        let source = self.shown_file(step.plan_run, &format!("ssh{number}"))?;
         let (mode, uid) = (mount.mode.unwrap_or(0o600), mount.uid.unwrap_or(0));
         let owner = (uid, mount.gid.unwrap_or(0));
         let proxy = AgentProxy::start(
@@ -223,7 +227,7 @@ impl Mounts {
             agent.path(),
             mode,
             owner,
-            Arc::clone(&step.shop.events),
+            Arc::clone(&step.plan_run.run.events),
         );
         self.agents.push(proxy.map_err(io("listen at", &source))?);
         let target = match &mount.target {
@@ -246,7 +250,7 @@ impl Mounts {
 impl Stepper<'_> {
     /// A `--mount` with its words expanded.
     pub(super) fn parsed_mount(&self, raw: &str) -> Result<Mount, StepError> {
-        let (expander, scope) = (&self.shop.plan.expander, &self.state.scope);
+        let (expander, scope) = (&self.plan_run.plan.expander, &self.state.scope);
         let wrong = |source| StepError::Mount {
             mount: raw.to_owned(),
             source,
@@ -316,11 +320,11 @@ fn cache_name(step: &Stepper<'_>, mount: &Mount, target: &Path) -> Result<String
         let _ = write!(name, "\0owner {uid}:{gid} {mode:o}");
     }
     if let Some(from) = &mount.from {
-        let named = step.shop.plan.source_of(step.stage, from, step.span);
+        let named = step.plan_run.plan.source_of(step.stage, from, step.span);
         let origin = match named.map_err(|(_, error)| error)? {
             // As good as no `from`.
             Source::Scratch => None,
-            Source::Stage(stage) => Some(step.shop.plan.stage_name(stage)),
+            Source::Stage(stage) => Some(step.plan_run.plan.stage_name(stage)),
             Source::Image(image, platform) => Some(format!("{image} {platform}")),
             Source::Files(_) => Some(from.to_lowercase()),
         };
@@ -342,7 +346,13 @@ fn seed_cache(
     let fresh = tempfile::tempdir_in(store).map_err(io("write to", store))?;
     if let Some(from) = &mount.from {
         let source = mount.source.as_deref().unwrap_or("/");
-        unpack_view(step.shop, &step.view_of(from)?, source, true, fresh.path())?;
+        unpack_view(
+            step.plan_run,
+            &step.view_of(from)?,
+            source,
+            true,
+            fresh.path(),
+        )?;
     }
     let mode = mount.mode.unwrap_or(CACHE_MODE);
     fs::set_permissions(fresh.path(), Permissions::from_mode(mode))
@@ -382,15 +392,18 @@ fn missing(source: &str) -> StepError {
 /// A directory or file of another stage or image, on this machine.
 fn stage_path(step: &mut Stepper<'_>, from: &str, source: &str) -> Result<PathBuf, StepError> {
     let named = step
-        .shop
+        .plan_run
         .plan
         .source_of(step.stage, from, step.span)
         .map_err(|(_, error)| error)?;
     if let Source::Files(number) = named {
-        let view = step.shop.sources.named_view(number)?;
-        return copy_aside(step.shop, &view, source, false);
+        let view = step.plan_run.run.sources.named_view(number)?;
+        return copy_aside(step.plan_run, &view, source, false);
     }
-    let finished = step.shop.wait_for(&named).ok_or(StepError::Dependency)?;
-    let dir = expose(step.shop, &named, &finished)?;
+    let finished = step
+        .plan_run
+        .wait_for(&named)
+        .ok_or(StepError::Dependency)?;
+    let dir = expose(step.plan_run, &named, &finished)?;
     inside(&dir, source)
 }

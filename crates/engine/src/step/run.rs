@@ -104,7 +104,7 @@ impl Stepper<'_> {
         if doubtful.is_empty() {
             return Ok(());
         }
-        let blobs = &self.shop.blobs;
+        let blobs = &self.plan_run.run.blobs;
         let tree = self.state.tree(blobs)?;
         let mut by_layer: BTreeMap<usize, BTreeMap<ImagePath, Vec<ImagePath>>> = BTreeMap::new();
         for path in doubtful {
@@ -129,7 +129,7 @@ impl Stepper<'_> {
         if joined.is_empty() {
             return Ok(());
         }
-        let tree = self.state.tree(&self.shop.blobs)?;
+        let tree = self.state.tree(&self.plan_run.run.blobs)?;
         let group_of = |node: &Node| match node.kind {
             NodeKind::File { links, .. } => links,
             _ => None,
@@ -157,9 +157,10 @@ impl Stepper<'_> {
         if let Some(root) = &mut self.state.root {
             root.settle(number);
         }
-        let in_background = !self.shop.roots.one_at_a_time();
+        let in_background = !self.plan_run.run.roots.one_at_a_time();
         let layer = number.map(|_| {
-            self.shop
+            self.plan_run
+                .run
                 .packer
                 .start(Made::Changes(changes), self.subject())
         });
@@ -171,15 +172,15 @@ impl Stepper<'_> {
     }
 
     fn execute(&mut self, job: &Job, mounts: &Mounts) -> Result<ChangeSet, StepError> {
-        let shop = self.shop;
+        let plan_run = self.plan_run;
         if self.state.root.is_none() {
-            self.state.root = Some(shop.roots.create(self.state.base_layers)?);
+            self.state.root = Some(plan_run.run.roots.create(self.state.base_layers)?);
         }
         let Some(root) = &mut self.state.root else {
             return Err(StepError::Dependency);
         };
         let step = self.step.clone();
-        let single_id = shop.roots.owners() == Owners::Ignore;
+        let single_id = plan_run.run.roots.owners() == Owners::Ignore;
         let mut refused_id = false;
         let mut outcome = Err(StepError::Dependency);
         let changes = root.run(&self.state.layers, &mut |root, runner| {
@@ -187,10 +188,13 @@ impl Stepper<'_> {
                 refused_id |= single_id && line.windows(EINVAL.len()).any(|part| part == EINVAL);
                 let line = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
                 let step = step.clone();
-                shop.events.event(Event::Output { step, stream, line });
+                plan_run
+                    .run
+                    .events
+                    .event(Event::Output { step, stream, line });
             };
-            let exit = specify(job, mounts, root, shop)
-                .map(|spec| runner.run(&spec, &mut output, &shop.cancel));
+            let exit = specify(job, mounts, root, plan_run)
+                .map(|spec| runner.run(&spec, &mut output, &plan_run.run.cancel));
             outcome = exit.and_then(|exit| job.judge(exit, refused_id));
             outcome.is_ok()
         })?;
@@ -239,9 +243,9 @@ impl Stepper<'_> {
         content: &str,
         mounts: &mut Mounts,
     ) -> Result<String, StepError> {
-        let file = mounts.shown_file(self.shop, &Digest::of(name.as_bytes()).hex())?;
+        let file = mounts.shown_file(self.plan_run, &Digest::of(name.as_bytes()).hex())?;
         write_private(&file, content.as_bytes(), 0o755)?;
-        if self.shop.roots.one_at_a_time() {
+        if self.plan_run.run.roots.one_at_a_time() {
             return Ok(file.to_string_lossy().into_owned());
         }
         let target = format!("{SCRIPT_DIR}/{name}");
@@ -315,7 +319,7 @@ fn specify(
     job: &Job,
     mounts: &Mounts,
     root: RunRoot,
-    shop: &crate::shop::Shop,
+    plan_run: &crate::plan_run::PlanRun,
 ) -> Result<RunSpec, StepError> {
     let dir = match &root {
         RunRoot::Directory(dir) => dir.clone(),
@@ -340,8 +344,8 @@ fn specify(
         },
         mounts: mounts.list.clone(),
         network: job.network,
-        hosts: Some(shop.hosts_file.clone()),
-        resolv_conf: shop.resolv_conf.clone(),
+        hosts: Some(plan_run.run.hosts_file.clone()),
+        resolv_conf: plan_run.run.resolv_conf.clone(),
         ..RunSpec::new(root, words(&job.argv))
     })
 }

@@ -12,7 +12,7 @@ use kiln_layer::{
 };
 
 use super::StepError;
-use crate::shop::Shop;
+use crate::plan_run::PlanRun;
 use crate::stage::Finished;
 use kiln_copy::{CopyError, CopyRequest, CopySource, Items, plan};
 use kiln_plan::plan::Source;
@@ -21,37 +21,42 @@ use kiln_store::pack::write_items;
 use kiln_work::folder::private_dir;
 
 /// The folder of cache mounts, made if it is missing.
-pub(super) fn cache_mounts(shop: &Shop) -> Result<PathBuf, StepError> {
-    private_to_us(&shop.cache_mounts).map_err(|source| StepError::Io {
+pub(super) fn cache_mounts(plan_run: &PlanRun) -> Result<PathBuf, StepError> {
+    private_to_us(&plan_run.run.cache_mounts).map_err(|source| StepError::Io {
         operation: "create",
-        path: shop.cache_mounts.clone(),
+        path: plan_run.run.cache_mounts.clone(),
         source,
     })?;
-    Ok(shop.cache_mounts.clone())
+    Ok(plan_run.run.cache_mounts.clone())
 }
 
 /// A file or directory of the context on this machine, for a bind mount (D28, D29).
-pub(super) fn context_path(shop: &Shop, source: &str) -> Result<PathBuf, StepError> {
-    let view = shop.sources.context_view()?;
+pub(super) fn context_path(plan_run: &PlanRun, source: &str) -> Result<PathBuf, StepError> {
+    let view = plan_run.run.sources.context_view()?;
     let found =
         kiln_context::resolve(view.as_ref(), source.as_bytes(), true).map_err(StepError::Image)?;
-    if let Some(dir) = shop.sources.whole_context_dir()
+    if let Some(dir) = plan_run.run.sources.whole_context_dir()
         && let Some(found) = found
     {
         return Ok(dir.join(found.entry.path.as_path()));
     }
     // What the ignore file hides must not show through the mount, so the rest is copied aside.
-    copy_aside(shop, &view, source, false)
+    copy_aside(plan_run, &view, source, false)
 }
 
 /// A copy of a file or directory of the context, owned by root as COPY has it.
-pub(super) fn context_copy(shop: &Shop, source: &str) -> Result<PathBuf, StepError> {
-    copy_aside(shop, &shop.sources.context_view()?, source, false)
+pub(super) fn context_copy(plan_run: &PlanRun, source: &str) -> Result<PathBuf, StepError> {
+    copy_aside(
+        plan_run,
+        &plan_run.run.sources.context_view()?,
+        source,
+        false,
+    )
 }
 
 /// Copies a file or directory of a view into the work folder.
 pub(super) fn copy_aside(
-    shop: &Shop,
+    plan_run: &PlanRun,
     view: &Arc<dyn FileView>,
     source: &str,
     keep_owner: bool,
@@ -63,11 +68,13 @@ pub(super) fn copy_aside(
             path: source.trim_start_matches('/').to_owned(),
         });
     };
-    let failed = |source| io(shop, "write to", source);
-    let dir = tempfile::tempdir_in(&shop.work).map_err(failed)?.keep();
+    let failed = |source| io(plan_run, "write to", source);
+    let dir = tempfile::tempdir_in(&plan_run.run.work)
+        .map_err(failed)?
+        .keep();
     // Others than its owner may be the user of the command.
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).map_err(failed)?;
-    unpack_view(shop, view, source, keep_owner, &dir)?;
+    unpack_view(plan_run, view, source, keep_owner, &dir)?;
     if found.is_dir() {
         return Ok(dir);
     }
@@ -79,17 +86,17 @@ pub(super) fn copy_aside(
     }
 }
 
-fn io(shop: &Shop, operation: &'static str, source: std::io::Error) -> StepError {
+fn io(plan_run: &PlanRun, operation: &'static str, source: std::io::Error) -> StepError {
     StepError::Io {
         operation,
-        path: shop.work.clone(),
+        path: plan_run.run.work.clone(),
         source,
     }
 }
 
 /// A part of a view as COPY would place it at the root of an empty image.
 pub(crate) fn items_of(
-    shop: &Shop,
+    plan_run: &PlanRun,
     view: &Arc<dyn FileView>,
     source: &str,
     keep_owner: bool,
@@ -107,25 +114,26 @@ pub(crate) fn items_of(
         parents: false,
         unpack_local: false,
         unpack_fetched: false,
-        now: shop.clock.seconds(),
-        spool: &shop.spool,
+        now: plan_run.run.clock.seconds(),
+        spool: &plan_run.run.spool,
     };
     Ok(plan(&request, &TreeIndex::default())?.items)
 }
 
 /// Copies a part of a view into a directory of this machine, as COPY would.
 pub(super) fn unpack_view(
-    shop: &Shop,
+    plan_run: &PlanRun,
     view: &Arc<dyn FileView>,
     source: &str,
     keep_owner: bool,
     into: &Path,
 ) -> Result<(), StepError> {
-    let items = items_of(shop, view, source, keep_owner)?;
-    let file = tempfile::tempfile_in(&shop.work).map_err(|source| io(shop, "write to", source))?;
+    let items = items_of(plan_run, view, source, keep_owner)?;
+    let file = tempfile::tempfile_in(&plan_run.run.work)
+        .map_err(|source| io(plan_run, "write to", source))?;
     let sink = file
         .try_clone()
-        .map_err(|source| io(shop, "write to", source))?;
+        .map_err(|source| io(plan_run, "write to", source))?;
     let options = WriterOptions {
         threads: 1,
         ..WriterOptions::default()
@@ -137,7 +145,7 @@ pub(super) fn unpack_view(
         .finish()
         .map_err(|source| packed(PackError::Write(source)))?;
     let mut file = file;
-    std::io::Seek::rewind(&mut file).map_err(|source| io(shop, "read", source))?;
+    std::io::Seek::rewind(&mut file).map_err(|source| io(plan_run, "read", source))?;
     let layer = |source| {
         StepError::Copy(CopyError::Archive {
             archive: into.display().to_string(),
@@ -146,7 +154,7 @@ pub(super) fn unpack_view(
     };
     let root = Root::open(into).map_err(layer)?;
     let options = ExtractOptions {
-        owners: shop.roots.owners(),
+        owners: plan_run.run.roots.owners(),
         keep_listing: false,
         ..ExtractOptions::default()
     };
@@ -156,16 +164,22 @@ pub(super) fn unpack_view(
 
 /// A directory of this machine with all files of a stage or image, for a mount; made once.
 pub(super) fn expose(
-    shop: &Shop,
+    plan_run: &PlanRun,
     source: &Source,
     finished: &Finished,
 ) -> Result<PathBuf, StepError> {
-    let mut exposed = shop.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut exposed = plan_run
+        .exposed
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = exposed.get(source) {
         return Ok(known.path().to_owned());
     }
     let (root, layers) = (finished.root(), finished.layers());
-    let made = shop.roots.expose(root, finished.base_layers(), layers)?;
+    let made = plan_run
+        .run
+        .roots
+        .expose(root, finished.base_layers(), layers)?;
     let path = made.path().to_owned();
     exposed.insert(source.clone(), made);
     Ok(path)

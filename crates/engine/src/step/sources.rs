@@ -47,7 +47,7 @@ impl Stepper<'_> {
     }
 
     fn look_for(&self, sources: &[CopySource], parents: bool) -> Result<(), StepError> {
-        let view = self.shop.sources.context_view()?;
+        let view = self.plan_run.run.sources.context_view()?;
         let request = CopyRequest {
             view: &view,
             sources,
@@ -61,13 +61,13 @@ impl Stepper<'_> {
             unpack_local: false,
             unpack_fetched: false,
             now: 0,
-            spool: &self.shop.spool,
+            spool: &self.plan_run.run.spool,
         };
         Ok(look(&request)?)
     }
 
     fn is_in_context(&self, source: &str) -> Result<bool, StepError> {
-        let view = self.shop.sources.context_view()?;
+        let view = self.plan_run.run.sources.context_view()?;
         let found = resolve(view.as_ref(), source.as_bytes(), true);
         Ok(found.map_err(StepError::Image)?.is_some())
     }

@@ -49,7 +49,7 @@ impl Stepper<'_> {
         if ImagePath::from_bytes_cleaned(path.as_bytes()).is_root() {
             return Ok(None);
         }
-        let tree = self.state.tree(&self.shop.blobs)?;
+        let tree = self.state.tree(&self.plan_run.run.blobs)?;
         let resolved = tree
             .resolve(path.as_bytes(), true)
             .map_err(|source| StepError::Path {
@@ -68,7 +68,7 @@ impl Stepper<'_> {
         let user = self.state.config.config.user.clone();
         // As `--chown` reads it: a number without a group stands for both ids, whatever the passwd file says.
         let (uid, gid) = self.accounts_for(&user)?.owner(&user)?;
-        let now = self.shop.clock.seconds();
+        let now = self.plan_run.run.clock.seconds();
         let mut items = Items::default();
         let mut chain = vec![resolved.path.clone()];
         chain.extend(std::iter::successors(
@@ -102,7 +102,10 @@ impl Stepper<'_> {
             });
         }
         Ok(Some(
-            self.shop.packer.start(Made::Items(items), self.subject()),
+            self.plan_run
+                .run
+                .packer
+                .start(Made::Items(items), self.subject()),
         ))
     }
 }
