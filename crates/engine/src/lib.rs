@@ -43,8 +43,6 @@ mod squash;
 mod stage;
 mod starts;
 mod step;
-mod volume;
-mod warm;
 
 pub use build_plan::{Action, BuildPlan, PlannedImage, PlannedStage, PlannedStep};
 pub use check::{CheckReport, Problem, check};
@@ -75,6 +73,9 @@ pub use kiln_store::layers::PackError;
 pub use kiln_tarball_cache::{
     CacheError, ImageUse, Miss, PruneReason, Pruned, PrunedEntry, Survey,
 };
+pub use kiln_volume::{
+    WarmError, WarmImageError, WarmReport, Warmed, WarmedImage, list_volume, prune_volume, warm,
+};
 pub use kiln_work::folder::WorkError;
 pub use kiln_work::leaving::abandon;
 pub use report::BuildReport;
@@ -82,8 +83,6 @@ pub use settings::*;
 pub use sources::SourceError;
 pub use stage::ViewUnavailable;
 pub use step::StepError;
-pub use volume::{list_volume, prune_volume};
-pub use warm::{WarmError, WarmImageError, WarmReport, Warmed, WarmedImage, warm};
 
 /// To be called first thing in `main`, while the process has one thread. Commands are executed, and what an interrupted
 /// build leaves is removed, by this program started again; in such a process this does not return.

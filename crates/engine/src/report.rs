@@ -15,9 +15,3 @@ pub struct BuildReport {
     /// Sum of the layers' blobs in bytes.
     pub size: u64,
 }
-
-/// `1 layer`, `2 layers`.
-pub(crate) fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
-}

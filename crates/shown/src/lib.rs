@@ -41,3 +41,9 @@ pub fn for_people(text: &str) -> Cow<'_, str> {
         Cow::Owned(printable::printable(&shown))
     }
 }
+
+/// `1 layer`, `2 layers`.
+pub fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}

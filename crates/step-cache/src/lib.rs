@@ -32,10 +32,9 @@ use entry::{NewEntry, read_bounded, stored_parts};
 
 use kiln_events::{Event, EventSink, WarningKind};
 use kiln_options::{BuildSettings, CachePlace};
-use kiln_store::blobs::{BlobError, Blobs};
 use kiln_store::layers::{Described, Layer, Packed};
 use kiln_store::noticed::of_volumes;
-use kiln_store::origin::{Origin, StepBlob};
+use kiln_store::origin::{Located, Origin, StepBlob};
 use kiln_store::parcel::Blob;
 use kiln_work::interrupt::Interrupt;
 use kiln_work::workers::Workers;
@@ -142,12 +141,12 @@ impl StepBlob for StepOrigin {
         self.place.as_repository().map(|(_, repository)| repository)
     }
 
-    fn fetch<'a>(
+    fn locate<'a>(
         &'a self,
         descriptor: &'a Descriptor,
-        blobs: &'a Blobs,
-    ) -> BoxFuture<'a, Result<PathBuf, BlobError>> {
-        self.place.fetch(descriptor, blobs)
+        into: &'a Path,
+    ) -> BoxFuture<'a, Located<'a>> {
+        self.place.locate(descriptor, into)
     }
 
     fn fetched(&self, file: &Path) {

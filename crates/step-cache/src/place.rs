@@ -5,7 +5,7 @@ mod folder;
 mod repository;
 
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use kiln_tarball_cache::{CacheError, ImageCache, Miss};
 use super::entry::{EntryError, StoredStep};
 use kiln_events::{Event, EventSink, NoteKind, WarningKind};
 use kiln_shown::with_causes;
-use kiln_store::blobs::{BlobError, Blobs};
+use kiln_store::origin::Located;
 
 use folder::Folder;
 use repository::InRepository;
@@ -41,12 +41,12 @@ pub(crate) trait StepStore: Debug + Send + Sync {
     /// The folder, if it is one of this machine: it keeps near what came from afar, and notes of this machine.
     fn folder(&self) -> Option<&ImageCache>;
 
-    /// Has the blob of an entry as a file, compared with its digest.
-    fn fetch<'a>(
+    /// Where the blob of an entry is; see [`StepBlob::locate`](kiln_store::origin::StepBlob::locate).
+    fn locate<'a>(
         &'a self,
         descriptor: &'a Descriptor,
-        blobs: &'a Blobs,
-    ) -> BoxFuture<'a, Result<PathBuf, BlobError>>;
+        into: &'a Path,
+    ) -> BoxFuture<'a, Located<'a>>;
 
     /// The manifest of an entry; `None` when there is none of that key.
     fn manifest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, PlaceError>>;
@@ -191,13 +191,13 @@ impl Place {
         self.steps.name()
     }
 
-    /// Has the blob of an entry as a file, compared with its digest.
-    pub(crate) fn fetch<'a>(
+    /// Where the blob of an entry is.
+    pub(crate) fn locate<'a>(
         &'a self,
         descriptor: &'a Descriptor,
-        blobs: &'a Blobs,
-    ) -> BoxFuture<'a, Result<PathBuf, BlobError>> {
-        self.steps.fetch(descriptor, blobs)
+        into: &'a Path,
+    ) -> BoxFuture<'a, Located<'a>> {
+        self.steps.locate(descriptor, into)
     }
 
     pub(crate) fn is_local(&self) -> bool {

@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 
 use crate::blob_folder::{blob_file, blob_path};
 use crate::layers::{Described, Layer, PackError};
-use crate::origin::{Origin, StepBlob};
+use crate::origin::{Located, Origin, StepBlob};
 use kiln_events::{
     Event, EventSink, Meter, Metered, NoteKind, Subject, Transfer, TransferKind, WarningKind,
 };
@@ -200,11 +200,7 @@ impl Blobs {
 
     /// A blob of an OCI layout is used where it lies, but not unseen: what is passed on under a digest must
     /// have it, and nobody else looks at it on the way to another layout or archive.
-    pub async fn check_file(
-        &self,
-        descriptor: &Descriptor,
-        path: &Path,
-    ) -> Result<PathBuf, BlobError> {
+    async fn check_file(&self, descriptor: &Descriptor, path: &Path) -> Result<PathBuf, BlobError> {
         let (wanted, at) = (descriptor.clone(), path.to_owned());
         off_runtime(move || {
             let file = kiln_oci::open_file(&at).map_err(|source| BlobError::Open {
@@ -331,7 +327,17 @@ impl Blobs {
         descriptor: &Descriptor,
         step: &dyn StepBlob,
     ) -> Result<PathBuf, BlobError> {
-        let found = step.fetch(descriptor, self).await;
+        let into = blob_path(&self.dir, &descriptor.digest);
+        let found = match step.locate(descriptor, &into).await {
+            Located::Repository(client, repository) => {
+                let place = Subject::Cache(repository.to_string());
+                self.download(client, descriptor, repository, place).await
+            }
+            Located::File(path) => self.check_file(descriptor, &path).await,
+            Located::Gone => Err(BlobError::Gone {
+                digest: descriptor.digest,
+            }),
+        };
         match &found {
             Ok(path) => step.fetched(path),
             Err(_) => step.distrust(),
@@ -366,8 +372,7 @@ impl Blobs {
         .await
     }
 
-    /// Fetches a blob from a repository, for this build.
-    pub async fn download(
+    async fn download(
         &self,
         client: &Client,
         descriptor: &Descriptor,

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use kiln_oci::{Descriptor, Repository};
+use kiln_registry::Client;
 use kiln_tarball_cache::CachedImage;
-
-use crate::blobs::{BlobError, Blobs};
 
 /// Where the blob of a layer is.
 #[derive(Debug, Clone)]
@@ -39,16 +38,28 @@ pub trait StepBlob: Debug + Send + Sync {
     /// The repository that holds it, if it is in one.
     fn repository(&self) -> Option<&Repository>;
 
-    /// Has it as a file, compared with its digest; `blobs` are those of the build, which keeps what it fetches there.
-    fn fetch<'a>(
+    /// Finds out where its bytes are. A place that only itself can read writes them to the file `into`, which nobody else
+    /// uses, and says so.
+    fn locate<'a>(
         &'a self,
         descriptor: &'a Descriptor,
-        blobs: &'a Blobs,
-    ) -> BoxFuture<'a, Result<PathBuf, BlobError>>;
+        into: &'a Path,
+    ) -> BoxFuture<'a, Located<'a>>;
 
     /// It was fetched, and is in this file.
     fn fetched(&self, file: &Path);
 
     /// It is not there, or not what it should be: the entry is of no use, and the build begins again without it.
     fn distrust(&self);
+}
+
+/// Where the bytes of a cached step are.
+#[derive(Debug)]
+pub enum Located<'a> {
+    /// In this repository, to be pulled like any other layer.
+    Repository(&'a Client, &'a Repository),
+    /// In this file, to be compared with the digest.
+    File(PathBuf),
+    /// Nowhere any more.
+    Gone,
 }

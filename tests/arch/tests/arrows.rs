@@ -22,6 +22,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "store",
             "step-cache",
             "delivery",
+            "volume",
             "engine",
             "testkit",
             "executor",
@@ -32,7 +33,9 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("tokio-util", &["registry", "testkit"]),
     (
         "reqwest",
-        &["registry", "git", "download", "plan", "delivery", "engine"],
+        &[
+            "registry", "git", "download", "plan", "delivery", "volume", "engine",
+        ],
     ),
     ("indicatif", &["executor", "warmer"]),
     (

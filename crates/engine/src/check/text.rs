@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::CheckReport;
-use crate::report::counted;
+use kiln_shown::counted;
 
 pub(super) fn write(report: &CheckReport) -> String {
     let mut out = String::new();

@@ -13,12 +13,12 @@ use super::{Build, Prepared, Start, Text};
 use crate::error::BuildError;
 use crate::explain::{ExplainedStep, Explanation};
 use crate::plan_run::PlanRun;
-use crate::report::counted;
 use crate::starts::Images;
 use kiln_events::{Event, NoteKind, Step, WarningKind};
 use kiln_oci::ImageSource;
 use kiln_plan::plan::{Plan, Source, WINDOWS};
 use kiln_plan::text::TextError;
+use kiln_shown::counted;
 use kiln_step_cache::{Hit, LayerCache, Missed, Reason};
 use kiln_store::base::{BaseError, Bases};
 

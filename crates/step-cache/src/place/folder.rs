@@ -1,12 +1,12 @@
 //! Cached steps in a folder of this machine: the local volume, or one that `oci:` names.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kiln_oci::{Descriptor, Repository, SmallFile};
 use kiln_registry::{BlobSource, Client};
-use kiln_store::blobs::{BlobError, Blobs};
+use kiln_store::origin::Located;
 use kiln_store::parcel::{Blob, Parcel};
 use kiln_tarball_cache::{ImageCache, Miss, NewStep};
 
@@ -95,17 +95,13 @@ impl StepStore for Folder {
         Some(&self.0)
     }
 
-    fn fetch<'a>(
+    fn locate<'a>(
         &'a self,
         descriptor: &'a Descriptor,
-        blobs: &'a Blobs,
-    ) -> BoxFuture<'a, Result<PathBuf, BlobError>> {
-        Box::pin(async move {
-            let digest = descriptor.digest;
-            let path = self.0.blob_path(&digest);
-            let path = path.ok_or(BlobError::Gone { digest })?;
-            blobs.check_file(descriptor, &path).await
-        })
+        _into: &'a Path,
+    ) -> BoxFuture<'a, Located<'a>> {
+        let found = self.0.blob_path(&descriptor.digest);
+        Box::pin(async { found.map_or(Located::Gone, Located::File) })
     }
 
     fn manifest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, PlaceError>> {

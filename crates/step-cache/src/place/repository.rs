@@ -1,7 +1,7 @@
 //! Cached steps in a repository of a registry: a tag for each key.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use kiln_events::{EventSink, Subject};
 use kiln_oci::{Descriptor, Manifest, MediaType, Repository};
 use kiln_registry::Client;
-use kiln_store::blobs::{BlobError, Blobs};
+use kiln_store::origin::Located;
 use kiln_store::parcel::{Document, Parcel};
 use kiln_store::send::{SendError, Told, send_blobs, send_document};
 use kiln_tarball_cache::ImageCache;
@@ -92,13 +92,12 @@ impl StepStore for InRepository {
         None
     }
 
-    fn fetch<'a>(
+    fn locate<'a>(
         &'a self,
-        descriptor: &'a Descriptor,
-        blobs: &'a Blobs,
-    ) -> BoxFuture<'a, Result<PathBuf, BlobError>> {
-        let place = Subject::Cache(self.repository.to_string());
-        Box::pin(blobs.download(&self.client, descriptor, &self.repository, place))
+        _descriptor: &'a Descriptor,
+        _into: &'a Path,
+    ) -> BoxFuture<'a, Located<'a>> {
+        Box::pin(async { Located::Repository(&self.client, &self.repository) })
     }
 
     fn manifest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, PlaceError>> {

@@ -6,7 +6,7 @@ use kiln_events::{Careful, EventSink};
 use kiln_store::noticed::of_volumes;
 use kiln_tarball_cache::{Access, CacheError, ImageCache, PruneLimits, Pruned, Survey};
 
-use crate::settings::{ListSettings, PruneSettings};
+use kiln_options::{ListSettings, PruneSettings};
 
 /// What is in the volume; nothing when there is no such folder.
 pub fn list_volume(settings: &ListSettings) -> Result<Survey, CacheError> {

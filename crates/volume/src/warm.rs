@@ -18,17 +18,16 @@ use kiln_tarball_cache::{
     Access, Begun, BlobClaim, CacheError, CacheWriter, Claim, ImageCache, NewImage,
 };
 
-use crate::report::counted;
-use crate::settings::{DockerfileSource, WarmSettings};
 use kiln_download as fetch;
 use kiln_download::{ClientError, FetchError};
 use kiln_events::{
     Careful, Event, EventSink, Meter, NoteKind, Subject, Transfer, TransferKind, WarningKind,
 };
 use kiln_oci::ImageSource;
+use kiln_options::{DockerfileSource, WarmSettings};
 use kiln_plan::plan::{Plan, PlanError, Source};
 use kiln_plan::scope::BuildArgs;
-use kiln_shown::with_causes;
+use kiln_shown::{counted, with_causes};
 use kiln_store::noticed::{of_volumes, telling};
 use kiln_work::patience::{LONGEST_WAIT, Patience};
 use kiln_work::spool::Spool;
