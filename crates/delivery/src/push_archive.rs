@@ -228,7 +228,7 @@ async fn push(
     // Until the end of the push: it has the layers that were compressed.
     let mut work = None;
     let parcel = match found {
-        Found::Layout(parcel) => parcel,
+        Found::Layout(parcel) => *parcel,
         Found::Archive(image) => {
             let work = work.insert(WorkFolder::create(&settings.work_dir)?);
             docker::pack(*image, work.path(), &events).await?
@@ -272,7 +272,7 @@ fn outputs(
 /// What lies at the path, looked at before any registry is asked.
 enum Found {
     Archive(Box<docker::OneImage>),
-    Layout(Parcel),
+    Layout(Box<Parcel>),
 }
 
 impl Found {
@@ -285,7 +285,7 @@ impl Found {
             })?
             .file_type();
         if kind.is_dir() {
-            layout::read(Layout::open(path)?).map(Found::Layout)
+            layout::read(Layout::open(path)?).map(|parcel| Found::Layout(Box::new(parcel)))
         } else if kind.is_file() {
             let image = docker::OneImage::of(read_docker_archive(path)?)?;
             Ok(Found::Archive(Box::new(image)))

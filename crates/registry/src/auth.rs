@@ -4,8 +4,13 @@ mod challenge;
 mod config;
 mod docker_config;
 mod entry;
+mod file;
+mod gitlab;
 mod helper;
+mod program;
+mod source;
 mod token;
+mod variables;
 
 use std::fmt;
 

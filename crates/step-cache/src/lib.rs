@@ -375,10 +375,8 @@ impl LayerCache {
         let layer = match executed.layer.as_ref().map(Layer::describe) {
             None => None,
             Some(Ok(Described::Own(packed))) => Some((stored_layer(&packed), packed.info.diff_id)),
-            // It is an entry already.
-            Some(Ok(Described::Base(..))) => return,
-            // The build fails for it, and says so.
-            Some(Err(_)) => return,
+            // It is an entry already; or the build fails for it, and says so.
+            Some(Ok(Described::Base(..)) | Err(_)) => return,
         };
         let Some(key) = executed.keys.first() else {
             return;

@@ -1,4 +1,6 @@
 //! The warmer fills a volume, and the executor uses it.
+// Helpers outside of `#[test]` functions fail a test as much as those inside.
+#![allow(clippy::expect_used)]
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -392,8 +394,9 @@ fn a_warmer_that_is_told_to_end_does_so_at_once() {
 }
 
 fn only_child(pid: u32) -> i32 {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    children.trim().parse().unwrap()
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.expect("a process that is there");
+    children.trim().parse().expect("one child")
 }
 
 fn large() -> ImageSpec {

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod checked;
+mod runner;
 mod told;

@@ -1,23 +1,18 @@
 //! Where credentials are looked for, in which order (I2-I7).
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_notice::Listener;
-use serde::Deserialize;
 
-use super::docker_config::DOCKER_CONFIG;
-use super::entry::{Entry, canonical_host, keys_for, normal_key};
-use super::helper::{self, CredentialHelper};
+use super::file::AuthFile;
+use super::helper::CredentialHelper;
+use super::source::{Asked, CredentialSource, Variables};
 use super::{Credential, Found};
 use crate::notice::RegistryNotice;
 use crate::settings_error::SettingsError;
-
-/// How the credential helpers that read variables see the environment.
-type Environment = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 
 /// Credentials of one run: docker configs, the first that knows a host decides, and the helpers that are asked when
 /// none has an answer.
@@ -25,7 +20,7 @@ type Environment = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 pub struct AuthConfig {
     files: Vec<Arc<AuthFile>>,
     helpers: Vec<CredentialHelper>,
-    environment: Option<Environment>,
+    variables: Variables,
     /// What was noticed while it was read.
     troubles: Vec<RegistryNotice>,
     /// Told what is noticed later.
@@ -35,36 +30,13 @@ pub struct AuthConfig {
 /// The variable that holds a docker config, or names a file with one.
 const VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 
-/// The part of a docker config that is about credentials.
-#[derive(Default)]
-struct AuthFile {
-    /// For messages: a path or the name of a variable.
-    origin: String,
-    /// By normal key.
-    auths: BTreeMap<String, Entry>,
-    /// Program by host.
-    programs: BTreeMap<String, String>,
-    /// The program for all other hosts.
-    store: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RawFile {
-    #[serde(default)]
-    auths: Option<BTreeMap<String, Entry>>,
-    #[serde(default, rename = "credHelpers")]
-    programs: Option<BTreeMap<String, String>>,
-    #[serde(default, rename = "credsStore")]
-    store: Option<String>,
-}
-
 impl AuthConfig {
     /// `DOCKER_AUTH_CONFIG`, and for hosts that it does not know the first file that exists (I2), with all built-in
     /// helpers on, reading the process's variables.
     pub fn from_env(env: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, SettingsError> {
         let variable = env(VARIABLE).filter(|value| !value.is_empty());
         let mut files: Vec<AuthFile> = variable
-            .map(|value| AuthFile::from_variable(&value))
+            .map(|value| from_variable(&value))
             .transpose()?
             .into_iter()
             .collect();
@@ -136,24 +108,25 @@ impl AuthConfig {
         mut self,
         lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
     ) -> Self {
-        self.environment = Some(Arc::new(lookup));
+        self.variables = Variables::of(lookup);
         self
     }
 
     /// The credential for a repository: each file and the helpers that it names, built-in helpers, anonymous.
     pub(crate) async fn find(&self, host: &str, path: &str) -> Found {
+        let asked = Asked {
+            host,
+            path,
+            variables: &self.variables,
+            notices: &self.notices,
+        };
         for file in &self.files {
-            if let Some(found) = file.entry(host, path, &self.notices) {
-                return found;
-            }
-            let search_path = self.search_path();
-            let asking = file.ask_program(host, search_path.as_deref(), &self.notices);
-            if let Some(found) = asking.await {
+            if let Some(found) = file.find(&asked).await {
                 return found;
             }
         }
-        for helper in &self.helpers {
-            if let Some(found) = helper.credential(host, &|name| self.variable(name)) {
+        for source in self.helpers.iter().filter_map(|helper| helper.source()) {
+            if let Some(found) = source.find(&asked).await {
                 return found;
             }
         }
@@ -161,23 +134,6 @@ impl AuthConfig {
             credential: Credential::Anonymous,
             origin: self.looked_in(host),
         }
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        let value = match &self.environment {
-            Some(lookup) => lookup(name),
-            None => std::env::var_os(name),
-        };
-        value
-            .and_then(|value| value.into_string().ok())
-            .filter(|value| !value.is_empty())
-    }
-
-    /// Where programs are searched, if somebody chose the environment.
-    fn search_path(&self) -> Option<String> {
-        self.environment
-            .as_ref()
-            .and_then(|_| self.variable("PATH"))
     }
 
     fn looked_in(&self, host: &str) -> String {
@@ -191,142 +147,33 @@ impl AuthConfig {
 
 impl fmt::Debug for AuthConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let files = self.files.iter();
-        let keys = files.map(|file| (&file.origin, file.auths.keys().collect::<Vec<_>>()));
         f.debug_struct("AuthConfig")
-            .field("files", &keys.collect::<Vec<_>>())
+            .field("files", &self.files)
             .field("helpers", &self.helpers)
             .finish_non_exhaustive()
     }
 }
 
-impl AuthFile {
-    /// The config that the variable holds, or that of the file that it names. A value that is neither is not quoted: it
-    /// may be half of a config.
-    fn from_variable(value: &OsStr) -> Result<Self, SettingsError> {
-        let text = value.as_encoded_bytes();
-        if text.trim_ascii_start().starts_with(b"{") {
-            return Self::parse(text, &format!("`{VARIABLE}`"));
-        }
-        let path = Path::new(value);
-        let unreadable = |source| SettingsError::AuthUnreadable {
-            path: path.to_owned(),
-            source,
-        };
-        match Self::read(path) {
-            Ok(Some(file)) => Ok(file),
-            Ok(None) if path.is_absolute() => Err(unreadable(std::io::ErrorKind::NotFound.into())),
-            Err(error) if path.is_absolute() => Err(error),
-            Ok(None) | Err(_) => Err(SettingsError::AuthMalformed {
-                origin: format!("`{VARIABLE}`"),
-                reason: "it is neither JSON nor the path of a file".to_owned(),
-            }),
-        }
+/// The config that the variable holds, or that of the file that it names. A value that is neither is not quoted: it
+/// may be half of a config.
+fn from_variable(value: &OsStr) -> Result<AuthFile, SettingsError> {
+    let text = value.as_encoded_bytes();
+    if text.trim_ascii_start().starts_with(b"{") {
+        return AuthFile::parse(text, &format!("`{VARIABLE}`"));
     }
-
-    /// `None` if there is no such file.
-    fn read(path: &Path) -> Result<Option<Self>, SettingsError> {
-        match DOCKER_CONFIG.read(path) {
-            Ok(text) => Self::parse(&text, &format!("`{}`", path.display())).map(Some),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(source) => Err(SettingsError::AuthUnreadable {
-                path: path.to_owned(),
-                source,
-            }),
-        }
-    }
-
-    fn parse(text: &[u8], origin: &str) -> Result<Self, SettingsError> {
-        // An empty file is what `touch` and some secret mounts leave; docker reads it as no credentials.
-        let text = if text.trim_ascii().is_empty() {
-            b"{}"
-        } else {
-            text
-        };
-        let raw: RawFile =
-            serde_json::from_slice(text).map_err(|error| SettingsError::AuthMalformed {
-                origin: origin.to_owned(),
-                // serde's own text can quote a value of the file, which may be a password.
-                reason: format!("line {}, column {}", error.line(), error.column()),
-            })?;
-        let by_host = |table: Option<BTreeMap<String, String>>| {
-            let table = table.unwrap_or_default().into_iter();
-            table
-                .map(|(host, program)| (normal_key(&host), program))
-                .collect()
-        };
-        let auths = raw.auths.unwrap_or_default();
-        Ok(Self {
-            origin: origin.to_owned(),
-            auths: auths
-                .into_iter()
-                .map(|(key, entry)| (normal_key(&key), entry))
-                .collect(),
-            programs: by_host(raw.programs),
-            store: raw.store.filter(|program| !program.is_empty()),
-        })
-    }
-
-    fn entry(&self, host: &str, path: &str, notices: &Listener<RegistryNotice>) -> Option<Found> {
-        for key in keys_for(host, path) {
-            let Some(entry) = self.auths.get(&key) else {
-                continue;
-            };
-            match entry.credential() {
-                Ok(Some(credential)) => {
-                    let origin = format!("{}, entry `{key}`", self.origin);
-                    return Some(Found { credential, origin });
-                }
-                Ok(None) => {}
-                Err(reason) => {
-                    notices.tell(RegistryNotice::CredentialsEntry {
-                        key,
-                        origin: self.origin.clone(),
-                        reason: reason.to_string(),
-                    });
-                }
-            }
-        }
-        None
-    }
-
-    async fn ask_program(
-        &self,
-        host: &str,
-        search_path: Option<&str>,
-        notices: &Listener<RegistryNotice>,
-    ) -> Option<Found> {
-        let host = canonical_host(host);
-        // The store is asked for what docker login would have filed the credential under.
-        let server = if host == "docker.io" {
-            "https://index.docker.io/v1/"
-        } else {
-            &host
-        };
-        for program in self.programs.get(&host).into_iter().chain(&self.store) {
-            match helper::ask(program, server, search_path).await {
-                Ok(Some(credential)) => {
-                    let origin = format!("credential helper `docker-credential-{program}`");
-                    return Some(Found { credential, origin });
-                }
-                Ok(None) => {}
-                Err(reason) => {
-                    notices.tell(RegistryNotice::CredentialHelper {
-                        program: program.clone(),
-                        host: host.clone(),
-                        reason,
-                    });
-                }
-            }
-        }
-        None
+    let path = Path::new(value);
+    let unreadable = |source| SettingsError::AuthUnreadable {
+        path: path.to_owned(),
+        source,
+    };
+    match AuthFile::read(path) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) if path.is_absolute() => Err(unreadable(std::io::ErrorKind::NotFound.into())),
+        Err(error) if path.is_absolute() => Err(error),
+        Ok(None) | Err(_) => Err(SettingsError::AuthMalformed {
+            origin: format!("`{VARIABLE}`"),
+            reason: "it is neither JSON nor the path of a file".to_owned(),
+        }),
     }
 }
 
