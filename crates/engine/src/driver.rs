@@ -498,7 +498,11 @@ impl<'a> Build<'a> {
         self.leave_place(plan_run, finished).await?;
         Ok(BuildReport {
             digest: image.digest,
-            size: image.layers.iter().map(|layer| layer.descriptor.size).sum(),
+            size: image
+                .layers
+                .iter()
+                .map(|layer| layer.descriptor.size())
+                .sum(),
             config: image.config,
             pushed: if settings.no_push {
                 Vec::new()

@@ -102,7 +102,7 @@ fn zstd_base(plan: &Plan, starts: &BTreeMap<usize, Start>, images: &Images) -> O
         .iter()
         .filter_map(Layer::origin)
         .any(|(descriptor, ..)| {
-            descriptor.media_type.layer_compression() == Some(LayerCompression::Zstd)
+            descriptor.media_type().layer_compression() == Some(LayerCompression::Zstd)
         });
     zstd.then(|| image.to_string())
 }

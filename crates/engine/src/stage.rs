@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use kiln_cache_key::CacheKey;
 use kiln_context::FileView;
 use kiln_layer::{ImagePath, TreeIndex};
-use kiln_oci::{Family, History, ImageConfig, Platform};
+use kiln_oci::{ConfigDraft, Family, History, Platform};
 
 use kiln_copy::Items;
 use kiln_image::history;
@@ -25,7 +25,7 @@ pub(crate) const DEFAULT_PATH: &str =
 /// Configuration, layers and variables between two steps.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) config: ImageConfig,
+    pub(crate) config: ConfigDraft,
     pub(crate) layers: Vec<Layer>,
     /// How many of the layers came with the base.
     pub(crate) base_layers: usize,
@@ -67,10 +67,10 @@ impl Tree {
 impl State {
     /// A stage on a base image.
     pub(crate) fn on_base(base: &BaseImage) -> State {
-        State::on_image(base.config.clone(), base.layers.clone(), Some(base.family))
+        State::on_image(base.config.draft(), base.layers.clone(), Some(base.family))
     }
 
-    fn on_image(mut config: ImageConfig, layers: Vec<Layer>, family: Option<Family>) -> State {
+    fn on_image(mut config: ConfigDraft, layers: Vec<Layer>, family: Option<Family>) -> State {
         // Triggers fire once and are not inherited (C3, C17).
         config.config.on_build.clear();
         if config.config.env_get("PATH").is_none() {
@@ -108,7 +108,7 @@ impl State {
 
     /// A stage on nothing (C11).
     pub(crate) fn on_scratch(platform: &Platform) -> State {
-        let mut config = ImageConfig::default();
+        let mut config = ConfigDraft::default();
         config.set_platform(platform);
         "/".clone_into(&mut config.config.working_dir);
         State::on_image(config, Vec::new(), None)
@@ -196,7 +196,7 @@ impl State {
 }
 
 /// A base with fewer history entries than layers, or none, must not make ours disagree (C19, F17).
-fn pad_history(config: &mut ImageConfig, layers: usize) {
+fn pad_history(config: &mut ConfigDraft, layers: usize) {
     let known = config.history.iter().filter(|h| !h.empty_layer).count();
     for _ in known..layers {
         config.history.push(History::default());
@@ -220,7 +220,7 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    pub(crate) fn config(&self) -> &ImageConfig {
+    pub(crate) fn config(&self) -> &ConfigDraft {
         &self.state.config
     }
 
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(state.config.architecture, "arm64");
         assert!(state.layers.is_empty() && state.config.history.is_empty());
         let on_base = |env: &[&str]| {
-            let mut config = ImageConfig::default();
+            let mut config = ConfigDraft::default();
             config.config.env = env.iter().map(ToString::to_string).collect();
             State::on_image(config, Vec::new(), None).config.config.env
         };
@@ -351,9 +351,9 @@ mod tests {
             (&[true], 0),
         ];
         for (empty, layers) in cases {
-            let mut config = ImageConfig {
+            let mut config = ConfigDraft {
                 history: history(empty),
-                ..ImageConfig::default()
+                ..ConfigDraft::default()
             };
             pad_history(&mut config, layers);
             let counted = config.history.iter().filter(|h| !h.empty_layer).count();

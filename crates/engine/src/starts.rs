@@ -28,11 +28,11 @@ pub(crate) fn configs_for_lint(
             return None;
         };
         let base = images.get(&(image.clone(), platform.clone()))?;
-        let config = &base.config.config;
-        let env = config.env.iter().filter_map(|pair| pair.split_once('='));
+        let config = &base.config;
+        let env = config.env().iter().filter_map(|pair| pair.split_once('='));
         Some(BaseConfig {
             env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-            has_shell: config.shell.as_ref().is_some_and(|shell| !shell.is_empty()),
+            has_shell: config.shell().is_some_and(|shell| !shell.is_empty()),
             triggers: start.triggers.clone(),
         })
     };

@@ -1,12 +1,12 @@
 //! The finished image as a value: manifest, config, and where each blob is (conformance F15, F17, F26).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_oci::{
-    Descriptor, DiffId, Digest, Family, ImageConfig, LayerCompression, Manifest, MediaType,
-    Repository,
+    ConfigDraft, Descriptor, DiffId, Digest, Family, ImageConfig, LayerCompression, Manifest,
+    MediaType, Repository,
 };
 
 use crate::clock::Clock;
@@ -58,7 +58,7 @@ pub struct BuiltImage {
 #[derive(Debug)]
 pub struct Outcome<'a> {
     /// The config that the last step left.
-    pub config: &'a ImageConfig,
+    pub config: &'a ConfigDraft,
     /// How many of the history's entries came with the base image.
     pub base_history: usize,
     /// The media types of the base's manifest; `None` for scratch.
@@ -107,16 +107,12 @@ impl BuiltImage {
             .iter()
             .map(|layer| layer.descriptor.clone())
             .collect();
-        let mut manifest = Manifest::new(family, config_descriptor, descriptors);
-        manifest.annotations = finishing
-            .annotations
-            .iter()
-            .cloned()
-            .collect::<BTreeMap<_, _>>();
+        let manifest = Manifest::new(family, config_descriptor, descriptors)
+            .with_annotations(finishing.annotations.iter().cloned());
         let manifest_bytes = manifest.to_bytes();
         BuiltImage {
             digest: Digest::of(&manifest_bytes),
-            config,
+            config: config.into(),
             config_bytes,
             manifest,
             manifest_bytes,
@@ -128,14 +124,14 @@ impl BuiltImage {
 impl BuiltImage {
     /// The image as it is sent. `known_in` are repositories that the layers made here may be in.
     pub fn parcel(&self, blobs: &Arc<Blobs>, known_in: Vec<Repository>) -> Parcel {
-        let config = Blob::of_bytes(self.manifest.config.clone(), &self.config_bytes);
-        let mut seen = BTreeSet::from([config.descriptor.digest]);
+        let config = Blob::of_bytes(self.manifest.config().clone(), &self.config_bytes);
+        let mut seen = BTreeSet::from([config.descriptor.digest()]);
         let mut all = vec![config];
         // The same layer may be in the image twice; it is one blob (I33).
         let layers = self
             .layers
             .iter()
-            .filter(|layer| seen.insert(layer.descriptor.digest));
+            .filter(|layer| seen.insert(layer.descriptor.digest()));
         all.extend(layers.map(|layer| layer.blob(blobs)));
         Parcel {
             blobs: all,
@@ -171,7 +167,7 @@ fn has_zstd(layers: &[Described]) -> bool {
     layers.iter().any(|layer| match layer {
         Described::Own(packed) => packed.info.compression == LayerCompression::Zstd,
         Described::Base(descriptor, ..) => {
-            descriptor.media_type.layer_compression() == Some(LayerCompression::Zstd)
+            descriptor.media_type().layer_compression() == Some(LayerCompression::Zstd)
         }
     })
 }
@@ -179,10 +175,10 @@ fn has_zstd(layers: &[Described]) -> bool {
 /// Blobs pass unchanged; only the media type follows the image's family (F26).
 fn image_layer(layer: Described, family: Family) -> ImageLayer {
     match layer {
-        Described::Base(mut descriptor, diff_id, origin) => {
-            descriptor.media_type = descriptor.media_type.in_family(family);
+        Described::Base(descriptor, diff_id, origin) => {
+            let media_type = descriptor.media_type().in_family(family);
             ImageLayer {
-                descriptor: *descriptor,
+                descriptor: descriptor.with_media_type(media_type),
                 diff_id,
                 bytes: LayerBytes::Base(origin),
             }
@@ -199,10 +195,10 @@ fn image_layer(layer: Described, family: Family) -> ImageLayer {
 }
 
 fn config(
-    mut config: ImageConfig,
+    mut config: ConfigDraft,
     layers: &[ImageLayer],
     finishing: &Finishing<'_>,
-) -> ImageConfig {
+) -> ConfigDraft {
     "layers".clone_into(&mut config.rootfs.kind);
     config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
     config

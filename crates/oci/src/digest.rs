@@ -6,12 +6,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use oci_spec::image as spec;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 /// The SHA-256 of some bytes, written `sha256:<64 lower-case hex digits>`.
+///
+/// `oci-spec`'s digest is a text of any algorithm; this one can be computed, compared and copied. One becomes the other
+/// with `into` and `try_from`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -117,6 +121,37 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+impl From<Digest> for spec::Digest {
+    fn from(digest: Digest) -> Self {
+        // A digest of theirs is made from text only.
+        match Self::try_from(digest.to_string()) {
+            Ok(digest) => digest,
+            Err(error) => unreachable!("`{digest}` is a digest: {error}"),
+        }
+    }
+}
+
+impl TryFrom<&spec::Digest> for Digest {
+    type Error = DigestError;
+
+    fn try_from(digest: &spec::Digest) -> Result<Self, DigestError> {
+        match digest.algorithm() {
+            spec::DigestAlgorithm::Sha256 => Self::from_hex(digest.digest()),
+            other => Err(DigestError::Algorithm {
+                algorithm: other.to_string(),
+            }),
+        }
+    }
+}
+
+impl TryFrom<spec::Digest> for Digest {
+    type Error = DigestError;
+
+    fn try_from(digest: spec::Digest) -> Result<Self, DigestError> {
+        Self::try_from(&digest)
+    }
+}
+
 /// The digest of a layer's uncompressed tar, as `rootfs.diff_ids` lists it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -208,6 +243,22 @@ mod tests {
         for (text, message) in rows {
             let error = text.parse::<Digest>().unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn goes_to_oci_spec_and_back() {
+        let digest = Digest::of(b"kiln");
+        let theirs = spec::Digest::from(digest);
+        assert_eq!(theirs.to_string(), digest.to_string());
+        assert_eq!(Digest::try_from(&theirs).unwrap(), digest);
+        assert_eq!(Digest::try_from(theirs).unwrap(), digest);
+        for (algorithm, digits) in [("sha512", 128), ("sha384", 96), ("b3", 4)] {
+            let theirs: spec::Digest = format!("{algorithm}:{}", "0".repeat(digits))
+                .parse()
+                .unwrap();
+            let error = Digest::try_from(theirs).unwrap_err().to_string();
+            assert!(error.contains("only `sha256` is"), "{error}");
         }
     }
 }

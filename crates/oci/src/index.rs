@@ -2,37 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use oci_spec::image as spec;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::descriptor::{sorted, spec_map};
 use crate::document::{self, DocumentError};
-use crate::manifest::refuse_others;
-use crate::{Descriptor, Family, MediaType, Platform, lenient};
+use crate::manifest::{checked, refuse_others};
+use crate::{Descriptor, DigestError, Family, MediaType, Platform, lenient};
 
 const DOCUMENT: &str = "image index";
 /// Its fields, and those that only a manifest has.
-pub(crate) const KNOWN: [&str; 4] = ["schemaVersion", "mediaType", "manifests", "annotations"];
+pub(crate) const KNOWN: [&str; 6] = [
+    "schemaVersion",
+    "mediaType",
+    "artifactType",
+    "manifests",
+    "subject",
+    "annotations",
+];
 pub(crate) const FOREIGN: [&str; 3] = ["config", "layers", "fsLayers"];
 
 /// A list of manifests, mostly one per platform.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+///
+/// It is `oci-spec`'s index, whose entries all have digests that can be checked. One that comes from elsewhere is taken
+/// in with `try_from`; `as_ref` and `into` give it out again.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
-    /// Always 2.
-    pub schema_version: u32,
-    /// Optional in OCI, required in docker's format.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub media_type: Option<MediaType>,
-    /// The entries, in the order of the document.
-    #[serde(default, deserialize_with = "lenient::or_default")]
-    pub manifests: Vec<Descriptor>,
-    /// Annotations, sorted by key.
-    #[serde(
-        default,
-        deserialize_with = "lenient::map",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
-    pub annotations: BTreeMap<String, String>,
+    spec: spec::ImageIndex,
+    /// The entries of `spec`.
+    manifests: Vec<Descriptor>,
 }
 
 /// No entry of an index says it is for the wanted platform (C15).
@@ -67,11 +67,25 @@ fn listed(platforms: &[Platform]) -> String {
 impl Index {
     /// An index of `family`; its entries are taken as they are.
     pub fn new(family: Family, manifests: Vec<Descriptor>) -> Self {
-        Self {
-            schema_version: 2,
-            media_type: Some(MediaType::index(family)),
-            manifests,
-            annotations: BTreeMap::new(),
+        let mut it = Self::plain(2, manifests);
+        it.spec
+            .set_media_type(Some(MediaType::index(family).into()));
+        it
+    }
+
+    fn plain(schema_version: u32, manifests: Vec<Descriptor>) -> Self {
+        let required = spec::ImageIndexBuilder::default()
+            .schema_version(schema_version)
+            .manifests(
+                manifests
+                    .iter()
+                    .cloned()
+                    .map(Into::into)
+                    .collect::<Vec<_>>(),
+            );
+        match required.build() {
+            Ok(spec) => Self { spec, manifests },
+            Err(error) => unreachable!("an index needs no more than this: {error}"),
         }
     }
 
@@ -80,6 +94,16 @@ impl Index {
         refuse_others(bytes, DOCUMENT, |media_type| !media_type.is_manifest())?;
         document::unambiguous(DOCUMENT, bytes, &KNOWN, &FOREIGN)?;
         document::parse(DOCUMENT, bytes)
+    }
+
+    /// What the index says it is: optional in OCI, required in docker's format.
+    pub fn media_type(&self) -> Option<MediaType> {
+        self.spec.media_type().as_ref().map(MediaType::from)
+    }
+
+    /// The entries, in the order of the document.
+    pub fn manifests(&self) -> &[Descriptor] {
+        &self.manifests
     }
 
     /// Compact JSON in the field order of Go's OCI types; equal indexes give equal bytes.
@@ -99,16 +123,16 @@ impl Index {
             .iter()
             .filter(|entry| !entry.is_attestation())
         {
-            let Some(platform) = entry.platform.as_ref().filter(|p| !p.is_empty()) else {
+            let Some(platform) = entry.platform().filter(|p| !p.is_empty()) else {
                 unlabelled.push(entry.clone());
                 continue;
             };
-            if let Some(rank) = wanted.rank(platform)
+            if let Some(rank) = wanted.rank(&platform)
                 && best.is_none_or(|(least, _)| rank < least)
             {
                 best = Some((rank, entry));
             }
-            available.push(platform.clone());
+            available.push(platform);
         }
         match best {
             Some((_, entry)) => Ok(entry),
@@ -121,20 +145,101 @@ impl Index {
     }
 }
 
+impl AsRef<spec::ImageIndex> for Index {
+    fn as_ref(&self) -> &spec::ImageIndex {
+        &self.spec
+    }
+}
+
+impl From<Index> for spec::ImageIndex {
+    fn from(ours: Index) -> Self {
+        ours.spec
+    }
+}
+
+impl TryFrom<spec::ImageIndex> for Index {
+    type Error = DigestError;
+
+    fn try_from(spec: spec::ImageIndex) -> Result<Self, DigestError> {
+        let manifests = spec.manifests().iter().map(TryInto::try_into);
+        checked(spec.subject().as_ref())?;
+        Ok(Self {
+            manifests: manifests.collect::<Result<_, _>>()?,
+            spec,
+        })
+    }
+}
+
+/// An index as it stands in JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    schema_version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    media_type: Option<MediaType>,
+    #[serde(
+        default,
+        deserialize_with = "lenient::if_readable",
+        skip_serializing_if = "Option::is_none"
+    )]
+    artifact_type: Option<MediaType>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    manifests: Vec<Descriptor>,
+    #[serde(
+        default,
+        deserialize_with = "lenient::if_readable",
+        skip_serializing_if = "Option::is_none"
+    )]
+    subject: Option<Descriptor>,
+    #[serde(
+        default,
+        deserialize_with = "lenient::map",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    annotations: BTreeMap<String, String>,
+}
+
+impl<'de> Deserialize<'de> for Index {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = Fields::deserialize(deserializer)?;
+        let mut it = Self::plain(fields.schema_version, fields.manifests);
+        it.spec
+            .set_media_type(fields.media_type.map(Into::into))
+            .set_artifact_type(fields.artifact_type.map(Into::into))
+            .set_subject(fields.subject.map(Into::into))
+            .set_annotations(spec_map(fields.annotations));
+        Ok(it)
+    }
+}
+
+impl Serialize for Index {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let subject = checked(self.spec.subject().as_ref());
+        Fields {
+            schema_version: self.spec.schema_version(),
+            media_type: self.media_type(),
+            artifact_type: self.spec.artifact_type().as_ref().map(MediaType::from),
+            manifests: self.manifests.clone(),
+            subject: subject.map_err(S::Error::custom)?,
+            annotations: sorted(self.spec.annotations().as_ref()),
+        }
+        .serialize(serializer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn entry(platform: &str) -> Descriptor {
-        let mut descriptor = Descriptor::of(MediaType::OciManifest, platform.as_bytes());
+        let descriptor = Descriptor::of(MediaType::OciManifest, platform.as_bytes());
         let mut parts = platform.split('/');
-        descriptor.platform = (platform != "-").then(|| Platform {
+        descriptor.with_platform((platform != "-").then(|| Platform {
             os: parts.next().unwrap_or_default().to_owned(),
             architecture: parts.next().unwrap_or_default().to_owned(),
             variant: parts.next().map(str::to_owned),
             ..Platform::default()
-        });
-        descriptor
+        }))
     }
 
     // conformance: C13, C14, C15, I24
@@ -210,11 +315,8 @@ mod tests {
 
     #[test]
     fn bytes_are_stable() {
-        let mut attestation = entry("unknown/unknown");
-        attestation.annotations.insert(
-            "vnd.docker.reference.type".into(),
-            "attestation-manifest".into(),
-        );
+        let attestation = entry("unknown/unknown")
+            .with_annotation("vnd.docker.reference.type", "attestation-manifest");
         let index = Index::new(Family::Docker, vec![entry("linux/arm/v7"), attestation]);
         let bytes = index.to_bytes();
         insta::assert_snapshot!("index", String::from_utf8_lossy(&bytes));
@@ -231,5 +333,27 @@ mod tests {
             error.to_string().contains("image.manifest.v1+json"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn goes_to_oci_spec_and_back() {
+        for family in [Family::Oci, Family::Docker] {
+            let ours = Index::new(family, vec![entry("linux/arm/v7"), entry("-")]);
+            // What is written is what they read.
+            let theirs = spec::ImageIndex::from_reader(ours.to_bytes().as_slice()).unwrap();
+            assert_eq!(theirs, *ours.as_ref());
+            assert_eq!(Index::try_from(theirs).unwrap(), ours);
+        }
+        let theirs = spec::ImageIndexBuilder::default()
+            .schema_version(spec::SCHEMA_VERSION)
+            .artifact_type("application/x")
+            .manifests([entry("linux/amd64").into()])
+            .subject(entry("-"))
+            .annotations([("a".to_owned(), "1".to_owned())])
+            .build()
+            .unwrap();
+        let ours = Index::try_from(theirs.clone()).unwrap();
+        let read = Index::parse(&ours.to_bytes()).unwrap();
+        assert_eq!(spec::ImageIndex::from(read), theirs);
     }
 }

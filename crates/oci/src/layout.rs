@@ -194,8 +194,8 @@ impl Layout {
 
     /// Whether the blob is there in the announced length.
     fn has_whole_blob(&self, expected: &Descriptor) -> bool {
-        fs::metadata(self.blob_path(&expected.digest))
-            .is_ok_and(|found| found.is_file() && found.len() == expected.size)
+        fs::metadata(self.blob_path(&expected.digest()))
+            .is_ok_and(|found| found.is_file() && found.len() == expected.size())
     }
 
     /// Stores what `reader` gives, which must be exactly what `expected` says; a blob that is there already is kept
@@ -204,8 +204,8 @@ impl Layout {
         if self.has_whole_blob(expected) {
             return Ok(());
         }
-        let path = self.blob_path(&expected.digest);
-        let mut reader = VerifyingReader::new(reader, expected.digest, Some(expected.size));
+        let path = self.blob_path(&expected.digest());
+        let mut reader = VerifyingReader::new(reader, expected.digest(), Some(expected.size()));
         let mut staged =
             Staged::new(&self.dir).map_err(failed("create a temporary file in", &self.dir))?;
         staged
@@ -217,7 +217,7 @@ impl Layout {
     /// Stores bytes held in memory and returns their descriptor.
     pub fn write_bytes(
         &self,
-        media_type: crate::MediaType,
+        media_type: impl Into<crate::MediaType>,
         bytes: &[u8],
     ) -> Result<Descriptor, LayoutError> {
         let descriptor = Descriptor::of(media_type, bytes);
@@ -260,18 +260,18 @@ impl Layout {
 
     /// Opens a blob; reading to its end fails if it is not what `expected` says.
     pub fn open_blob(&self, expected: &Descriptor) -> Result<VerifyingReader<File>, LayoutError> {
-        let path = self.blob_path(&expected.digest);
+        let path = self.blob_path(&expected.digest());
         let file = crate::open_file(&path).map_err(failed("open", &path))?;
         Ok(VerifyingReader::new(
             file,
-            expected.digest,
-            Some(expected.size),
+            expected.digest(),
+            Some(expected.size()),
         ))
     }
 
     /// Reads a blob to its end without keeping it, and fails if it is not what `expected` says.
     pub fn verify_blob(&self, expected: &Descriptor) -> Result<(), LayoutError> {
-        let path = self.blob_path(&expected.digest);
+        let path = self.blob_path(&expected.digest());
         io::copy(&mut self.open_blob(expected)?, &mut io::sink())
             .map(|_| ())
             .map_err(|error| unsuitable(&path, "read", error))
@@ -303,7 +303,7 @@ impl Layout {
         let (fields, mut entries) = self.read_index_json()?;
         let before = entries.len();
         retain(&mut entries, |old| {
-            old.digest != *manifest || old.annotations.contains_key(REF_NAME)
+            old.digest() != *manifest || old.annotation(REF_NAME).is_some()
         });
         if entries.len() == before {
             return Ok(());
@@ -376,20 +376,20 @@ impl Layout {
         name: Option<&str>,
         wanted: &Platform,
     ) -> Result<Option<Descriptor>, LayoutError> {
-        let mut index = self.index()?;
-        index.manifests.retain(|entry| {
+        let index = self.index()?;
+        let fits = |entry: &&Descriptor| {
             !entry.is_attestation() && name.is_none_or(|name| is_named(entry, name))
-        });
-        if index.manifests.is_empty() {
-            return Ok(None);
+        };
+        let found: Vec<Descriptor> = index.manifests().iter().filter(fits).cloned().collect();
+        match found.as_slice() {
+            [] => Ok(None),
+            [only] if !only.media_type().is_index() => Ok(Some(only.clone())),
+            _ => {
+                let index = Index::new(crate::Family::Oci, found);
+                self.choose(&index, wanted, MAX_DEPTH, &mut { MAX_CANDIDATES })
+                    .map(Some)
+            }
         }
-        if let [only] = index.manifests.as_slice()
-            && !only.media_type.is_index()
-        {
-            return Ok(Some(only.clone()));
-        }
-        self.choose(&index, wanted, MAX_DEPTH, &mut { MAX_CANDIDATES })
-            .map(Some)
     }
 
     /// The manifest for `wanted` below one entry: the entry itself, or what the index it names offers (C15, I24).
@@ -398,7 +398,7 @@ impl Layout {
         entry: &Descriptor,
         wanted: &Platform,
     ) -> Result<Descriptor, LayoutError> {
-        if entry.media_type.is_index() {
+        if entry.media_type().is_index() {
             let index = self.read_index(entry)?;
             self.choose(&index, wanted, MAX_DEPTH, &mut { MAX_CANDIDATES })
         } else {
@@ -414,7 +414,7 @@ impl Layout {
         left: &mut usize,
     ) -> Result<Descriptor, LayoutError> {
         let mut miss = match index.select(wanted) {
-            Ok(entry) if entry.media_type.is_index() && depth > 0 => {
+            Ok(entry) if entry.media_type().is_index() && depth > 0 => {
                 return self.choose(&self.read_index(entry)?, wanted, depth - 1, left);
             }
             Ok(entry) => return Ok(entry.clone()),
@@ -425,7 +425,7 @@ impl Layout {
             *left = left.checked_sub(1).ok_or_else(|| LayoutError::Candidates {
                 dir: self.dir.clone(),
             })?;
-            if entry.media_type.is_index() {
+            if entry.media_type().is_index() {
                 if depth == 0 {
                     continue;
                 }
@@ -453,13 +453,13 @@ impl Layout {
     }
 
     fn read_index(&self, entry: &Descriptor) -> Result<Index, LayoutError> {
-        Index::parse(&self.read_blob(&entry.digest)?).map_err(self.bad_blob(entry.digest))
+        Index::parse(&self.read_blob(&entry.digest())?).map_err(self.bad_blob(entry.digest()))
     }
 
     fn read_platform(&self, entry: &Descriptor) -> Result<Platform, LayoutError> {
-        let manifest = Manifest::parse(&self.read_blob(&entry.digest)?)
-            .map_err(self.bad_blob(entry.digest))?;
-        let digest = manifest.config.digest;
+        let manifest = Manifest::parse(&self.read_blob(&entry.digest())?)
+            .map_err(self.bad_blob(entry.digest()))?;
+        let digest = manifest.config().digest();
         let config =
             ImageConfig::parse(&self.read_blob(&digest)?).map_err(self.bad_blob(digest))?;
         Ok(config.platform())
@@ -503,15 +503,15 @@ fn retain(entries: &mut Vec<Value>, keep: impl Fn(&Descriptor) -> bool) {
 }
 
 fn replaces(new: &Descriptor, old: &Descriptor) -> bool {
-    match (new.annotations.get(REF_NAME), old.annotations.get(REF_NAME)) {
+    match (new.annotation(REF_NAME), old.annotation(REF_NAME)) {
         (Some(new_name), Some(old_name)) => {
-            let same_platform = match (&new.platform, &old.platform) {
+            let same_platform = match (new.platform(), old.platform()) {
                 (Some(new), Some(old)) => new.normalized() == old.normalized(),
                 _ => true,
             };
             new_name == old_name && same_platform
         }
-        (_, None) => new.digest == old.digest,
+        (_, None) => new.digest() == old.digest(),
         (None, Some(_)) => false,
     }
 }
@@ -525,12 +525,8 @@ fn is_readable(entry: &Value) -> bool {
 }
 
 fn is_named(entry: &Descriptor, name: &str) -> bool {
-    [REF_NAME, CONTAINERD_NAME].iter().any(|key| {
-        entry
-            .annotations
-            .get(*key)
-            .is_some_and(|value| value == name)
-    })
+    let keys = [REF_NAME, CONTAINERD_NAME];
+    keys.iter().any(|key| entry.annotation(key) == Some(name))
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), LayoutError> {

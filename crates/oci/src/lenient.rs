@@ -85,3 +85,13 @@ pub(crate) fn set<'de, D: Deserializer<'de>>(
         Some(Set::List(list)) => list,
     })
 }
+
+/// What cannot be read is not there: for fields that nothing here depends on.
+pub(crate) fn if_readable<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: serde::de::DeserializeOwned,
+{
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
+}

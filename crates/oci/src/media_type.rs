@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use oci_spec::image as spec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a blob is, as its descriptor says.
+///
+/// The types of both families have names here; in `oci-spec`'s type those of docker are mere texts. Each becomes the
+/// other with `into`, and nothing is lost.
 ///
 /// Types this crate does not know are kept word for word in [`MediaType::Other`], so that descriptors survive being
 /// read and written again.
@@ -327,6 +331,30 @@ impl From<&str> for MediaType {
     }
 }
 
+impl From<&spec::MediaType> for MediaType {
+    fn from(theirs: &spec::MediaType) -> Self {
+        Self::from(theirs.as_ref())
+    }
+}
+
+impl From<spec::MediaType> for MediaType {
+    fn from(theirs: spec::MediaType) -> Self {
+        Self::from(theirs.as_ref())
+    }
+}
+
+impl From<&MediaType> for spec::MediaType {
+    fn from(ours: &MediaType) -> Self {
+        Self::from(ours.as_str())
+    }
+}
+
+impl From<MediaType> for spec::MediaType {
+    fn from(ours: MediaType) -> Self {
+        Self::from(ours.as_str())
+    }
+}
+
 impl fmt::Display for MediaType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -363,6 +391,22 @@ mod tests {
         let other = MediaType::from("text/plain; x=y");
         assert_eq!(other, MediaType::Other("text/plain; x=y".to_owned()));
         assert_eq!(other.as_str(), "text/plain; x=y");
+    }
+
+    #[test]
+    fn every_name_goes_to_oci_spec_and_back() {
+        let more = ["application/vnd.oci.descriptor", "text/plain; x=y", ""];
+        let names = NAMES.iter().map(|(_, text)| *text).chain(more);
+        for text in names {
+            let ours = MediaType::from(text);
+            let theirs = spec::MediaType::from(&ours);
+            assert_eq!(theirs.as_ref(), text);
+            assert_eq!(MediaType::from(&theirs), ours);
+        }
+        assert_eq!(
+            spec::MediaType::from(MediaType::OciIndex),
+            spec::MediaType::ImageIndex
+        );
     }
 
     // conformance: F26

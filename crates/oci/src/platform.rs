@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use oci_spec::image as spec;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -290,6 +291,46 @@ impl FromStr for Platform {
     }
 }
 
+/// `oci-spec`'s value for a GOARCH.
+pub(crate) fn spec_arch(text: &str) -> spec::Arch {
+    match text {
+        // Which `oci-spec` 0.10 takes for `arm64be`.
+        "armbe" => spec::Arch::ARMbe,
+        other => other.into(),
+    }
+}
+
+/// A list that may be left out, as `oci-spec` has it.
+pub(crate) fn unless_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
+}
+
+impl From<&spec::Platform> for Platform {
+    /// All but `features`, which the specification reserves.
+    fn from(theirs: &spec::Platform) -> Self {
+        Self {
+            architecture: theirs.architecture().to_string(),
+            os: theirs.os().to_string(),
+            os_version: theirs.os_version().clone(),
+            os_features: theirs.os_features().clone().unwrap_or_default(),
+            variant: theirs.variant().clone(),
+        }
+    }
+}
+
+impl From<Platform> for spec::Platform {
+    fn from(ours: Platform) -> Self {
+        let mut theirs = Self::default();
+        theirs
+            .set_architecture(spec_arch(&ours.architecture))
+            .set_os(ours.os.as_str().into())
+            .set_os_version(ours.os_version)
+            .set_os_features(unless_empty(ours.os_features))
+            .set_variant(ours.variant);
+        theirs
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,5 +446,24 @@ mod tests {
             serde_json::to_string(&platform).unwrap(),
             r#"{"architecture":"amd64","os":"linux"}"#
         );
+    }
+
+    #[test]
+    fn goes_to_oci_spec_and_back() {
+        let words = SYSTEMS.map(|os| Platform::new(os, "amd64")).into_iter();
+        let odd = ["", "toaster", "armbe", "arm64be"];
+        let words = words
+            .chain(ARCHITECTURES.map(|architecture| Platform::new("linux", architecture)))
+            .chain(odd.map(|word| Platform::new(word, word)))
+            .chain([Platform {
+                os_version: Some("10.0.1".to_owned()),
+                os_features: vec!["win32k".to_owned()],
+                variant: Some("v7".to_owned()),
+                ..Platform::new("windows", "arm")
+            }]);
+        for ours in words {
+            let theirs = spec::Platform::from(ours.clone());
+            assert_eq!(Platform::from(&theirs), ours);
+        }
     }
 }

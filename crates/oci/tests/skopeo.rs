@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use kiln_oci::{
-    Descriptor, DiffId, Family, ImageConfig, Index, Layout, Manifest, MediaType, Platform,
-    REF_NAME, Reference, read_docker_archive, write_docker_archive,
+    ConfigDraft, Descriptor, DiffId, Family, ImageConfig, Index, Layout, Manifest, MediaType,
+    Platform, REF_NAME, Reference, read_docker_archive, write_docker_archive,
 };
 use tempfile::tempdir;
 
@@ -51,11 +51,11 @@ fn image(dir: &Path) -> (ImageConfig, Vec<(Descriptor, DiffId, std::path::PathBu
             (descriptor, DiffId::of(&bytes), path)
         })
         .collect();
-    let mut config = ImageConfig::default();
+    let mut config = ConfigDraft::default();
     config.set_platform(&Platform::parse("linux/amd64").unwrap());
     config.rootfs.diff_ids = layers.iter().map(|(_, diff_id, _)| *diff_id).collect();
     config.config.env_set("A", "1");
-    (config, layers)
+    (config.into(), layers)
 }
 
 // conformance: I38
@@ -86,9 +86,9 @@ fn archives_and_layouts_are_read_by_skopeo() {
         .find(Some("there"), &Platform::parse("linux/amd64").unwrap())
         .unwrap()
         .unwrap();
-    let manifest = Manifest::parse(&layout.read_blob(&found.digest).unwrap()).unwrap();
-    assert_eq!(manifest.layers.len(), 3);
-    let read = ImageConfig::parse(&layout.read_blob(&manifest.config.digest).unwrap()).unwrap();
+    let manifest = Manifest::parse(&layout.read_blob(&found.digest()).unwrap()).unwrap();
+    assert_eq!(manifest.layers().len(), 3);
+    let read = ImageConfig::parse(&layout.read_blob(&manifest.config().digest()).unwrap()).unwrap();
     assert_eq!(read, config);
     let theirs = dir.path().join("theirs.tar");
     let from_layout = format!("oci:{}:there", copied.display());
@@ -104,7 +104,7 @@ fn archives_and_layouts_are_read_by_skopeo() {
     // A layout extended by both.
     let ours = Layout::create(&copied).unwrap();
     for (descriptor, _, path) in &layers {
-        ours.adopt_blob(path, &descriptor.digest).unwrap();
+        ours.adopt_blob(path, &descriptor.digest()).unwrap();
     }
     let config = ours
         .write_bytes(MediaType::OciConfig, &config.to_bytes())
@@ -114,12 +114,10 @@ fn archives_and_layouts_are_read_by_skopeo() {
         .map(|(descriptor, _, _)| descriptor.clone())
         .collect();
     let manifest = Manifest::new(Family::Oci, config, descriptors);
-    let mut entry = ours
+    let entry = ours
         .write_bytes(MediaType::OciManifest, &manifest.to_bytes())
-        .unwrap();
-    entry
-        .annotations
-        .insert(REF_NAME.to_owned(), "ours".to_owned());
+        .unwrap()
+        .with_annotation(REF_NAME, "ours");
     ours.add_manifest(&entry).unwrap();
     skopeo(&["inspect", &format!("oci:{}:ours", copied.display())]);
     skopeo(&["inspect", &from_layout]);
@@ -129,5 +127,5 @@ fn archives_and_layouts_are_read_by_skopeo() {
         &format!("oci:{}:again", copied.display()),
     ]);
     let index: Index = ours.index().unwrap();
-    assert_eq!(index.manifests.len(), 3);
+    assert_eq!(index.manifests().len(), 3);
 }

@@ -15,7 +15,7 @@ use crate::scope::{BuildArgs, GlobalScope};
 use kiln_options::{BuildContext, BuildContextSource, SourceDateEpoch};
 
 /// The system whose images have another form: their layers hold registry hives, and their paths have drives.
-pub const WINDOWS: &str = "windows";
+const WINDOWS: &str = "windows";
 
 /// What a FROM, a `COPY --from` or a `RUN --mount=from=` names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

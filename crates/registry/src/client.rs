@@ -142,7 +142,7 @@ mod tests {
         send(c.image(r, &Platform::host()));
         send(c.blob_to_file(repo, d, Path::new("x"), &|_| ()));
         send(c.blob_bytes(repo, d, 1));
-        send(c.has_blob(repo, &d.digest));
+        send(c.has_blob(repo, &d.digest()));
         send(c.push_blob(repo, d, source, &[]));
         send(c.push_manifest(r, Bytes::new(), &MediaType::OciManifest));
         send(c.check_push(repo));

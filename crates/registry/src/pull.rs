@@ -104,8 +104,8 @@ impl Client {
         } else {
             vec![repo.clone()]
         };
-        let urls: &[String] = if d.media_type.is_foreign() {
-            &d.urls
+        let urls: &[String] = if d.media_type().is_foreign() {
+            d.urls()
         } else {
             &[]
         };
@@ -129,7 +129,7 @@ impl Client {
             }
         }
         Err(first.unwrap_or_else(|| RegistryError::NoSource {
-            reference: repo.at_digest(d.digest).familiar(),
+            reference: repo.at_digest(d.digest()).familiar(),
         }))
     }
 
@@ -140,28 +140,28 @@ impl Client {
         limit: u64,
     ) -> Result<Bytes, RegistryError> {
         let call = self.content_call(&origin, d)?;
-        if d.size > limit {
+        if d.size() > limit {
             return Err(RegistryError::Unusable {
-                reference: call.repo.at_digest(d.digest).familiar(),
+                reference: call.repo.at_digest(d.digest()).familiar(),
                 reason: format!(
                     "a blob of {} bytes where at most {limit} are expected",
-                    d.size
+                    d.size()
                 ),
             });
         }
         let waits = call.waits.clone();
         let bytes = repeat(waits, RegistryError::is_transient, || {
-            self.read_once(&call, d.size)
+            self.read_once(&call, d.size())
         })
         .await?;
-        if bytes.len() as u64 != d.size {
-            return Err(wrong_size(&call.ask, d.size, bytes.len() as u64));
+        if bytes.len() as u64 != d.size() {
+            return Err(wrong_size(&call.ask, d.size(), bytes.len() as u64));
         }
         let actual = Digest::of(&bytes);
-        if actual == d.digest {
+        if actual == d.digest() {
             Ok(bytes)
         } else {
-            Err(wrong_digest(&call.ask, d.digest, actual))
+            Err(wrong_digest(&call.ask, d.digest(), actual))
         }
     }
 

@@ -44,7 +44,7 @@ impl Client {
         let (pushed, made) = self
             .inner
             .pushed
-            .run((repo.clone(), d.digest), push)
+            .run((repo.clone(), d.digest()), push)
             .await?;
         Ok(if made { pushed } else { Pushed::Existed })
     }
@@ -57,7 +57,7 @@ impl Client {
         d: &Descriptor,
         mount_from: &[Repository],
     ) -> Result<Option<Pushed>, RegistryError> {
-        let key = (repo.clone(), d.digest);
+        let key = (repo.clone(), d.digest());
         if self.inner.pushed.known(&key).is_some() {
             return Ok(Some(Pushed::Existed));
         }
@@ -110,7 +110,7 @@ impl Client {
             .await
             .ok()
             .flatten()
-            .map(|held| held.digest);
+            .map(|held| held.digest());
         if held == Some(digest) {
             let reference = r.familiar();
             self.tell(RegistryNotice::TagHolds { reference });

@@ -69,7 +69,7 @@ impl StoredStep {
     /// Reads a manifest; `oldest` is the earliest time of making that is accepted (H25).
     pub(crate) fn read(bytes: &[u8], oldest: Option<Timestamp>) -> Result<StoredStep, EntryError> {
         let manifest = Manifest::parse(bytes)?;
-        let text = |name: &str| manifest.annotations.get(name).map(String::as_str);
+        let text = |name: &str| manifest.annotation(name);
         if text(VERSION_NAME) != Some(VERSION) {
             return Err(EntryError::Foreign);
         }
@@ -80,13 +80,13 @@ impl StoredStep {
         if oldest.is_some_and(|oldest| made < oldest) {
             return Err(EntryError::Expired(created.to_owned()));
         }
-        let layer = match (manifest.layers.as_slice(), text(DIFF_ID_NAME)) {
+        let layer = match (manifest.layers(), text(DIFF_ID_NAME)) {
             ([], None) => None,
             ([layer], Some(diff_id)) => {
                 let diff_id = diff_id
                     .parse()
                     .map_err(|_| EntryError::Member(DIFF_ID_NAME))?;
-                if layer.media_type.layer_compression().is_none() {
+                if layer.media_type().layer_compression().is_none() {
                     return Err(EntryError::Member("layers"));
                 }
                 Some((layer.clone(), diff_id))
@@ -98,7 +98,7 @@ impl StoredStep {
             layer,
             content_key: text(CONTENT_KEY_NAME).and_then(|key| key.parse().ok()),
             created,
-            config: manifest.config,
+            config: manifest.config().clone(),
             manifest: bytes.to_vec(),
         })
     }
@@ -118,7 +118,7 @@ impl StoredStep {
     pub(crate) fn is_zstd(&self) -> bool {
         let layer = self.layer.as_ref();
         layer.is_some_and(|(layer, _)| {
-            layer.media_type.layer_compression() == Some(LayerCompression::Zstd)
+            layer.media_type().layer_compression() == Some(LayerCompression::Zstd)
         })
     }
 }
@@ -165,13 +165,9 @@ impl NewEntry<'_> {
         });
         let config = config.to_string().into_bytes();
         let config_descriptor = Descriptor::of(MediaType::config(Family::Oci), &config);
-        let layers = self.layer.iter().map(|(layer, _)| {
-            let mut layer = (*layer).clone();
-            layer.media_type = layer.media_type.in_family(Family::Oci);
-            layer
-        });
-        let mut manifest = Manifest::new(Family::Oci, config_descriptor.clone(), layers.collect());
-        manifest.annotations = self.annotations();
+        let layers = self.layer.iter().map(|(layer, _)| (*layer).clone());
+        let manifest = Manifest::new(Family::Oci, config_descriptor.clone(), layers.collect())
+            .with_annotations(self.annotations());
         parcel(
             Document::of_manifest(&manifest, None),
             Blob::of_bytes(config_descriptor, &config),
@@ -231,8 +227,8 @@ pub(crate) fn read_bounded<T: serde::de::DeserializeOwned>(document: &[u8]) -> O
 pub(crate) fn trail_parcel(trail: &[u8], created: &str) -> Parcel {
     let media_type = MediaType::from("application/vnd.kiln.cache.trail.v1+json");
     let config_descriptor = Descriptor::of(media_type, trail);
-    let mut manifest = Manifest::new(Family::Oci, config_descriptor.clone(), Vec::new());
-    manifest.annotations = BTreeMap::from([(CREATED_NAME.to_owned(), created.to_owned())]);
+    let manifest = Manifest::new(Family::Oci, config_descriptor.clone(), Vec::new())
+        .with_annotations([(CREATED_NAME.to_owned(), created.to_owned())]);
     parcel(
         Document::of_manifest(&manifest, None),
         Blob::of_bytes(config_descriptor, trail),
@@ -305,8 +301,8 @@ mod tests {
             let stored = entry(&parts, &platform, layer).parcel(None);
             let manifest = &stored.top.bytes;
             let read = StoredStep::read(manifest, None).unwrap();
-            let digest = read.layer.as_ref().map(|(layer, _)| layer.digest);
-            assert_eq!(digest, layer.map(|layer| layer.digest));
+            let digest = read.layer.as_ref().map(|(layer, _)| layer.digest());
+            assert_eq!(digest, layer.map(Descriptor::digest));
             assert_eq!(read.config, stored.blobs[0].descriptor);
             assert_eq!(stored_parts(&config_of(&stored)), Some(parts.clone()));
             let made = Timestamp::from_second(1_767_323_045).unwrap();

@@ -531,8 +531,8 @@ fn set_aside_layer(cache: &ImageCache, key: &CacheKey) {
     let Ok(step) = cache.step(&key.to_string()) else {
         return;
     };
-    for layer in &step.manifest.layers {
-        if let Err(error) = cache.set_aside_blob(&layer.digest) {
+    for layer in step.manifest.layers() {
+        if let Err(error) = cache.set_aside_blob(&layer.digest()) {
             tracing::debug!(%error, "a broken layer stays where it is");
         }
     }

@@ -120,20 +120,20 @@ impl BaseImage {
         config: ImageConfig,
         mut origin: impl FnMut(&Digest) -> Origin,
     ) -> Result<BaseImage, BaseError> {
-        let diff_ids = &config.rootfs.diff_ids;
-        if diff_ids.len() != manifest.layers.len() {
+        let diff_ids = config.diff_ids();
+        if diff_ids.len() != manifest.layers().len() {
             return Err(BaseError::LayerCount {
                 reference: reference.to_owned(),
-                layers: manifest.layers.len(),
+                layers: manifest.layers().len(),
                 diff_ids: diff_ids.len(),
             });
         }
         let layers = manifest
-            .layers
+            .layers()
             .iter()
             .zip(diff_ids)
             .map(|(descriptor, diff_id)| {
-                let origin = origin(&descriptor.digest);
+                let origin = origin(&descriptor.digest());
                 Layer::base(descriptor.clone(), *diff_id, origin)
             })
             .collect();
@@ -216,7 +216,7 @@ impl Bases<'_> {
         let digest = match reference.digest() {
             Some(digest) => digest,
             None => match self.client.head_manifest(reference).await {
-                Ok(Some(descriptor)) => descriptor.digest,
+                Ok(Some(descriptor)) => descriptor.digest(),
                 Ok(None) => return None,
                 Err(error) => {
                     tracing::debug!(%error, "no digest for the cache");
@@ -296,12 +296,14 @@ fn from_layout(
         dir: dir.to_owned(),
         name: name.unwrap_or_default().to_owned(),
     })?;
-    let bytes = layout.read_blob(&descriptor.digest).map_err(broken)?;
+    let bytes = layout.read_blob(&descriptor.digest()).map_err(broken)?;
     let manifest = Manifest::parse(&bytes).map_err(document)?;
-    let bytes = layout.read_blob(&manifest.config.digest).map_err(broken)?;
+    let bytes = layout
+        .read_blob(&manifest.config().digest())
+        .map_err(broken)?;
     let config = ImageConfig::parse(&bytes).map_err(document)?;
     let shown = format!("oci-layout://{}", dir.display());
-    BaseImage::new(&shown, descriptor.digest, &manifest, config, |digest| {
+    BaseImage::new(&shown, descriptor.digest(), &manifest, config, |digest| {
         Origin::File(layout.blob_path(digest))
     })
 }

@@ -175,7 +175,7 @@ impl Blobs {
     ) -> Result<PathBuf, BlobError> {
         let cell = {
             let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(fetches.entry(descriptor.digest).or_default())
+            Arc::clone(fetches.entry(descriptor.digest()).or_default())
         };
         let fetch = cell.get_or_try_init(|| async {
             match origin {
@@ -207,7 +207,7 @@ impl Blobs {
                 path: at.clone(),
                 source,
             })?;
-            let mut reader = VerifyingReader::new(file, wanted.digest, Some(wanted.size));
+            let mut reader = VerifyingReader::new(file, wanted.digest(), Some(wanted.size()));
             match io::copy(&mut reader, &mut io::sink()) {
                 Ok(_) => Ok(at),
                 Err(source) => Err(BlobError::Damaged { path: at, source }),
@@ -223,12 +223,12 @@ impl Blobs {
         image: &Arc<CachedImage>,
         repository: &Repository,
     ) -> Result<PathBuf, BlobError> {
-        let found = match image.blob_path(&descriptor.digest) {
+        let found = match image.blob_path(&descriptor.digest()) {
             Some(path) => self.check_file(descriptor, &path).await,
             None => self.copy_out(descriptor, image).await,
         };
         let Err(error) = found else { return found };
-        let digest = descriptor.digest;
+        let digest = descriptor.digest();
         if error.is_not_found() {
             // A prune took it after the image was looked up; that is nobody's fault.
             let text = format!(
@@ -270,7 +270,7 @@ impl Blobs {
         let _claim = match self.claim(volume, descriptor).await {
             Ok(BlobClaim::Claimed(claim)) => Some(claim),
             Ok(_) => {
-                if let Some(path) = volume.blob_path(&descriptor.digest)
+                if let Some(path) = volume.blob_path(&descriptor.digest())
                     && let Ok(path) = self.check_file(descriptor, &path).await
                 {
                     return Ok(path);
@@ -296,7 +296,7 @@ impl Blobs {
         volume: &ImageCache,
         descriptor: &Descriptor,
     ) -> Result<BlobClaim, CacheError> {
-        let digest = descriptor.digest;
+        let digest = descriptor.digest();
         let mut patience = None;
         loop {
             let claim = volume.claim_blob(descriptor)?;
@@ -353,7 +353,7 @@ impl Blobs {
     ) -> Result<PathBuf, BlobError> {
         let (dir, wanted, image) = (self.dir.clone(), descriptor.clone(), Arc::clone(image));
         off_runtime(move || {
-            let path = blob_path(&dir, &wanted.digest);
+            let path = blob_path(&dir, &wanted.digest());
             let failed = |source| BlobError::Open {
                 path: path.clone(),
                 source,
@@ -361,7 +361,7 @@ impl Blobs {
             let mut layer = image
                 .open_layer(&wanted)
                 .map_err(|source| BlobError::Cache {
-                    digest: wanted.digest,
+                    digest: wanted.digest(),
                     source,
                 })?;
             let mut file = blob_file(&dir).map_err(failed)?;
@@ -379,9 +379,9 @@ impl Blobs {
         repository: &Repository,
         subject: Subject,
     ) -> Result<PathBuf, BlobError> {
-        let path = blob_path(&self.dir, &descriptor.digest);
+        let path = blob_path(&self.dir, &descriptor.digest());
         let transfer = Transfer::new(TransferKind::Pull)
-            .of(descriptor.digest, descriptor.size)
+            .of(descriptor.digest(), descriptor.size())
             .on_behalf_of(Some(subject))
             .with_repository(repository);
         let meter = Meter::new(&self.events, transfer);
@@ -389,7 +389,7 @@ impl Blobs {
             .blob_to_file(repository, descriptor, &path, &|there| meter.reach(there))
             .await
             .map_err(|source| BlobError::Fetch {
-                digest: descriptor.digest,
+                digest: descriptor.digest(),
                 source: Arc::new(source),
             })?;
         meter.done();
@@ -422,7 +422,7 @@ impl Blobs {
             Described::Own(packed) => Ok((packed.path, packed.info.digest)),
             Described::Base(descriptor, _, origin) => {
                 let path = self.runtime.block_on(self.fetch(&descriptor, &origin))?;
-                Ok((path, descriptor.digest))
+                Ok((path, descriptor.digest()))
             }
         }
     }
@@ -438,7 +438,7 @@ impl Blobs {
         let (path, digest) = self.file(layer)?;
         let size = match layer.describe().map_err(BlobError::Packed)? {
             Described::Own(packed) => packed.info.size,
-            Described::Base(descriptor, _, _) => descriptor.size,
+            Described::Base(descriptor, _, _) => descriptor.size(),
         };
         let transfer = Transfer::new(TransferKind::Unpack)
             .of(digest, size)

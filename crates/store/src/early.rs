@@ -86,7 +86,7 @@ impl EarlyUpload {
             Err(_) => return false,
         };
         if let Err(error) = &sent {
-            let text = format!("layer {} is sent once more: {error}", descriptor.digest);
+            let text = format!("layer {} is sent once more: {error}", descriptor.digest());
             self.events.event(Event::note(NoteKind::Push, text));
         }
         sent.is_ok()

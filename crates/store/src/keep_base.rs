@@ -35,10 +35,10 @@ impl Pulled {
 
     /// Stores the image if the build fetched all of its layers, and nobody else is storing it. Says whether it did.
     pub fn keep(&self, cache: &ImageCache, blobs: &Blobs) -> Result<bool, CacheError> {
-        let layers = &self.image.manifest.layers;
+        let layers = self.image.manifest.layers();
         let files: Option<Vec<PathBuf>> = layers
             .iter()
-            .map(|layer| blobs.fetched(&layer.digest))
+            .map(|layer| blobs.fetched(&layer.digest()))
             .collect();
         let Some(files) = files.filter(|files| !files.is_empty()) else {
             return Ok(false);

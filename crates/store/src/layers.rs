@@ -186,8 +186,8 @@ impl Layer {
     pub fn known(&self) -> StepLayer {
         match &*self.0 {
             State::Base(base) => StepLayer::There {
-                digest: base.descriptor.digest,
-                size: base.descriptor.size,
+                digest: base.descriptor.digest(),
+                size: base.descriptor.size(),
                 uncompressed_size: None,
             },
             State::Made { packed, .. } => match packed.get() {

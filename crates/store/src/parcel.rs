@@ -33,12 +33,12 @@ impl Parcel {
     pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
         self.blobs
             .iter()
-            .find(|blob| blob.descriptor.digest == *digest)
+            .find(|blob| blob.descriptor.digest() == *digest)
     }
 
     /// Bytes of all blobs.
     pub fn size(&self) -> u64 {
-        self.blobs.iter().map(|blob| blob.descriptor.size).sum()
+        self.blobs.iter().map(|blob| blob.descriptor.size()).sum()
     }
 }
 
@@ -68,9 +68,7 @@ impl Document {
 
     /// As an index names it.
     pub fn descriptor(&self) -> Descriptor {
-        let mut descriptor = Descriptor::of(self.media_type.clone(), &self.bytes);
-        descriptor.platform.clone_from(&self.platform);
-        descriptor
+        Descriptor::of(self.media_type.clone(), &self.bytes).with_platform(self.platform.clone())
     }
 
     /// The manifest of an image.
@@ -169,7 +167,9 @@ impl Blob {
             }
             Held::Layout(layout, verified) => {
                 verified.get_or_try_init(|| self.verify(layout)).await?;
-                Ok(BlobSource::File(layout.blob_path(&self.descriptor.digest)))
+                Ok(BlobSource::File(
+                    layout.blob_path(&self.descriptor.digest()),
+                ))
             }
         }
     }

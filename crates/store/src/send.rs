@@ -40,7 +40,7 @@ pub async fn send_blobs(
     near: &[Repository],
     told: &Told<'_>,
 ) -> Result<(), SendError> {
-    let ours = |blob: &&Blob| !blob.descriptor.media_type.is_foreign();
+    let ours = |blob: &&Blob| !blob.descriptor.media_type().is_foreign();
     stream::iter(parcel.blobs.iter().filter(ours))
         .map(Ok)
         .try_for_each_concurrent(AT_ONCE, |blob| {
@@ -82,7 +82,7 @@ async fn send_blob(
     }
     let source = blob.source().await.map_err(SendError::Ours)?;
     let transfer = Transfer::new(TransferKind::Push)
-        .of(descriptor.digest, descriptor.size)
+        .of(descriptor.digest(), descriptor.size())
         .on_behalf_of(told.subject.clone())
         .with_repository(repository);
     let meter = Arc::new(Meter::new(told.events, transfer));

@@ -30,29 +30,29 @@ impl Blobs<'_> {
 
     /// Whether the blob is there in full length; it stays for a while then.
     pub(crate) fn vouch(&self, blob: &Descriptor) -> bool {
-        let path = self.path(&blob.digest);
-        if !is_whole(&path, blob.size) {
+        let path = self.path(&blob.digest());
+        if !is_whole(&path, blob.size()) {
             return false;
         }
         touch(&path);
         // Looked at again afterwards: if it was taken away before it was touched, it is gone now. What was touched
         // first is put back by whoever takes it away.
-        is_whole(&path, blob.size)
+        is_whole(&path, blob.size())
     }
 
     /// Stores what `reader` gives, verified on the way (I25).
     pub(crate) fn write(&self, reader: impl Read, blob: &Descriptor) -> Result<(), CacheError> {
         let staging = &self.staging;
         let mut staged = Staged::new(staging).map_err(failed("create a file in", staging))?;
-        let mut reader = VerifyingReader::new(reader, blob.digest, Some(blob.size));
+        let mut reader = VerifyingReader::new(reader, blob.digest(), Some(blob.size()));
         staged
             .fill(&mut reader)
             .map_err(|error| match Mismatch::from_io(&error) {
                 Some(mismatch) => CacheError::Blob {
-                    digest: blob.digest,
+                    digest: blob.digest(),
                     source: mismatch.clone(),
                 },
-                None => failed("write", &self.path(&blob.digest))(error),
+                None => failed("write", &self.path(&blob.digest()))(error),
             })?;
         self.publish(staged, blob)
     }
@@ -61,12 +61,12 @@ impl Blobs<'_> {
     pub(crate) fn adopt(&self, path: &Path, blob: &Descriptor) -> Result<(), CacheError> {
         let file = kiln_oci::open_file(path).map_err(failed("open", path))?;
         let actual = file.metadata().map_err(failed("read", path))?.len();
-        if actual != blob.size {
+        if actual != blob.size() {
             return Err(CacheError::Blob {
-                digest: blob.digest,
+                digest: blob.digest(),
                 source: Mismatch::Size {
-                    digest: blob.digest,
-                    expected: blob.size,
+                    digest: blob.digest(),
+                    expected: blob.size(),
                     actual,
                 },
             });
@@ -92,8 +92,8 @@ impl Blobs<'_> {
     }
 
     fn publish(&self, staged: Staged, blob: &Descriptor) -> Result<(), CacheError> {
-        let path = self.path(&blob.digest);
-        make_way(self.volume, &path, Some(blob.size))?;
+        let path = self.path(&blob.digest());
+        make_way(self.volume, &path, Some(blob.size()))?;
         staged.publish(&path).map_err(failed("create", &path))
     }
 }

@@ -154,7 +154,7 @@ impl ImageCache {
         let image =
             CachedImage::from_blobs(self.volume.blobs(), Origin::Volume, *manifest, stored_at)?;
         Ok(CachedImage {
-            media_type: entry.manifest.media_type,
+            media_type: entry.manifest.media_type(),
             reference: entry.reference,
             ..image
         })
@@ -194,7 +194,7 @@ impl ImageCache {
             return Ok(BlobClaim::Present);
         }
         let locks = self.volume.locks();
-        let Some(lock) = EntryLock::take(&self.held, &locks, &blob.digest, false)? else {
+        let Some(lock) = EntryLock::take(&self.held, &locks, &blob.digest(), false)? else {
             return Ok(BlobClaim::Busy);
         };
         // Whoever had the lock may have stored it.

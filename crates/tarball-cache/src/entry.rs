@@ -47,7 +47,7 @@ impl Entry {
     pub(crate) fn read(volume: &Volume, manifest: &Digest) -> Result<(Self, SystemTime), Miss> {
         let path = volume.image(manifest);
         let entry: Self = read(&path)?.ok_or(Miss::Absent { digest: *manifest })?;
-        if entry.version != VERSION || entry.manifest.digest != *manifest {
+        if entry.version != VERSION || entry.manifest.digest() != *manifest {
             return Err(Miss::Misplaced { path });
         }
         let stored_at = fs::metadata(&path)

@@ -71,12 +71,12 @@ impl CachedImage {
         let path = at(&manifest_digest);
         let manifest_bytes = read_verified(&path, &manifest_digest)?;
         let manifest = parse_manifest(&path, &manifest_bytes)?;
-        let path = at(&manifest.config.digest);
-        let config_bytes = read_verified(&path, &manifest.config.digest)?;
+        let path = at(&manifest.config().digest());
+        let config_bytes = read_verified(&path, &manifest.config().digest())?;
         let config =
             ImageConfig::parse(&config_bytes).map_err(|source| Miss::Document { path, source })?;
-        for layer in &manifest.layers {
-            check_size(&at(&layer.digest), layer.size)?;
+        for layer in manifest.layers() {
+            check_size(&at(&layer.digest()), layer.size())?;
         }
         Ok(Self {
             manifest_digest,
@@ -106,14 +106,14 @@ impl CachedImage {
 
     /// Length of all layers in bytes, as stored; one that occurs twice counts twice.
     pub fn size(&self) -> u64 {
-        self.manifest.layers.iter().map(|layer| layer.size).sum()
+        self.manifest.layers().iter().map(Descriptor::size).sum()
     }
 
     /// The file of a layer, config or manifest of this image; `None` when it is inside an archive, or not this
     /// image's.
     pub fn blob_path(&self, digest: &Digest) -> Option<PathBuf> {
         let is_ours = *digest == self.manifest_digest
-            || *digest == self.manifest.config.digest
+            || *digest == self.manifest.config().digest()
             || self.layer_index(digest).is_some();
         match &self.source {
             Source::Blobs { dir, .. } if is_ours => Some(dir.join(digest.hex())),
@@ -128,16 +128,18 @@ impl CachedImage {
     ) -> Result<VerifyingReader<Box<dyn Read + Send>>, CacheError> {
         let reader: Box<dyn Read + Send> = match &self.source {
             Source::Blobs { dir, .. } => {
-                let path = dir.join(layer.digest.hex());
+                let path = dir.join(layer.digest().hex());
                 let file =
                     kiln_oci::open_file(&path).map_err(crate::error::failed("open", &path))?;
                 Box::new(file)
             }
             Source::Archive { archive, layers } => {
-                let found = self.layer_index(&layer.digest).and_then(|i| layers.get(i));
+                let found = self
+                    .layer_index(&layer.digest())
+                    .and_then(|i| layers.get(i));
                 let found = found.ok_or(CacheError::Incomplete {
                     manifest: self.manifest_digest,
-                    layer: layer.digest,
+                    layer: layer.digest(),
                 })?;
                 Box::new(
                     archive
@@ -146,12 +148,16 @@ impl CachedImage {
                 )
             }
         };
-        Ok(VerifyingReader::new(reader, layer.digest, Some(layer.size)))
+        Ok(VerifyingReader::new(
+            reader,
+            layer.digest(),
+            Some(layer.size()),
+        ))
     }
 
     fn layer_index(&self, digest: &Digest) -> Option<usize> {
-        let layers = &self.manifest.layers;
-        layers.iter().position(|layer| layer.digest == *digest)
+        let layers = self.manifest.layers();
+        layers.iter().position(|layer| layer.digest() == *digest)
     }
 }
 

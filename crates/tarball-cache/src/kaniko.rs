@@ -53,13 +53,13 @@ fn archive(path: PathBuf, digest: &Digest, stored_at: SystemTime) -> Result<Cach
     let archive = read_docker_archive(&path).map_err(Miss::Archive)?;
     // Repacked layers would have other lengths, and another image another config.
     let image = archive.images().iter().find(|image| {
-        Digest::of(&image.config_bytes) == manifest.config.digest
-            && image.layers.len() == manifest.layers.len()
+        Digest::of(&image.config_bytes) == manifest.config().digest()
+            && image.layers.len() == manifest.layers().len()
             && image
                 .layers
                 .iter()
-                .zip(&manifest.layers)
-                .all(|(stored, named)| stored.size == named.size)
+                .zip(manifest.layers())
+                .all(|(stored, named)| stored.size == named.size())
     });
     let Some(image) = image.cloned() else {
         return Err(Miss::OtherImage {
@@ -93,12 +93,15 @@ fn layout(
 ) -> Result<CachedImage, Miss> {
     let layout = Layout::open(path).map_err(Miss::Layout)?;
     let index = layout.index().map_err(Miss::Layout)?;
-    let listed = index.manifests.iter().find(|entry| entry.digest == *digest);
+    let listed = index
+        .manifests()
+        .iter()
+        .find(|entry| entry.digest() == *digest);
     let listed = listed.ok_or_else(|| Miss::OtherImage {
         path: path.to_owned(),
         manifest: *digest,
     })?;
-    let manifest = if listed.media_type.is_index() {
+    let manifest = if listed.media_type().is_index() {
         layout
             .find_in(listed, wanted)
             .map_err(|error| match error {
@@ -108,7 +111,7 @@ fn layout(
                 },
                 other => Miss::Layout(other),
             })?
-            .digest
+            .digest()
     } else {
         *digest
     };

@@ -156,11 +156,11 @@ impl ImageCache {
             Err(source) => return Err(unusable(source)),
         };
         let mut pinned = BTreeSet::new();
-        for listed in layout.index().map_err(unusable)?.manifests {
-            let is_ours = !listed.annotations.contains_key(REF_NAME)
-                && ours.contains(&Subject::Image(listed.digest));
+        for listed in layout.index().map_err(unusable)?.manifests() {
+            let is_ours = listed.annotation(REF_NAME).is_none()
+                && ours.contains(&Subject::Image(listed.digest()));
             if !is_ours {
-                follow(&layout, &listed, MAX_DEPTH, &mut pinned);
+                follow(&layout, listed, MAX_DEPTH, &mut pinned);
             }
         }
         Ok(pinned)
@@ -432,15 +432,15 @@ impl PrunedEntry {
 
 /// Adds a listed manifest and all it refers to. What cannot be read is somebody else's trouble.
 fn follow(layout: &Layout, listed: &Descriptor, depth: u32, pinned: &mut BTreeSet<Digest>) {
-    pinned.insert(listed.digest);
-    let Ok(bytes) = layout.read_blob(&listed.digest) else {
+    pinned.insert(listed.digest());
+    let Ok(bytes) = layout.read_blob(&listed.digest()) else {
         return;
     };
     if let Ok(manifest) = Manifest::parse(&bytes) {
-        let blobs = manifest.layers.iter().chain([&manifest.config]);
-        pinned.extend(blobs.map(|blob| blob.digest));
+        let blobs = manifest.layers().iter().chain([manifest.config()]);
+        pinned.extend(blobs.map(Descriptor::digest));
     } else if let (Ok(index), true) = (Index::parse(&bytes), depth > 0) {
-        for entry in &index.manifests {
+        for entry in index.manifests() {
             follow(layout, entry, depth - 1, pinned);
         }
     }

@@ -72,13 +72,13 @@ impl StepEntry {
 impl CachedStep {
     /// The file of the one layer; `None` when the step has none.
     pub fn layer_path(&self) -> Option<PathBuf> {
-        let layer = self.manifest.layers.first()?;
-        Some(self.dir.join(layer.digest.hex()))
+        let layer = self.manifest.layers().first()?;
+        Some(self.dir.join(layer.digest().hex()))
     }
 
     /// Reads the config and makes sure it is the manifest's.
     pub fn read_config(&self) -> Result<Vec<u8>, Miss> {
-        let digest = &self.manifest.config.digest;
+        let digest = &self.manifest.config().digest();
         read_verified(&self.dir.join(digest.hex()), digest)
     }
 }
@@ -90,15 +90,15 @@ impl ImageCache {
         let entry = StepEntry::read(self.volume(), key)?;
         let dir = self.volume().blobs();
         let at = |digest: &Digest| dir.join(digest.hex());
-        let manifest_digest = entry.manifest.digest;
+        let manifest_digest = entry.manifest.digest();
         let path = at(&manifest_digest);
         let manifest_bytes = read_verified(&path, &manifest_digest)?;
         let manifest = parse_manifest(&path, &manifest_bytes)?;
-        if manifest.layers.len() > 1 {
+        if manifest.layers().len() > 1 {
             return Err(Miss::Misplaced { path });
         }
-        for blob in manifest.layers.iter().chain([&manifest.config]) {
-            check_size(&at(&blob.digest), blob.size)?;
+        for blob in manifest.layers().iter().chain([manifest.config()]) {
+            check_size(&at(&blob.digest()), blob.size())?;
         }
         Ok(CachedStep {
             manifest_digest,
@@ -119,22 +119,22 @@ impl ImageCache {
         let manifest = checked(step)?;
         let described = Descriptor::of(manifest.effective_media_type(), step.manifest_bytes);
         let blobs = self.loose_blobs();
-        match (step.layer, manifest.layers.first()) {
+        match (step.layer, manifest.layers().first()) {
             (_, Some(layer)) if blobs.vouch(layer) => {}
             (Some((path, layer)), _) => blobs.adopt(path, layer)?,
             (None, Some(layer)) => {
                 return Err(CacheError::Incomplete {
-                    manifest: described.digest,
-                    layer: layer.digest,
+                    manifest: described.digest(),
+                    layer: layer.digest(),
                 });
             }
             (None, None) => {}
         }
         for (bytes, blob) in [
-            (step.config_bytes, &manifest.config),
+            (step.config_bytes, manifest.config()),
             (step.manifest_bytes, &described),
         ] {
-            blobs.expect_document(bytes, &blob.digest)?;
+            blobs.expect_document(bytes, &blob.digest())?;
             if !blobs.vouch(blob) {
                 blobs.write(bytes, blob)?;
             }
@@ -155,27 +155,27 @@ fn checked(step: &NewStep<'_>) -> Result<Manifest, CacheError> {
     let manifest = Manifest::parse(step.manifest_bytes)
         .map_err(|source| CacheError::Document { digest, source })?;
     let actual = Digest::of(step.config_bytes);
-    if actual != manifest.config.digest {
+    if actual != manifest.config().digest() {
         return Err(CacheError::WrongConfig {
-            expected: manifest.config.digest,
+            expected: manifest.config().digest(),
             actual,
         });
     }
-    if manifest.layers.len() > 1 {
+    if manifest.layers().len() > 1 {
         return Err(CacheError::StepLayers {
             manifest: digest,
-            layers: manifest.layers.len(),
+            layers: manifest.layers().len(),
         });
     }
     if let Some((_, offered)) = step.layer
         && !manifest
-            .layers
+            .layers()
             .iter()
-            .any(|layer| layer.digest == offered.digest && layer.size == offered.size)
+            .any(|layer| layer.digest() == offered.digest() && layer.size() == offered.size())
     {
         return Err(CacheError::WrongLayer {
             manifest: digest,
-            layer: offered.digest,
+            layer: offered.digest(),
         });
     }
     Ok(manifest)

@@ -201,8 +201,8 @@ impl ImageCache {
                 let manifest = &step.manifest;
                 item.blobs
                     .insert(step.manifest_digest, step.manifest_bytes.len() as u64);
-                for blob in manifest.layers.iter().chain([&manifest.config]) {
-                    item.blobs.insert(blob.digest, blob.size);
+                for blob in manifest.layers().iter().chain([manifest.config()]) {
+                    item.blobs.insert(blob.digest(), blob.size());
                 }
             }
             Subject::Note(_) => {}
@@ -260,8 +260,8 @@ pub(crate) struct BlobFile {
 
 fn blobs_of(image: &CachedImage) -> BTreeMap<Digest, u64> {
     let manifest = &image.manifest;
-    let named = manifest.layers.iter().chain([&manifest.config]);
-    let mut blobs: BTreeMap<Digest, u64> = named.map(|blob| (blob.digest, blob.size)).collect();
+    let named = manifest.layers().iter().chain([manifest.config()]);
+    let mut blobs: BTreeMap<Digest, u64> = named.map(|blob| (blob.digest(), blob.size())).collect();
     blobs.insert(image.manifest_digest, image.manifest_bytes.len() as u64);
     blobs
 }

@@ -160,7 +160,7 @@ impl CacheWriter {
     /// Whether a blob has to be put: not when another image brought it, unless everything is stored anew.
     pub fn needs_blob(&self, blob: &Descriptor) -> bool {
         if self.again {
-            return !self.put().contains(&blob.digest);
+            return !self.put().contains(&blob.digest());
         }
         !self.blobs().vouch(blob)
     }
@@ -176,7 +176,7 @@ impl CacheWriter {
             return Ok(());
         }
         self.blobs().write(reader, blob)?;
-        self.put().insert(blob.digest);
+        self.put().insert(blob.digest());
         Ok(())
     }
 
@@ -187,7 +187,7 @@ impl CacheWriter {
             return Ok(());
         }
         self.blobs().adopt(path, blob)?;
-        self.put().insert(blob.digest);
+        self.put().insert(blob.digest());
         Ok(())
     }
 
@@ -207,25 +207,25 @@ impl CacheWriter {
         let manifest = Manifest::parse(image.manifest_bytes).map_err(unusable)?;
         let config = ImageConfig::parse(image.config_bytes).map_err(unusable)?;
         let actual = Digest::of(image.config_bytes);
-        if actual != manifest.config.digest {
+        if actual != manifest.config().digest() {
             return Err(CacheError::WrongConfig {
-                expected: manifest.config.digest,
+                expected: manifest.config().digest(),
                 actual,
             });
         }
         let blobs = self.blobs();
         let is_missing = |layer: &&Descriptor| !blobs.vouch(layer);
-        if let Some(layer) = manifest.layers.iter().find(is_missing) {
+        if let Some(layer) = manifest.layers().iter().find(is_missing) {
             return Err(CacheError::Incomplete {
                 manifest: self.digest,
-                layer: layer.digest,
+                layer: layer.digest(),
             });
         }
-        let mut descriptor = Descriptor::of(image.media_type.clone(), image.manifest_bytes);
-        self.put_document(image.config_bytes, &manifest.config)?;
+        let descriptor = Descriptor::of(image.media_type.clone(), image.manifest_bytes);
+        self.put_document(image.config_bytes, manifest.config())?;
         self.put_document(image.manifest_bytes, &descriptor)?;
-        descriptor.platform = Some(config.platform()).filter(|platform| !platform.is_empty());
-        self.publish_entry(&descriptor, image)?;
+        let platform = Some(config.platform()).filter(|platform| !platform.is_empty());
+        self.publish_entry(&descriptor.with_platform(platform), image)?;
         let cached = self.cache.lookup(&self.digest, &config.platform());
         cached.map_err(|_| CacheError::Incomplete {
             manifest: self.digest,
@@ -234,7 +234,7 @@ impl CacheWriter {
     }
 
     fn put_document(&self, bytes: &[u8], blob: &Descriptor) -> Result<(), CacheError> {
-        self.blobs().expect_document(bytes, &blob.digest)?;
+        self.blobs().expect_document(bytes, &blob.digest())?;
         self.put_blob_from(bytes, blob)
     }
 

@@ -186,11 +186,9 @@ impl Image {
             .iter()
             .map(|layer| layer.descriptor.clone())
             .collect();
-        let mut manifest = Manifest::new(self.family, config_descriptor.clone(), descriptors);
-        manifest
-            .annotations
-            .extend(self.annotations.iter().cloned());
-        let manifest = manifest.to_bytes();
+        let manifest = Manifest::new(self.family, config_descriptor.clone(), descriptors)
+            .with_annotations(self.annotations.iter().cloned())
+            .to_bytes();
         Built {
             digest: Digest::of(&manifest),
             media_type: MediaType::manifest(self.family),
@@ -217,12 +215,13 @@ impl Image {
         };
         let mut descriptor = Descriptor::of(MediaType::layer(self.family, self.compression), &blob);
         if let LayerContent::Foreign(_, url) = layer {
-            descriptor.media_type = match self.family {
-                Family::Docker => "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-                Family::Oci => "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-            }
-            .into();
-            descriptor.urls = vec![url.clone()];
+            let media_type = match self.family {
+                Family::Docker => MediaType::DockerForeignLayerGzip,
+                Family::Oci => MediaType::OciForeignLayerGzip,
+            };
+            descriptor = descriptor
+                .with_media_type(media_type)
+                .with_urls(vec![url.clone()]);
         }
         BuiltLayer {
             descriptor,
@@ -235,9 +234,7 @@ impl Image {
 impl Built {
     /// An index entry for it.
     pub fn index_entry(&self) -> Descriptor {
-        Descriptor {
-            platform: Some(self.platform.clone()),
-            ..Descriptor::of(self.media_type.clone(), &self.manifest)
-        }
+        Descriptor::of(self.media_type.clone(), &self.manifest)
+            .with_platform(Some(self.platform.clone()))
     }
 }

@@ -259,7 +259,7 @@ impl Registry {
         for layer in image
             .layers
             .iter()
-            .filter(|layer| layer.descriptor.urls.is_empty())
+            .filter(|layer| layer.descriptor.urls().is_empty())
         {
             self.put_blob(repo, &layer.blob);
         }

@@ -332,7 +332,7 @@ impl Warmer<'_> {
             return Ok(Some(digest));
         }
         let found = self.client.head_manifest(reference).await?;
-        Ok(found.map(|descriptor| descriptor.digest))
+        Ok(found.map(|descriptor| descriptor.digest()))
     }
 
     /// Finds the image in the volume, or takes the right to fetch it, waiting for whoever has it.
@@ -392,9 +392,9 @@ impl Warmer<'_> {
         let mut seen = BTreeSet::new();
         let missing: Vec<&Descriptor> = image
             .manifest
-            .layers
+            .layers()
             .iter()
-            .filter(|layer| seen.insert(layer.digest) && writer.needs_blob(layer))
+            .filter(|layer| seen.insert(layer.digest()) && writer.needs_blob(layer))
             .collect();
         let promised = self.room.promise(&missing);
         let promised = promised.map_err(|full| WarmImageError::NoRoom {
@@ -404,14 +404,14 @@ impl Warmer<'_> {
         })?;
         let progress = Progress {
             name: reference.familiar(),
-            total: missing.iter().map(|layer| layer.size).sum(),
+            total: missing.iter().map(|layer| layer.size()).sum(),
             done: AtomicU64::new(0),
             events: self.events.as_ref(),
         };
         progress.begin(missing.len());
         let fetches = missing.into_iter().map(|layer| async {
             let fetched = self.layer(writer, layer, image, reference).await?;
-            progress.add(layer.size);
+            progress.add(layer.size());
             Ok::<u64, WarmImageError>(fetched)
         });
         let sizes = futures_util::future::try_join_all(fetches).await?;
@@ -436,9 +436,9 @@ impl Warmer<'_> {
                 BlobClaim::Busy => break None,
             }
         };
-        let path = writer.staging_dir().join(layer.digest.hex());
+        let path = writer.staging_dir().join(layer.digest().hex());
         let transfer = Transfer::new(TransferKind::Pull)
-            .of(layer.digest, layer.size)
+            .of(layer.digest(), layer.size())
             .on_behalf_of(Some(Subject::Image(reference.familiar())))
             .with_repository(&image.from);
         let meter = Meter::new(self.events, transfer);
@@ -449,7 +449,7 @@ impl Warmer<'_> {
         writer.adopt_blob(&path, layer)?;
         // Hard-linked or copied by now; the staging folder goes in any case.
         let _ = std::fs::remove_file(&path);
-        Ok(layer.size)
+        Ok(layer.size())
     }
 }
 

@@ -81,19 +81,17 @@ impl Archive {
         };
         let manifest = Manifest::parse(&parcel.top.bytes)
             .map_err(|error| unfit(format!("it is not one image: {error}")))?;
-        let BlobSource::Bytes(config) = blob_source(parcel, &manifest.config, &unfit).await? else {
+        let BlobSource::Bytes(config) = blob_source(parcel, manifest.config(), &unfit).await?
+        else {
             return Err(unfit("its config is not at hand".to_owned()));
         };
-        let diff_ids = ImageConfig::parse(&config)
-            .map_err(|error| unfit(error.to_string()))?
-            .rootfs
-            .diff_ids;
-        let mut layers = Vec::with_capacity(manifest.layers.len());
-        for (layer, diff_id) in manifest.layers.into_iter().zip(diff_ids) {
-            let BlobSource::File(file) = blob_source(parcel, &layer, &unfit).await? else {
-                return Err(unfit(format!("layer {} is no file", layer.digest)));
+        let parsed = ImageConfig::parse(&config).map_err(|error| unfit(error.to_string()))?;
+        let mut layers = Vec::with_capacity(manifest.layers().len());
+        for (layer, diff_id) in manifest.layers().iter().zip(parsed.diff_ids()) {
+            let BlobSource::File(file) = blob_source(parcel, layer, &unfit).await? else {
+                return Err(unfit(format!("layer {} is no file", layer.digest())));
             };
-            layers.push((layer, diff_id, file));
+            layers.push((layer.clone(), *diff_id, file));
         }
         Ok(Parts {
             config: config.to_vec(),
@@ -107,7 +105,7 @@ async fn blob_source(
     descriptor: &Descriptor,
     unfit: &impl Fn(String) -> OutputError,
 ) -> Result<BlobSource, OutputError> {
-    let digest = &descriptor.digest;
+    let digest = &descriptor.digest();
     let blob = parcel.blob(digest);
     let blob = blob.ok_or_else(|| unfit(format!("blob {digest} is not part of it")))?;
     Ok(blob.source().await?)

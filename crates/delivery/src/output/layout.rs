@@ -43,7 +43,7 @@ impl LayoutFolder {
             layout.write_bytes(media_type, bytes).map_err(failed)?;
         }
         self.name(&layout, &parcel.top).map_err(failed)?;
-        let blobs = parcel.blobs.iter().map(|blob| blob.descriptor.digest);
+        let blobs = parcel.blobs.iter().map(|blob| blob.descriptor.digest());
         let below = parcel.below.iter().map(|document| document.digest);
         layout
             .give_out(blobs.chain(below).chain([parcel.top.digest]))
@@ -51,15 +51,13 @@ impl LayoutFolder {
     }
 
     fn name(&self, layout: &Layout, top: &Document) -> Result<(), LayoutError> {
-        let mut descriptor = top.descriptor();
+        let descriptor = top.descriptor();
         if self.tags.is_empty() {
             return layout.add_manifest(&descriptor);
         }
         for tag in &self.tags {
-            descriptor
-                .annotations
-                .insert(REF_NAME.to_owned(), tag.clone());
-            layout.add_manifest(&descriptor)?;
+            let named = descriptor.clone().with_annotation(REF_NAME, tag);
+            layout.add_manifest(&named)?;
         }
         Ok(())
     }
@@ -68,13 +66,13 @@ impl LayoutFolder {
 fn adopt(layout: &Layout, blob: &Blob, source: BlobSource) -> Result<(), LayoutError> {
     let descriptor = &blob.descriptor;
     match source {
-        BlobSource::File(file) => layout.adopt_blob(&file, &descriptor.digest),
+        BlobSource::File(file) => layout.adopt_blob(&file, &descriptor.digest()),
         BlobSource::Bytes(bytes) => layout.write_blob(&bytes[..], descriptor),
         BlobSource::Part(path, offset) => {
             let open = || {
                 let mut file = File::open(&path)?;
                 file.seek(SeekFrom::Start(offset))?;
-                Ok(file.take(descriptor.size))
+                Ok(file.take(descriptor.size()))
             };
             let part = open().map_err(|source| LayoutError::Io {
                 operation: "read",

@@ -122,7 +122,7 @@ fn parcel(image: &ArchiveImage, layers: &[&PackedLayer]) -> Parcel {
     let descriptors = layers.iter().map(|layer| layer.descriptor(family));
     let manifest = Manifest::new(family, config.clone(), descriptors.collect());
     let config_source = BlobSource::Bytes(Bytes::copy_from_slice(&image.config_bytes));
-    let mut blobs = BTreeMap::from([(config.digest, Blob::ready(config, config_source))]);
+    let mut blobs = BTreeMap::from([(config.digest(), Blob::ready(config, config_source))]);
     for layer in layers {
         let blob = || Blob::ready(layer.descriptor(family), layer.source.clone());
         blobs.entry(layer.digest).or_insert_with(blob);

@@ -33,25 +33,26 @@ pub(super) fn read(layout: Layout) -> Result<Parcel, PushArchiveError> {
 
 /// The one image or index that `index.json` names, under however many names.
 fn only(layout: &Layout) -> Result<Descriptor, PushArchiveError> {
-    let mut entries = layout.index()?.manifests;
-    entries.retain(|entry| !entry.is_attestation());
-    let digests: BTreeSet<Digest> = entries.iter().map(|entry| entry.digest).collect();
+    let index = layout.index()?;
+    let entries = index.manifests().iter();
+    let entries: Vec<&Descriptor> = entries.filter(|entry| !entry.is_attestation()).collect();
+    let digests: BTreeSet<Digest> = entries.iter().map(|entry| entry.digest()).collect();
     match (digests.len(), entries.first()) {
-        (1, Some(entry)) => Ok(entry.clone()),
+        (1, Some(&entry)) => Ok(entry.clone()),
         _ => Err(PushArchiveError::Images {
             path: layout.dir().to_owned(),
-            images: entries.iter().map(described).collect(),
+            images: entries.into_iter().map(described).collect(),
         }),
     }
 }
 
 /// Name, digest and platform, as far as they are known.
 fn described(entry: &Descriptor) -> String {
-    let name = entry.annotations.get(REF_NAME);
+    let name = entry.annotation(REF_NAME);
     let name = name.map(|name| format!("`{name}`, ")).unwrap_or_default();
-    let platform = entry.platform.as_ref().filter(|p| !p.is_empty());
+    let platform = entry.platform().filter(|p| !p.is_empty());
     let platform = platform.map(|p| format!(" for {p}")).unwrap_or_default();
-    format!("{name}{}{platform}", entry.digest)
+    format!("{name}{}{platform}", entry.digest())
 }
 
 struct Reader {
@@ -67,8 +68,8 @@ struct Reader {
 impl Reader {
     /// Reads a manifest or index and collects what it names.
     fn document(&mut self, entry: &Descriptor, depth: u32) -> Result<Document, PushArchiveError> {
-        let bytes = self.layout.read_blob(&entry.digest)?;
-        let path = self.layout.blob_path(&entry.digest);
+        let bytes = self.layout.read_blob(&entry.digest())?;
+        let path = self.layout.blob_path(&entry.digest());
         self.held += bytes.len() as u64;
         if self.held > MAX_DOCUMENTS {
             return Err(PushArchiveError::Documents { path });
@@ -77,12 +78,12 @@ impl Reader {
             path: path.clone(),
             source,
         };
-        if !entry.media_type.is_index() {
+        if !entry.media_type().is_index() {
             let manifest = Manifest::parse(&bytes).map_err(unusable)?;
-            self.blob(&manifest.config);
+            self.blob(manifest.config());
             // Foreign layers are fetched from their `urls` and not ours to spread (I27).
-            for layer in &manifest.layers {
-                if !layer.media_type.is_foreign() {
+            for layer in manifest.layers() {
+                if !layer.media_type().is_foreign() {
                     self.blob(layer);
                 }
             }
@@ -91,17 +92,17 @@ impl Reader {
         if depth == 0 {
             return Err(PushArchiveError::Depth { path });
         }
-        for child in Index::parse(&bytes).map_err(unusable)?.manifests {
-            if self.seen.insert(child.digest) {
+        for child in Index::parse(&bytes).map_err(unusable)?.manifests() {
+            if self.seen.insert(child.digest()) {
                 let document = self.document(&child, depth - 1)?;
                 self.below.push(document);
             }
         }
-        Ok(Document::new(entry.media_type.clone(), bytes))
+        Ok(Document::new(entry.media_type(), bytes))
     }
 
     fn blob(&mut self, descriptor: &Descriptor) {
-        if self.seen.insert(descriptor.digest) {
+        if self.seen.insert(descriptor.digest()) {
             let blob = Blob::of_layout(descriptor.clone(), &self.layout);
             self.blobs.push(blob);
         }

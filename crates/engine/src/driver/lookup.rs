@@ -16,7 +16,8 @@ use crate::plan_run::PlanRun;
 use crate::starts::Images;
 use kiln_events::{Event, NoteKind, Step, WarningKind};
 use kiln_oci::ImageSource;
-use kiln_plan::plan::{Plan, Source, WINDOWS};
+use kiln_oci::oci_spec::image::Os;
+use kiln_plan::plan::{Plan, Source};
 use kiln_plan::text::TextError;
 use kiln_shown::counted;
 use kiln_step_cache::{Hit, LayerCache, Missed, Reason};
@@ -223,11 +224,12 @@ impl Build<'_> {
             (key, place, found)
         });
         for (key, (span, line), found) in join_all(finds).await {
-            let found = found.and_then(|base| match base.config.os.as_str() {
-                WINDOWS => Err(BaseError::Windows {
-                    reference: key.0.to_string(),
-                }),
-                _ => Ok(base),
+            let found = found.and_then(|base| {
+                if *base.config.as_ref().os() == Os::Windows {
+                    let reference = key.0.to_string();
+                    return Err(BaseError::Windows { reference });
+                }
+                Ok(base)
             });
             let base = found.map_err(|source| BuildError::Base {
                 location: Box::new(text.locate(span, &line)),
@@ -276,7 +278,7 @@ fn triggers(
         Source::Scratch | Source::Files(_) => return Ok(Vec::new()),
         Source::Image(image, platform) => {
             let known = images.get(&(image.clone(), platform.clone()));
-            let triggers = known.map(|base| base.config.config.on_build.clone());
+            let triggers = known.map(|base| base.config.on_build().to_vec());
             (image.to_string(), triggers.unwrap_or_default())
         }
         Source::Stage(stage) => {

@@ -257,7 +257,7 @@ impl Stepper<'_> {
         let pair = format!("{name}={value}");
         self.plan_run.plan.dockerfile.lines.iter().any(written)
             || self.plan_run.images.values().any(|image| {
-                let mut env = image.config.config.env.iter();
+                let mut env = image.config.env().iter();
                 env.any(|known| *known == pair)
             })
     }

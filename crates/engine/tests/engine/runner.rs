@@ -69,7 +69,7 @@ async fn what_the_runner_changes_is_the_layer() {
     let layout = Layout::open(&dir.path().join("layout")).unwrap();
     let manifest = Manifest::parse(&layout.read_blob(&report.digest).unwrap()).unwrap();
     // COPY made the first, RUN the last; WORKDIR was there already.
-    let last = layout.blob_path(&manifest.layers.last().unwrap().digest);
+    let last = layout.blob_path(&manifest.layers().last().unwrap().digest());
     let tar = flate2::read::GzDecoder::new(fs::File::open(last).unwrap());
     let mut files = Vec::new();
     for entry in tar::Archive::new(tar).entries().unwrap() {

@@ -190,7 +190,7 @@ impl Directory<'_> {
             .map_err(|source| self.unusable(&entry.config, source))?;
         check_layers("docker archive manifest", entry.layers.len())
             .map_err(|source| self.unusable(MANIFEST, source))?;
-        let diff_ids = &config.rootfs.diff_ids;
+        let diff_ids = config.diff_ids();
         if diff_ids.len() != entry.layers.len() {
             return Err(ArchiveError::LayerCount {
                 path: self.path.to_owned(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use tempfile::tempdir;
 
 use super::*;
-use crate::{Descriptor, DiffId, ImageConfig, Reference, RootFs};
+use crate::{ConfigDraft, Descriptor, DiffId, Reference, RootFs};
 
 const GZIP: &[u8] = b"\x1f\x8b pretend";
 
@@ -22,12 +22,12 @@ fn archive(dir: &Path, tags: &[&str]) -> Result<Vec<u8>, ArchiveError> {
         (Descriptor::of(media_type, content), DiffId::of(name), path)
     })
     .collect();
-    let config = ImageConfig {
+    let config = ConfigDraft {
         rootfs: RootFs {
             diff_ids: layers.iter().map(|(_, diff_id, _)| *diff_id).collect(),
             ..RootFs::default()
         },
-        ..ImageConfig::default()
+        ..ConfigDraft::default()
     };
     let tags: Vec<Reference> = tags
         .iter()
@@ -112,12 +112,12 @@ fn reads_what_it_writes() {
 fn follows_the_links_of_old_docker_save() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("old.tar");
-    let config = ImageConfig {
+    let config = ConfigDraft {
         rootfs: RootFs {
             diff_ids: vec![DiffId::of("a"), DiffId::of("a")],
             ..RootFs::default()
         },
-        ..ImageConfig::default()
+        ..ConfigDraft::default()
     }
     .to_bytes();
     let manifest =

@@ -43,7 +43,7 @@ pub fn write_docker_archive(
     let mut written = BTreeSet::new();
     for ((descriptor, _, path), name) in layers.iter().zip(&names) {
         if written.insert(name) {
-            append(&mut tar, name, descriptor.size, open(descriptor, path)?)?;
+            append(&mut tar, name, descriptor.size(), open(descriptor, path)?)?;
         }
     }
     let finished = tar.into_inner().and_then(|mut out| out.flush());
@@ -55,17 +55,17 @@ pub fn write_docker_archive(
 
 /// `<hex>.tar.gz`: dive goes by the ending, everyone else by the content.
 fn layer_name(descriptor: &Descriptor) -> Result<String, ArchiveError> {
-    let ending = match descriptor.media_type.layer_compression() {
+    let ending = match descriptor.media_type().layer_compression() {
         Some(LayerCompression::None) => "tar",
         Some(LayerCompression::Gzip) => "tar.gz",
         Some(LayerCompression::Zstd) | None => {
             return Err(ArchiveError::LayerType {
-                digest: descriptor.digest,
-                media_type: descriptor.media_type.clone(),
+                digest: descriptor.digest(),
+                media_type: descriptor.media_type(),
             });
         }
     };
-    Ok(format!("{}.{ending}", descriptor.digest.hex()))
+    Ok(format!("{}.{ending}", descriptor.digest().hex()))
 }
 
 /// Each `repository:tag` once, in the order given.
@@ -89,11 +89,11 @@ fn open(descriptor: &Descriptor, path: &Path) -> Result<impl Read + use<>, Archi
     };
     let file = crate::open_file(path).map_err(failed("open"))?;
     let actual = file.metadata().map_err(failed("read"))?.len();
-    if actual != descriptor.size {
+    if actual != descriptor.size() {
         return Err(ArchiveError::LayerSize {
-            digest: descriptor.digest,
+            digest: descriptor.digest(),
             path: path.to_owned(),
-            expected: descriptor.size,
+            expected: descriptor.size(),
             actual,
         });
     }

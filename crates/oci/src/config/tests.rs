@@ -3,15 +3,18 @@ use serde_json::json;
 
 use super::*;
 
-fn read(value: &Value) -> ImageConfig {
-    ImageConfig::parse(value.to_string().as_bytes()).unwrap()
+fn read(value: &Value) -> ConfigDraft {
+    let parsed = ImageConfig::parse(value.to_string().as_bytes()).unwrap();
+    let draft = parsed.draft();
+    assert_eq!(ImageConfig::from(draft.clone()), parsed);
+    draft
 }
 
-fn written(config: &ImageConfig) -> Value {
+fn written(config: &ConfigDraft) -> Value {
     serde_json::from_slice(&config.to_bytes()).unwrap()
 }
 
-fn full() -> ImageConfig {
+fn full() -> ConfigDraft {
     read(&json!({
         "created": "2026-01-02T03:04:05Z", "architecture": "arm", "variant": "v7", "os": "linux",
         "author": "x", "os.version": "1", "os.features": ["f"],
@@ -37,14 +40,14 @@ fn field_order_is_fixed_and_unknown_fields_survive() {
     let text = String::from_utf8(full().to_bytes()).unwrap();
     insta::assert_snapshot!("full_config", text);
     let again = ImageConfig::parse(text.as_bytes()).unwrap();
-    assert_eq!(again, full());
+    assert_eq!(again, full().into());
     assert_eq!(again.digest(), Digest::of(text));
 }
 
 // conformance: C19
 #[test]
 fn oddities_are_read() {
-    let empty = ImageConfig::default();
+    let empty = ConfigDraft::default();
     let rows = [
         (json!({}), empty.clone()),
         (
@@ -65,7 +68,7 @@ fn oddities_are_read() {
         ),
         (
             json!({"config": {"Healthcheck": {"Test": null, "Interval": null, "Retries": null}}}),
-            ImageConfig {
+            ConfigDraft {
                 config: ContainerConfig {
                     healthcheck: Some(HealthConfig::default()),
                     ..Default::default()
@@ -75,7 +78,7 @@ fn oddities_are_read() {
         ),
         (
             json!({"config": {"Env": ["NOVALUE", null, "A=b"], "Labels": {"a": null}, "WorkingDir": "rel"}}),
-            ImageConfig {
+            ConfigDraft {
                 config: ContainerConfig {
                     env: vec!["NOVALUE".into(), "A=b".into()],
                     labels: [("a".to_owned(), String::new())].into(),
@@ -87,7 +90,7 @@ fn oddities_are_read() {
         ),
         (
             json!({"config": {"Cmd": "sh", "ExposedPorts": {"80/tcp": null}, "Volumes": ["/v"]}}),
-            ImageConfig {
+            ConfigDraft {
                 config: ContainerConfig {
                     cmd: Some(vec!["sh".into()]),
                     exposed_ports: ["80/tcp".to_owned()].into(),
@@ -99,7 +102,7 @@ fn oddities_are_read() {
         ),
         (
             json!({"history": [null, {"created": null, "empty_layer": null}]}),
-            ImageConfig {
+            ConfigDraft {
                 history: vec![History::default(), History::default()],
                 ..empty
             },
@@ -165,12 +168,73 @@ fn env_is_set_in_place() {
 // conformance: C14 F17
 #[test]
 fn platform_goes_in_and_out() {
-    let mut config = ImageConfig::default();
+    let mut config = ConfigDraft::default();
     config.set_platform(&Platform::parse("linux/arm/v6").unwrap());
     assert_eq!(config.variant.as_deref(), Some("v6"));
-    assert_eq!(config.platform().to_string(), "linux/arm/v6");
+    let platform = ImageConfig::from(config.clone()).platform();
+    assert_eq!(platform.to_string(), "linux/arm/v6");
     config.set_platform(&Platform::parse("linux/amd64").unwrap());
     assert_eq!(config.variant, None);
+}
+
+#[test]
+fn what_is_written_is_what_oci_spec_reads() {
+    let ours = ImageConfig::from(full());
+    let mut theirs = spec::ImageConfiguration::from_reader(ours.to_bytes().as_slice()).unwrap();
+    // `oci-spec` reads sets in any order.
+    let mut config = theirs.config().clone().unwrap();
+    let sort = |list: &Option<Vec<String>>| {
+        let mut list = list.clone().unwrap();
+        list.sort();
+        Some(list)
+    };
+    config.set_exposed_ports(sort(config.exposed_ports()));
+    config.set_volumes(sort(config.volumes()));
+    theirs.set_config(Some(config));
+    assert_eq!(theirs, *ours.as_ref());
+}
+
+#[test]
+fn goes_to_oci_spec_and_back() {
+    let container = spec::ConfigBuilder::default()
+        .exposed_ports(vec!["80/tcp".to_owned(), "53/udp".to_owned()])
+        .labels([("b", "2"), ("a", "1")].map(|(k, v)| (k.to_owned(), v.to_owned())))
+        .build()
+        .unwrap();
+    let theirs = spec::ImageConfigurationBuilder::default()
+        .os("linux")
+        .architecture("amd64")
+        .config(container)
+        .rootfs(
+            spec::RootFsBuilder::default()
+                .typ("layers")
+                .diff_ids([DiffId::of(b"1").to_string()])
+                .build()
+                .unwrap(),
+        )
+        .build()
+        .unwrap();
+    let ours = ImageConfig::try_from(theirs.clone()).unwrap();
+    assert_eq!(ours.diff_ids(), [DiffId::of(b"1")]);
+    let text = String::from_utf8(ours.to_bytes()).unwrap();
+    insta::assert_snapshot!(text, @r#"{"architecture":"amd64","config":{"ExposedPorts":{"53/udp":{},"80/tcp":{}},"Labels":{"a":"1","b":"2"}},"os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"]}}"#);
+    assert_eq!(spec::ImageConfiguration::from(ours), theirs);
+
+    let mut odd = theirs;
+    odd.rootfs_mut().diff_ids_mut().push("sha256:00".to_owned());
+    let error = ImageConfig::try_from(odd).unwrap_err().to_string();
+    assert!(error.contains("`sha256:00` must have"), "{error}");
+}
+
+#[test]
+fn docker_and_unknown_fields_are_kept_beside() {
+    let ours = ImageConfig::from(full());
+    assert_eq!(ours.on_build(), ["RUN x"]);
+    assert_eq!(ours.shell().unwrap(), ["/bin/bash", "-c"]);
+    assert_eq!(ours.healthcheck().unwrap().retries, Some(3));
+    assert_eq!(ours.env(), ["Z=1", "A=2"]);
+    assert!(ours.args_escaped());
+    assert_eq!(ours.extra()["docker_version"], "1.2");
 }
 
 fn json_value() -> impl Strategy<Value = Value> {

@@ -1,16 +1,12 @@
-use std::collections::BTreeMap;
 use std::thread;
 
 use tempfile::tempdir;
 
 use super::*;
-use crate::{Family, MediaType};
+use crate::{ConfigDraft, Family, MediaType};
 
 fn named(name: &str, content: &[u8]) -> Descriptor {
-    Descriptor {
-        annotations: BTreeMap::from([(REF_NAME.to_owned(), name.to_owned())]),
-        ..Descriptor::of(MediaType::OciManifest, content)
-    }
+    Descriptor::of(MediaType::OciManifest, content).with_annotation(REF_NAME, name)
 }
 
 fn platform(text: &str) -> Platform {
@@ -18,11 +14,8 @@ fn platform(text: &str) -> Platform {
 }
 
 fn store_image(layout: &Layout, architecture: &str) -> Descriptor {
-    let config = ImageConfig {
-        architecture: architecture.to_owned(),
-        os: "linux".to_owned(),
-        ..ImageConfig::default()
-    };
+    let mut config = ConfigDraft::default();
+    config.set_platform(&Platform::new("linux", architecture));
     let config = layout
         .write_bytes(MediaType::OciConfig, &config.to_bytes())
         .unwrap();
@@ -70,7 +63,8 @@ fn an_existing_layout_is_extended() {
         text["manifests"].as_array().unwrap()[..2],
         theirs.as_array().unwrap()[..]
     );
-    let manifests = layout.index().unwrap().manifests;
+    let manifests = layout.index().unwrap();
+    let manifests = manifests.manifests();
     assert_eq!(manifests[1..], [named("b", b"2"), named("a", b"3"), plain]);
     assert!(leftovers(dir.path()).is_empty());
 }
@@ -123,7 +117,7 @@ fn several_writers_lose_nothing() {
         }
     });
     let layout = Layout::open(path).unwrap();
-    assert_eq!(layout.index().unwrap().manifests.len(), 32);
+    assert_eq!(layout.index().unwrap().manifests().len(), 32);
     assert!(layout.has_blob(&Digest::of(b"shared")));
     assert!(leftovers(path).is_empty());
 }
@@ -139,17 +133,17 @@ fn wrong_blobs_are_not_kept() {
     for bytes in rows {
         let error = layout.write_blob(bytes, &expected).unwrap_err();
         assert!(matches!(error, LayoutError::Mismatch { .. }), "{error}");
-        assert!(!layout.has_blob(&expected.digest));
+        assert!(!layout.has_blob(&expected.digest()));
     }
     assert!(leftovers(dir.path()).is_empty());
     // A truncated file under the right name is replaced.
-    fs::write(layout.blob_path(&expected.digest), b"con").unwrap();
+    fs::write(layout.blob_path(&expected.digest()), b"con").unwrap();
     assert!(matches!(
-        layout.read_blob(&expected.digest),
+        layout.read_blob(&expected.digest()),
         Err(LayoutError::Mismatch { .. })
     ));
     layout.write_blob(&b"content"[..], &expected).unwrap();
-    assert_eq!(layout.read_blob(&expected.digest).unwrap(), b"content");
+    assert_eq!(layout.read_blob(&expected.digest()).unwrap(), b"content");
     let mut bytes = Vec::new();
     layout
         .open_blob(&expected)
@@ -211,42 +205,36 @@ fn images_are_found_by_name_and_platform() {
     let arm64 = store_image(&layout, "arm64");
     let s390x = store_image(&layout, "s390x");
     // A nested index in which one entry says what it is for and one does not.
-    let labelled = Descriptor {
-        platform: Some(platform("linux/amd64")),
-        ..amd64.clone()
-    };
+    let labelled = amd64.with_platform(Some(platform("linux/amd64")));
     let nested = Index::new(Family::Oci, vec![labelled.clone(), arm64.clone()]);
     let nested = layout
         .write_bytes(MediaType::OciIndex, &nested.to_bytes())
         .unwrap();
-    let with_name = |descriptor: Descriptor, name: &str| Descriptor {
-        annotations: BTreeMap::from([(REF_NAME.to_owned(), name.to_owned())]),
-        ..descriptor
-    };
+    let with_name = |descriptor: Descriptor, name| descriptor.with_annotation(REF_NAME, name);
     layout.add_manifest(&with_name(nested, "multi")).unwrap();
     layout
         .add_manifest(&with_name(s390x.clone(), "single"))
         .unwrap();
 
     let rows = [
-        (Some("multi"), "linux/amd64", Ok(Some(labelled.digest))),
-        (Some("multi"), "linux/arm64", Ok(Some(arm64.digest))),
+        (Some("multi"), "linux/amd64", Ok(Some(labelled.digest()))),
+        (Some("multi"), "linux/arm64", Ok(Some(arm64.digest()))),
         (
             Some("multi"),
             "linux/s390x",
             Err("`linux/amd64`, `linux/arm64`"),
         ),
-        (Some("single"), "linux/amd64", Ok(Some(s390x.digest))),
+        (Some("single"), "linux/amd64", Ok(Some(s390x.digest()))),
         (Some("other"), "linux/amd64", Ok(None)),
-        (None, "linux/s390x", Ok(Some(s390x.digest))),
-        (None, "linux/arm64", Ok(Some(arm64.digest))),
+        (None, "linux/s390x", Ok(Some(s390x.digest()))),
+        (None, "linux/arm64", Ok(Some(arm64.digest()))),
     ];
     assert!(!rows.is_empty());
     for (name, wanted, expected) in rows {
         match (layout.find(name, &platform(wanted)), expected) {
             (Ok(found), Ok(expected)) => {
                 assert_eq!(
-                    found.map(|found| found.digest),
+                    found.map(|found| found.digest()),
                     expected,
                     "{name:?} {wanted}"
                 );

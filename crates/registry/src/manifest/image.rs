@@ -130,7 +130,7 @@ impl Client {
         hunt: &mut Hunt<'_>,
         depth: u32,
     ) -> Result<Option<RemoteImage>, RegistryError> {
-        let inner = self.of_digest(&parent.from, &entry.digest).await?;
+        let inner = self.of_digest(&parent.from, &entry.digest()).await?;
         if inner.media_type.is_index() {
             return Box::pin(self.search(r, &inner, hunt, depth + 1)).await;
         }
@@ -165,7 +165,7 @@ impl Client {
         let manifest = Manifest::parse(&fetched.bytes)
             .map_err(|source| malformed("the manifest", r, source))?;
         let config_bytes = self
-            .blob_bytes(&fetched.from, &manifest.config, MAX_DOCUMENT)
+            .blob_bytes(&fetched.from, manifest.config(), MAX_DOCUMENT)
             .await?;
         let config = ImageConfig::parse(&config_bytes)
             .map_err(|source| malformed("the config", r, source))?;

@@ -24,18 +24,18 @@ impl Client {
     ) -> Result<Call, RegistryError> {
         match origin {
             Origin::Repository(repo) => {
-                Ok(self.blob_call(repo, &d.digest, Method::GET, Direction::Pull))
+                Ok(self.blob_call(repo, &d.digest(), Method::GET, Direction::Pull))
             }
             Origin::Url { repo, url } => {
-                let mut call = self.blob_call(repo, &d.digest, Method::GET, Direction::Pull);
+                let mut call = self.blob_call(repo, &d.digest(), Method::GET, Direction::Pull);
                 let url = Url::parse(url)
                     .ok()
                     .filter(|url| matches!(url.scheme(), "http" | "https"));
                 let url = url.ok_or_else(|| RegistryError::Unusable {
-                    reference: repo.at_digest(d.digest).familiar(),
+                    reference: repo.at_digest(d.digest()).familiar(),
                     reason: "the layer's own address is not an http URL".to_owned(),
                 })?;
-                call.ask.what = format!("the request for foreign layer `{}`", d.digest);
+                call.ask.what = format!("the request for foreign layer `{}`", d.digest());
                 url.host_str()
                     .unwrap_or_default()
                     .clone_into(&mut call.ask.registry);
@@ -54,7 +54,7 @@ impl Client {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), RegistryError> {
         let mut call = self.content_call(&origin, d)?;
-        let mut sink = Sink::new(to, d.size).await?;
+        let mut sink = Sink::new(to, d.size()).await?;
         let mut waits = Waits::request(&self.inner.settings.retries);
         loop {
             let before = sink.taken();
@@ -74,11 +74,11 @@ impl Client {
         }
         let taken = sink.taken();
         let (actual, file) = sink.finish().await?;
-        if taken != d.size {
-            return Err(wrong_size(&call.ask, d.size, taken));
+        if taken != d.size() {
+            return Err(wrong_size(&call.ask, d.size(), taken));
         }
-        if actual != d.digest {
-            return Err(wrong_digest(&call.ask, d.digest, actual));
+        if actual != d.digest() {
+            return Err(wrong_digest(&call.ask, d.digest(), actual));
         }
         sink::keep(file, to).await
     }
@@ -109,8 +109,8 @@ impl Client {
                 continue;
             }
             let size = chunk.len() as u64;
-            if sink.taken() + size > d.size {
-                return Err(wrong_size(&call.ask, d.size, sink.taken() + size));
+            if sink.taken() + size > d.size() {
+                return Err(wrong_size(&call.ask, d.size(), sink.taken() + size));
             }
             progress(sink.taken() + size);
             if !sink.take(chunk).await {
@@ -118,7 +118,7 @@ impl Client {
                 return Ok(());
             }
         }
-        if sink.taken() < d.size {
+        if sink.taken() < d.size() {
             return Err(RegistryError::Connection {
                 registry: call.ask.registry.clone(),
                 ask: call.ask.what.clone(),
@@ -126,7 +126,7 @@ impl Client {
                     format!(
                         "the answer ended after {} of {} bytes",
                         sink.taken(),
-                        d.size
+                        d.size()
                     ),
                     true,
                 ),
@@ -161,7 +161,7 @@ fn skip(answer: &Answer, start: u64, d: &Descriptor) -> Result<u64, RegistryErro
         .header("content-length")
         .and_then(|text| text.parse::<u64>().ok());
     match length {
-        Some(length) if length != d.size => Err(wrong_size(&answer.ask, d.size, length)),
+        Some(length) if length != d.size() => Err(wrong_size(&answer.ask, d.size(), length)),
         _ => Ok(start),
     }
 }

@@ -65,16 +65,16 @@ impl Client {
         blob: UnnamedBlob,
         d: &Descriptor,
     ) -> Result<Pushed, RegistryError> {
-        let ask = Ask::blob_push(&blob.repo, &d.digest);
-        let location = complete(blob.session.location(), &d.digest);
+        let ask = Ask::blob_push(&blob.repo, &d.digest());
+        let location = complete(blob.session.location(), &d.digest());
         let mut call = self.upload_call(&blob.repo, &ask, Method::PUT, location);
         call.waits = Waits::none();
         let name = async {
             let answer = self.attempt(&call).await?;
-            check_stored(&ask, answer.response.headers(), d.digest)?;
+            check_stored(&ask, answer.response.headers(), d.digest())?;
             Ok::<_, RegistryError>(Pushed::Uploaded)
         };
-        let key = (blob.repo.clone(), d.digest);
+        let key = (blob.repo.clone(), d.digest());
         Ok(self.inner.pushed.run(key, name).await?.0)
     }
 

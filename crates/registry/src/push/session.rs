@@ -57,11 +57,11 @@ impl Client {
         source: &BlobSource,
         mount_from: &[Repository],
     ) -> Result<Pushed, RegistryError> {
-        if self.is_there(repo, &d.digest).await? {
+        if self.is_there(repo, &d.digest()).await? {
             return Ok(Pushed::Existed);
         }
         check_source(d, source)?;
-        let mut session = match self.mount(repo, &d.digest, mount_from).await? {
+        let mut session = match self.mount(repo, &d.digest(), mount_from).await? {
             Mount::Done => return Ok(Pushed::Mounted),
             Mount::Started(session) => Some(session),
             Mount::Refused => None,
@@ -70,7 +70,7 @@ impl Client {
         let worth = |error: &RegistryError| {
             error.is_transient() || matches!(error.status(), Some(404 | 416))
         };
-        let ask = Ask::blob_push(repo, &d.digest);
+        let ask = Ask::blob_push(repo, &d.digest());
         let mut waits = Waits::request(&self.inner.settings.retries);
         let mut chunked = false;
         loop {
@@ -85,7 +85,7 @@ impl Client {
             let error = match sent {
                 Ok(()) => return Ok(Pushed::Uploaded),
                 // A proxy in between has a limit; smaller pieces may pass.
-                Err(error) if error.status() == Some(413) && d.size > CHUNK && !chunked => {
+                Err(error) if error.status() == Some(413) && d.size() > CHUNK && !chunked => {
                     chunked = true;
                     continue;
                 }
@@ -93,7 +93,7 @@ impl Client {
             };
             waits.pause(error, worth).await?;
             // The answer to a complete upload may be what was lost.
-            if self.is_there(repo, &d.digest).await.unwrap_or(false) {
+            if self.is_there(repo, &d.digest()).await.unwrap_or(false) {
                 return Ok(Pushed::Uploaded);
             }
         }
@@ -127,13 +127,13 @@ impl Client {
         mount_from: &[Repository],
     ) -> Result<Option<Pushed>, RegistryError> {
         let mounts_first = !self.inner.mounts_fail.load(Ordering::Relaxed);
-        if mounts_first && self.mount_only(repo, &d.digest, mount_from).await? {
+        if mounts_first && self.mount_only(repo, &d.digest(), mount_from).await? {
             return Ok(Some(Pushed::Mounted));
         }
-        if self.is_there(repo, &d.digest).await? {
+        if self.is_there(repo, &d.digest()).await? {
             return Ok(Some(Pushed::Existed));
         }
-        let mounted = !mounts_first && self.mount_only(repo, &d.digest, mount_from).await?;
+        let mounted = !mounts_first && self.mount_only(repo, &d.digest(), mount_from).await?;
         Ok(mounted.then_some(Pushed::Mounted))
     }
 
@@ -265,14 +265,14 @@ impl Client {
             repo,
             ask,
             Method::PUT,
-            complete(&session.location, &d.digest),
+            complete(&session.location, &d.digest()),
         );
         call.headers.insert(CONTENT_TYPE, OCTETS);
-        call.body = payload(source, 0, d.size);
+        call.body = payload(source, 0, d.size());
         let mut answer = self.attempt(&call).await?;
         let headers = std::mem::take(answer.response.headers_mut());
         answer.drain().await;
-        check_stored(ask, &headers, d.digest)
+        check_stored(ask, &headers, d.digest())
     }
 
     /// Piece by piece with PATCH, closed with an empty PUT.
@@ -286,8 +286,8 @@ impl Client {
     ) -> Result<(), RegistryError> {
         let chunk = CHUNK.max(session.chunk_min.unwrap_or(0));
         let mut at = 0;
-        while at < d.size {
-            let size = chunk.min(d.size - at);
+        while at < d.size() {
+            let size = chunk.min(d.size() - at);
             let mut call = self.upload_call(repo, ask, Method::PATCH, session.location.clone());
             call.headers.insert(CONTENT_TYPE, OCTETS);
             if let Ok(range) = HeaderValue::from_str(&format!("{at}-{}", at + size - 1)) {
@@ -303,10 +303,10 @@ impl Client {
             repo,
             ask,
             Method::PUT,
-            complete(&session.location, &d.digest),
+            complete(&session.location, &d.digest()),
         );
         let answer = self.attempt(&call).await?;
-        check_stored(ask, answer.response.headers(), d.digest)
+        check_stored(ask, answer.response.headers(), d.digest())
     }
 
     pub(super) fn upload_call(
@@ -417,16 +417,16 @@ fn check_source(d: &Descriptor, source: &BlobSource) -> Result<(), RegistryError
         // What follows in the file belongs to others.
         BlobSource::Part(path, start) => {
             let rest = length(path)?.saturating_sub(*start);
-            (path.clone(), rest.min(d.size))
+            (path.clone(), rest.min(d.size()))
         }
     };
-    if actual == d.size {
+    if actual == d.size() {
         return Ok(());
     }
     Err(RegistryError::SourceSize {
         path,
-        digest: d.digest,
-        expected: d.size,
+        digest: d.digest(),
+        expected: d.size(),
         actual,
     })
 }

@@ -85,7 +85,7 @@ async fn round_trip(registry: &DebianRegistry, settings: RegistrySettings) {
     assert_eq!(again, Pushed::Existed);
 
     let index = Index::new(Family::Oci, vec![built.index_entry()]).to_bytes();
-    let digest = Descriptor::of(MediaType::OciIndex, &index).digest;
+    let digest = Descriptor::of(MediaType::OciIndex, &index).digest();
     let tag = registry.reference("team/app:index");
     client
         .push_manifest(&tag, index.into(), &MediaType::OciIndex)
@@ -100,7 +100,7 @@ async fn round_trip(registry: &DebianRegistry, settings: RegistrySettings) {
         (Some(digest), built.digest)
     );
     assert_eq!(
-        client.head_manifest(&tag).await.unwrap().unwrap().digest,
+        client.head_manifest(&tag).await.unwrap().unwrap().digest(),
         digest
     );
 }

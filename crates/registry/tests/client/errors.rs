@@ -94,8 +94,10 @@ async fn a_blob_larger_than_expected_is_not_read() {
     let registry = Registry::start();
     let image = image_from("x").build();
     registry.push_built("a/b:1", &image);
-    let mut config = image.config_descriptor.clone();
-    config.media_type = MediaType::OciConfig;
+    let config = image
+        .config_descriptor
+        .clone()
+        .with_media_type(MediaType::OciConfig);
     let error = client()
         .blob_bytes(&registry.repo("a/b"), &config, 10)
         .await

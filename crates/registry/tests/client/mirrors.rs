@@ -134,7 +134,7 @@ async fn a_mirror_that_lacks_or_spoils_a_blob_is_passed_over() {
     // A config that is another one is no better than none.
     let mirror = Registry::start();
     mirror.push_built("a/b:1", &image);
-    let config = image.config_descriptor.digest.hex();
+    let config = image.config_descriptor.digest().hex();
     mirror.fault(On::get(&config), Fault::WrongContent);
     let client = mapped(&origin, &[mirror.host()], false);
     let found = client.image(&origin.reference("a/b:1"), &amd64()).await;
@@ -145,7 +145,7 @@ async fn a_mirror_that_lacks_or_spoils_a_blob_is_passed_over() {
     for fault in [Fault::status(404), Fault::WrongContent] {
         let mirror = Registry::start();
         mirror.push_built("a/b:1", &image);
-        mirror.fault(On::get(&layer.descriptor.digest.hex()), fault.clone());
+        mirror.fault(On::get(&layer.descriptor.digest().hex()), fault.clone());
         let client = mapped(&origin, &[mirror.host()], false);
         let found = client
             .image(&origin.reference("a/b:1"), &amd64())

@@ -45,9 +45,9 @@ async fn images_of_every_format_are_read() {
                 .unwrap();
             assert_eq!(found.manifest_digest, digest);
             assert_eq!(Digest::of(&found.manifest_bytes), digest);
-            assert_eq!(found.config.config.env, ["A=b"]);
+            assert_eq!(found.config.env(), ["A=b"]);
             assert_eq!(
-                found.manifest.layers[0].media_type.layer_compression(),
+                found.manifest.layers()[0].media_type().layer_compression(),
                 Some(compression)
             );
             assert_eq!(found.index_digest, None);
@@ -206,7 +206,7 @@ async fn head_describes_and_knows_absence() {
         .unwrap()
         .unwrap();
     assert_eq!(
-        (found.digest, found.media_type),
+        (found.digest(), found.media_type()),
         (digest, MediaType::OciManifest)
     );
     assert_eq!(registry.count("GET", "/manifests/"), 0);
@@ -227,7 +227,7 @@ async fn head_describes_and_knows_absence() {
             .await
             .unwrap()
             .unwrap()
-            .digest,
+            .digest(),
         digest
     );
 }
@@ -247,7 +247,7 @@ async fn a_blob_is_streamed_verified_and_named_last() {
         .await
         .unwrap();
     assert_eq!(std::fs::read(&to).unwrap(), content);
-    assert_eq!(seen.into_inner(), blob.size);
+    assert_eq!(seen.into_inner(), blob.size());
 }
 
 // conformance: I25
@@ -262,7 +262,7 @@ async fn wrong_content_is_an_error_and_leaves_nothing() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error, RegistryError::DigestMismatch { expected, .. } if expected == blob.digest),
+        matches!(error, RegistryError::DigestMismatch { expected, .. } if expected == blob.digest()),
         "{error}"
     );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -298,10 +298,10 @@ async fn wrong_manifests_configs_and_sizes_are_errors() {
         matches!(error, RegistryError::DigestMismatch { .. }),
         "{error}"
     );
-    let (registry, mut blob, _) = with_blob();
+    let (registry, blob, _) = with_blob();
     let dir = tempfile::tempdir().unwrap();
-    for size in [blob.size - 1, blob.size + 1] {
-        blob.size = size;
+    for size in [blob.size() - 1, blob.size() + 1] {
+        let blob = Descriptor::new(blob.media_type(), blob.digest(), size);
         let to = dir.path().join("blob");
         let error = client()
             .blob_to_file(&registry.repo("a/b"), &blob, &to, &|_| ())
@@ -483,7 +483,7 @@ async fn a_relative_redirect_is_resolved_and_a_loop_ends() {
     registry.put_blob("c/d", &content);
     registry.fault(
         On::get("/v2/a/b/blobs/").times(1),
-        Fault::RedirectTo(format!("../../../c/d/blobs/{}", blob.digest)),
+        Fault::RedirectTo(format!("../../../c/d/blobs/{}", blob.digest())),
     );
     let got = client()
         .blob_bytes(&registry.repo("a/b"), &blob, 2_000_000)
@@ -538,7 +538,7 @@ async fn the_same_file_asked_for_twice_is_fetched_once() {
 async fn has_blob_tells_yes_from_no() {
     let (registry, blob, _) = with_blob();
     let repo = registry.repo("a/b");
-    assert!(client().has_blob(&repo, &blob.digest).await.unwrap());
+    assert!(client().has_blob(&repo, &blob.digest()).await.unwrap());
     assert!(
         !client()
             .has_blob(&repo, &Digest::of(b"other"))

@@ -169,7 +169,7 @@ async fn files_and_memory_of_all_sizes_arrive() {
                 .unwrap();
             assert_eq!(pushed, Pushed::Uploaded);
             assert_eq!(
-                registry.blob(repo, &descriptor.digest).as_deref(),
+                registry.blob(repo, &descriptor.digest()).as_deref(),
                 Some(&bytes[..]),
                 "{repo} {size}"
             );
@@ -221,7 +221,7 @@ async fn blobs_are_mounted_from_the_same_registry() {
         .unwrap();
     assert_eq!(pushed, Pushed::Mounted);
     assert_eq!(
-        registry.blob("a/b", &descriptor.digest),
+        registry.blob("a/b", &descriptor.digest()),
         Some(bytes.to_vec())
     );
     assert_eq!((registry.count("PUT", ""), registry.open_uploads()), (0, 0));
@@ -339,7 +339,7 @@ async fn a_broken_upload_starts_again() {
             .unwrap();
         assert_eq!(pushed, Pushed::Uploaded, "{fault:?}");
         assert_eq!(
-            registry.blob("a/b", &descriptor.digest),
+            registry.blob("a/b", &descriptor.digest()),
             Some(bytes.to_vec()),
             "{fault:?}"
         );
@@ -381,7 +381,7 @@ async fn a_registry_that_takes_no_big_bodies_gets_chunks() {
         assert_eq!(registry.count("PATCH", ""), pieces, "{chunk_min:?}");
         assert!(
             registry
-                .blob("a/b", &descriptor.digest)
+                .blob("a/b", &descriptor.digest())
                 .is_some_and(|stored| stored == bytes)
         );
     }
@@ -547,7 +547,7 @@ async fn a_blob_that_vanished_can_be_pushed_again() {
     let image = image_from("x").build();
     let client = client();
     push_all(&client, &registry, "a/b:1", &image).await.unwrap();
-    registry.remove_blob("a/b", &image.layers[0].descriptor.digest);
+    registry.remove_blob("a/b", &image.layers[0].descriptor.digest());
     let error = push_all(&client, &registry, "a/b:2", &image)
         .await
         .unwrap_err();

@@ -492,9 +492,9 @@ async fn credentials_do_not_go_where_a_redirect_says() {
     let text = pull_blob(&client, &home, 10).await;
     assert!(text.contains("401"), "{text}");
     // A foreign layer names its own address.
-    let mut foreign = descriptor(10);
-    foreign.media_type = MediaType::DockerForeignLayerGzip;
-    foreign.urls = vec![format!("http://{}/layer", thief.host)];
+    let foreign = descriptor(10)
+        .with_media_type(MediaType::DockerForeignLayerGzip)
+        .with_urls(vec![format!("http://{}/layer", thief.host)]);
     let dir = tempfile::tempdir().unwrap();
     let fetched = client
         .blob_to_file(&home.repo(), &foreign, &dir.path().join("x"), &|_| ())

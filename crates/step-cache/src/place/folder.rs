@@ -35,9 +35,9 @@ impl Folder {
     }
 
     fn read(&self, descriptor: &Descriptor) -> Result<Bytes, PlaceError> {
-        let path = self.0.blob_path(&descriptor.digest);
+        let path = self.0.blob_path(&descriptor.digest());
         let path = path.ok_or(Miss::Absent {
-            digest: descriptor.digest,
+            digest: descriptor.digest(),
         })?;
         let kind = SmallFile::new("a document of a cache", MAX_CONFIG);
         let bytes = kind.read(&path);
@@ -75,7 +75,7 @@ impl Folder {
     fn parcel(&self, step: &StoredStep) -> Result<Parcel, PlaceError> {
         let config = self.read(&step.config)?;
         let layer = step.layer.as_ref().and_then(|(descriptor, _)| {
-            let file = self.0.blob_path(&descriptor.digest)?;
+            let file = self.0.blob_path(&descriptor.digest())?;
             Some(Blob::packed(descriptor.clone(), file, None))
         });
         Ok(step.parcel(&config, layer))
@@ -100,7 +100,7 @@ impl StepStore for Folder {
         descriptor: &'a Descriptor,
         _into: &'a Path,
     ) -> BoxFuture<'a, Located<'a>> {
-        let found = self.0.blob_path(&descriptor.digest);
+        let found = self.0.blob_path(&descriptor.digest());
         Box::pin(async { found.map_or(Located::Gone, Located::File) })
     }
 

@@ -134,7 +134,7 @@ impl StepStore for InRepository {
         Box::pin(async move {
             let manifest = patiently(self.under_tag(name)).await;
             let manifest = Manifest::parse(&manifest.ok()??).ok()?;
-            self.blob(&manifest.config).await.ok()
+            self.blob(manifest.config()).await.ok()
         })
     }
 

@@ -53,7 +53,7 @@ fn config_digest(image: &Image) -> Digest {
 #[test]
 fn broken_files_are_a_miss_and_replaced() {
     type Place = fn(&Path, &Image) -> PathBuf;
-    let layer: Place = |dir, image| blob(dir, &image.descriptors[0].digest);
+    let layer: Place = |dir, image| blob(dir, &image.descriptors[0].digest());
     let config: Place = |dir, image| blob(dir, &config_digest(image));
     let manifest: Place = |dir, image| blob(dir, &image.digest);
     let entry: Place = |dir, image| dir.join(format!("kiln-v1/images/{}.json", image.digest.hex()));
@@ -125,7 +125,7 @@ fn a_wrong_blob_found_while_reading_is_set_aside() {
     let image = image("linux/amd64", &["one"]);
     image.store(&cache);
     let layer = &image.descriptors[0];
-    garble(&blob(dir.path(), &layer.digest));
+    garble(&blob(dir.path(), &layer.digest()));
     let found = cache
         .lookup(&image.digest, &platform("linux/amd64"))
         .unwrap();
@@ -133,7 +133,7 @@ fn a_wrong_blob_found_while_reading_is_set_aside() {
     assert!(std::io::copy(&mut reader, &mut std::io::sink()).is_err());
 
     for _ in 0..2 {
-        cache.set_aside_blob(&layer.digest).unwrap();
+        cache.set_aside_blob(&layer.digest()).unwrap();
         let miss = cache
             .lookup(&image.digest, &platform("linux/amd64"))
             .unwrap_err();
@@ -141,8 +141,8 @@ fn a_wrong_blob_found_while_reading_is_set_aside() {
     }
     image.assert_is(&image.store(&cache));
     // Setting aside the same name again drops the older one, whatever it is.
-    directory(&blob(dir.path(), &layer.digest));
-    cache.set_aside_blob(&layer.digest).unwrap();
+    directory(&blob(dir.path(), &layer.digest()));
+    cache.set_aside_blob(&layer.digest()).unwrap();
     image.assert_is(&image.store(&cache));
 }
 

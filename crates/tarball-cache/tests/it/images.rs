@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_oci::{Descriptor, DiffId, Digest, Family, ImageConfig, Manifest, MediaType, Platform};
+use kiln_oci::{ConfigDraft, Descriptor, DiffId, Digest, Family, Manifest, MediaType, Platform};
 use kiln_tarball_cache::{Access, Begun, CacheWriter, CachedImage, ImageCache, NewImage};
 
 pub(crate) struct Image {
@@ -23,7 +23,7 @@ pub(crate) fn image(platform: &str, layers: &[&str]) -> Image {
         .iter()
         .map(|layer| Descriptor::of(MediaType::OciLayer, layer))
         .collect();
-    let mut config = ImageConfig::default();
+    let mut config = ConfigDraft::default();
     config.set_platform(&Platform::parse(platform).unwrap());
     config.rootfs.diff_ids = layers.iter().map(DiffId::of).collect();
     let config = config.to_bytes();
@@ -70,7 +70,7 @@ impl Image {
             std::io::Read::read_to_end(&mut cached.open_layer(descriptor).unwrap(), &mut read)
                 .unwrap();
             assert_eq!(&read, bytes);
-            if let Some(path) = cached.blob_path(&descriptor.digest) {
+            if let Some(path) = cached.blob_path(&descriptor.digest()) {
                 assert_eq!(&std::fs::read(path).unwrap(), bytes);
             }
         }

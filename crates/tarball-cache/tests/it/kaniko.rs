@@ -17,7 +17,7 @@ fn leave_archive(dir: &Path, name: &str, image: &Image) -> PathBuf {
         .iter()
         .zip(&image.descriptors)
         .map(|(bytes, descriptor)| {
-            let path = scratch.path().join(descriptor.digest.hex());
+            let path = scratch.path().join(descriptor.digest().hex());
             fs::write(&path, bytes).unwrap();
             (descriptor.clone(), DiffId::of(bytes), path)
         })
@@ -62,7 +62,7 @@ fn archives_serve_with_and_without_the_algorithm_in_their_name() {
             .unwrap();
         image.assert_is(&found);
         assert_eq!(found.origin(), Origin::KanikoArchive);
-        assert_eq!(found.blob_path(&image.descriptors[0].digest), None);
+        assert_eq!(found.blob_path(&image.descriptors[0].digest()), None);
         assert_eq!(
             found.reference.as_deref(),
             Some("docker.io/library/busybox:1")
@@ -170,8 +170,9 @@ fn layouts_serve_by_manifest_and_by_index() {
         .unwrap();
     layout.add_manifest(&manifest).unwrap();
 
-    let mut labelled = manifest.clone();
-    labelled.platform = Some(platform("linux/amd64"));
+    let labelled = manifest
+        .clone()
+        .with_platform(Some(platform("linux/amd64")));
     let index = Index::new(Family::Oci, vec![labelled]).to_bytes();
     let index_digest = kiln_oci::Digest::of(&index);
     let layout = leave_blobs(&dir.path().join(index_digest.hex()), &image);
@@ -186,7 +187,7 @@ fn layouts_serve_by_manifest_and_by_index() {
         let found = cache.lookup(&digest, &platform("linux/amd64")).unwrap();
         image.assert_is(&found);
         assert_eq!(found.origin(), Origin::KanikoLayout);
-        assert!(found.blob_path(&image.descriptors[0].digest).is_some());
+        assert!(found.blob_path(&image.descriptors[0].digest()).is_some());
     }
     let miss = cache
         .lookup(&index_digest, &platform("linux/arm64"))

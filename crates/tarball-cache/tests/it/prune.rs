@@ -116,8 +116,8 @@ fn the_age_is_that_of_the_last_use_or_else_of_the_entry() {
     // Its own layer, config and manifest; the shared layer stays.
     assert_eq!(pruned.blobs, 3);
     // Others see it no longer either.
-    let listed = Layout::open(dir.path()).unwrap().index().unwrap().manifests;
-    assert_eq!(listed.len(), 2);
+    let listed = Layout::open(dir.path()).unwrap().index().unwrap();
+    assert_eq!(listed.manifests().len(), 2);
     // There is nothing left to do.
     let again = cache.prune(&older_than(15)).unwrap();
     assert_eq!((names(&again), again.blobs), (Vec::new(), 0));
@@ -247,7 +247,7 @@ fn an_entry_whose_lock_is_held_stays_and_so_do_blobs_of_an_unfinished_one() {
     let first = dir
         .path()
         .join("blobs/sha256")
-        .join(new.descriptors[0].digest.hex());
+        .join(new.descriptors[0].digest().hex());
     set_age(&first, 2 * HOUR);
     set_age(&slow.staging_dir().join("began"), 3 * HOUR);
 
@@ -316,20 +316,21 @@ fn what_others_list_in_the_layout_stays_with_all_it_needs() {
         .write_bytes(MediaType::OciConfig, &theirs.config)
         .unwrap();
     for (name, image) in [("ours", &one), ("theirs", &theirs)] {
-        let mut listed = layout
+        let listed = layout
             .write_bytes(MediaType::OciManifest, &image.manifest)
-            .unwrap();
-        listed.annotations.insert(REF_NAME.into(), name.into());
+            .unwrap()
+            .with_annotation(REF_NAME, name);
         layout.add_manifest(&listed).unwrap();
     }
     age(dir.path(), 40 * HOUR);
     let pruned = cache.prune(&larger_than(0)).unwrap();
     assert_eq!(pruned.entries.len(), 3);
-    let left = layout.index().unwrap().manifests;
+    let left = layout.index().unwrap();
+    let left = left.manifests();
     assert_eq!(left.len(), 2);
     for image in [&one, &theirs] {
         for blob in &image.descriptors {
-            assert!(layout.has_blob(&blob.digest));
+            assert!(layout.has_blob(&blob.digest()));
         }
         assert!(layout.has_blob(&image.digest));
         assert!(layout.has_blob(&Digest::of(&image.config)));
@@ -393,7 +394,7 @@ fn broken_entries_go_when_they_are_old() {
     fs::remove_file(
         dir.path()
             .join("blobs/sha256")
-            .join(two.descriptors[1].digest.hex()),
+            .join(two.descriptors[1].digest().hex()),
     )
     .unwrap();
     fs::remove_file(entry(dir.path(), &three)).unwrap();
@@ -527,7 +528,7 @@ fn age_entry(cache: &ImageCache, image: &Image) {
         .descriptors
         .iter()
         .skip(1)
-        .map(|blob: &Descriptor| blob.digest);
+        .map(|blob: &Descriptor| blob.digest());
     let paths = blobs
         .map(|digest| cache.dir().join("blobs/sha256").join(digest.hex()))
         .chain([entry(cache.dir(), image)]);

@@ -140,7 +140,7 @@ fn broken_steps_are_a_miss_and_replaced() {
         |dir, _| entry(dir),
         |dir, step| blob(dir, &step.image.digest),
         |dir, step| blob(dir, &Digest::of(&step.image.config)),
-        |dir, step| blob(dir, &step.layer().digest),
+        |dir, step| blob(dir, &step.layer().digest()),
     ];
     let damages: [Break; 4] = [
         |path| fs::write(path, b"").unwrap(),
@@ -204,10 +204,7 @@ fn only_what_belongs_together_is_stored() {
         config_bytes: &image.config,
         layer: None,
     };
-    let longer = Descriptor {
-        size: 4,
-        ..one.layer().clone()
-    };
+    let longer = Descriptor::new(one.layer().media_type(), one.layer().digest(), 4);
     let rows: [(&NewStep<'_>, &str); 6] = [
         (&wrong_config, "config `sha256:44136fa"),
         (

@@ -45,8 +45,8 @@ fn what_is_stored_comes_back_unchanged() {
     assert_eq!(found.platform(), wanted);
     assert_eq!(found.media_type, MediaType::OciManifest);
     assert_eq!(
-        cache.blob_path(&image.descriptors[0].digest),
-        found.blob_path(&image.descriptors[0].digest)
+        cache.blob_path(&image.descriptors[0].digest()),
+        found.blob_path(&image.descriptors[0].digest())
     );
     assert_eq!(found.blob_path(&Digest::of(b"other")), None);
     assert!(matches!(
@@ -61,7 +61,7 @@ fn what_is_stored_comes_back_unchanged() {
     // Other tools can read it too.
     let layout = Layout::open(dir.path()).unwrap();
     assert_eq!(
-        layout.find(None, &wanted).unwrap().unwrap().digest,
+        layout.find(None, &wanted).unwrap().unwrap().digest(),
         image.digest
     );
 }
@@ -146,9 +146,9 @@ fn everything_is_stored_again_on_demand() {
     let image = image("linux/amd64", &["one", "two"]);
     image.store(&cache);
     // Of the right length and wrong all the same: only --force notices.
-    let broken = cache.blob_path(&image.descriptors[0].digest).unwrap();
+    let broken = cache.blob_path(&image.descriptors[0].digest()).unwrap();
     fs::write(&broken, b"eno").unwrap();
-    let before = fs::metadata(cache.blob_path(&image.descriptors[1].digest).unwrap()).unwrap();
+    let before = fs::metadata(cache.blob_path(&image.descriptors[1].digest()).unwrap()).unwrap();
 
     let writer = locked(cache.begin_again(&image.digest).unwrap());
     assert!(
@@ -165,7 +165,7 @@ fn everything_is_stored_again_on_demand() {
             .any(|layer| writer.needs_blob(layer))
     );
     image.assert_is(&writer.commit(&image.new_image()).unwrap());
-    let after = fs::metadata(cache.blob_path(&image.descriptors[1].digest).unwrap()).unwrap();
+    let after = fs::metadata(cache.blob_path(&image.descriptors[1].digest()).unwrap()).unwrap();
     assert_ne!(
         std::os::unix::fs::MetadataExt::ino(&before),
         std::os::unix::fs::MetadataExt::ino(&after)
@@ -201,7 +201,7 @@ fn layers_are_shared_and_adopted() {
     second.assert_is(&writer.commit(&second.new_image()).unwrap());
     third.assert_is(&other.commit(&third.new_image()).unwrap());
     assert!(
-        fs::symlink_metadata(cache.blob_path(&third.descriptors[0].digest).unwrap())
+        fs::symlink_metadata(cache.blob_path(&third.descriptors[0].digest()).unwrap())
             .unwrap()
             .is_file()
     );
@@ -327,7 +327,7 @@ fn lists_every_image() {
     for image in &images {
         image.store(&cache);
     }
-    fs::remove_file(cache.blob_path(&images[0].descriptors[0].digest).unwrap()).unwrap();
+    fs::remove_file(cache.blob_path(&images[0].descriptors[0].digest()).unwrap()).unwrap();
     let listed = cache.list().unwrap();
     assert_eq!(listed.len(), 2);
     assert!(matches!(listed[0].image, Err(Miss::BlobMissing { .. })));
@@ -341,10 +341,7 @@ fn blobs_are_described_by_size_too() {
     let cache = writable(dir.path());
     let image = image("linux/amd64", &["one"]);
     let writer = locked(cache.begin(&image.digest).unwrap());
-    let wrong = Descriptor {
-        size: 4,
-        ..image.descriptors[0].clone()
-    };
+    let wrong = Descriptor::new(MediaType::OciLayer, image.descriptors[0].digest(), 4);
     assert!(matches!(
         writer.put_blob_from(&b"one"[..], &wrong),
         Err(CacheError::Blob { .. })

@@ -52,8 +52,10 @@ impl Room {
         let mut state = self.state();
         let missing = layers
             .iter()
-            .filter(|layer| !state.promised.contains(&layer.digest));
-        let layers: Vec<(Digest, u64)> = missing.map(|layer| (layer.digest, layer.size)).collect();
+            .filter(|layer| !state.promised.contains(&layer.digest()));
+        let layers: Vec<(Digest, u64)> = missing
+            .map(|layer| (layer.digest(), layer.size()))
+            .collect();
         let needed = layers
             .iter()
             .fold(0, |sum: u64, (_, size)| sum.saturating_add(*size));
