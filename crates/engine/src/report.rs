@@ -8,7 +8,7 @@ use kiln_oci::{Digest, ImageConfig, Reference};
 pub struct BuildReport {
     /// Digest of the image's manifest.
     pub digest: Digest,
-    /// The image's configuration.
+    /// The image's configuration; `as_ref` gives it as [`oci_spec`](kiln_oci::oci_spec) has it.
     pub config: ImageConfig,
     /// Where it was pushed.
     pub pushed: Vec<Reference>,

@@ -13,8 +13,8 @@
 //! let client = Client::new(RegistrySettings::default())?;
 //! let reference: Reference = "localhost:5000/team/app:1".parse()?;
 //! let image = client.image(&reference, &Platform::host()).await?;
-//! for layer in &image.manifest.layers {
-//!     let to = std::path::Path::new("/tmp/blobs").join(layer.digest.hex());
+//! for layer in image.manifest.layers() {
+//!     let to = std::path::Path::new("/tmp/blobs").join(layer.digest().hex());
 //!     client.blob_to_file(&image.from, layer, &to, &|_bytes| ()).await?;
 //! }
 //! # Ok(())

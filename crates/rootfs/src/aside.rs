@@ -24,6 +24,7 @@ use kiln_sandbox::{Cancel, SandboxError, mount_points};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use tempfile::TempDir;
+use walkdir::WalkDir;
 
 use super::placed::{Copying, Time, mend_tree, move_entry, remove};
 use super::{RootError, io_error};
@@ -418,21 +419,24 @@ fn children(dir: &Path) -> Result<BTreeSet<PathBuf>, RootError> {
 /// The size of a copy, as far as files make it.
 fn size_of(dir: &Path, cancel: &Cancel) -> Result<u64, RootError> {
     let mut size = 0u64;
-    let mut pending = vec![dir.to_owned()];
-    while let Some(dir) = pending.pop() {
+    for entry in WalkDir::new(dir).min_depth(1) {
         if cancel.is_cancelled() {
             return Err(RootError::Interrupted);
         }
-        for entry in fs::read_dir(&dir).map_err(io_error("list", &dir))? {
-            let entry = entry.map_err(io_error("list", &dir))?;
-            let found = entry.metadata().map_err(io_error("read", &entry.path()))?;
-            size = size.saturating_add(found.blocks().saturating_mul(512));
-            if found.is_dir() {
-                pending.push(entry.path());
-            }
-        }
+        let entry = entry.map_err(|error| failed("list", dir, error))?;
+        let found = entry.metadata();
+        let found = found.map_err(|error| failed("read", dir, error))?;
+        size = size.saturating_add(found.blocks().saturating_mul(512));
     }
     Ok(size)
+}
+
+/// What a walk below `top` could not read.
+fn failed(operation: &'static str, top: &Path, error: walkdir::Error) -> RootError {
+    let path = error.path().unwrap_or(top).to_owned();
+    let source = error.into_io_error();
+    // A walk that follows no links knows no other errors than the system's.
+    io_error(operation, &path)(source.unwrap_or_else(|| io::ErrorKind::Other.into()))
 }
 
 /// Why no folder can be made in the context.
@@ -554,15 +558,14 @@ mod tests {
 
     fn seen(dir: &Path) -> Vec<String> {
         let mut seen = Vec::new();
-        let mut pending = vec![dir.to_owned()];
-        while let Some(path) = pending.pop() {
+        for entry in WalkDir::new(dir) {
+            let path = entry.unwrap().into_path();
             let found = fs::symlink_metadata(&path).unwrap();
             let content = if found.is_file() {
                 fs::read_to_string(&path).unwrap()
             } else if found.is_symlink() {
                 fs::read_link(&path).unwrap().display().to_string()
             } else {
-                pending.extend(children(&path).unwrap());
                 String::new()
             };
             seen.push(format!(

@@ -49,7 +49,7 @@
 //!     writer.commit(&NewImage::new(&manifest_bytes, MediaType::OciManifest, &config))?;
 //! }
 //! let image = cache.lookup(&digest, &Platform::host())?;
-//! assert!(image.blob_path(&layer.digest).is_some());
+//! assert!(image.blob_path(&layer.digest()).is_some());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -10,6 +10,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use walkdir::WalkDir;
+
 /// Where tests are looked for.
 const FOLDERS: &[&str] = &["bins", "crates", "examples", "tests"];
 
@@ -33,11 +35,10 @@ fn root() -> PathBuf {
 }
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
+    let walk = WalkDir::new(dir).into_iter();
+    for entry in walk.filter_entry(|entry| entry.file_name() != "target") {
+        let path = entry.unwrap().into_path();
+        if path.extension().is_some_and(|ending| ending == "rs") {
             found.push(path);
         }
     }

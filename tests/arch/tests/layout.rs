@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use walkdir::WalkDir;
+
 /// What the project is made of.
 const PARTS: &[&str] = &["bins", "crates", "deploy", "docs", "examples", "tests"];
 /// What a tool, or a host of repositories, looks for at the top and nowhere else.
@@ -55,15 +57,8 @@ fn crates() -> Vec<String> {
 
 /// The folder and all that is below it.
 fn below(folder: &Path) -> Vec<PathBuf> {
-    let mut found = vec![folder.to_owned()];
-    for path in entries(folder) {
-        if path.is_dir() {
-            found.extend(below(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
+    let all = WalkDir::new(folder).sort_by_file_name().into_iter();
+    all.map(|entry| entry.unwrap().into_path()).collect()
 }
 
 #[test]

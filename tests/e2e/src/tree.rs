@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
+use walkdir::WalkDir;
 
 /// Contents up to this size are kept, so that a test can read them.
 const KEPT: u64 = 64 * 1024;
@@ -269,28 +270,17 @@ impl Tree {
     /// Reads a folder on disk, as root or as whoever may read it.
     pub fn of_dir(root: &Path) -> io::Result<Self> {
         let mut tree = Self::default();
-        let mut inodes: BTreeMap<u64, String> = BTreeMap::new();
-        tree.walk(root, "", &mut inodes)?;
+        tree.walk(root)?;
         tree.name_links();
         Ok(tree)
     }
 
-    fn walk(
-        &mut self,
-        root: &Path,
-        below: &str,
-        inodes: &mut BTreeMap<u64, String>,
-    ) -> io::Result<()> {
-        let mut names: Vec<_> = fs::read_dir(root.join(below))?.collect::<Result<_, _>>()?;
-        names.sort_by_key(fs::DirEntry::file_name);
-        for entry in names {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let path = if below.is_empty() {
-                name
-            } else {
-                format!("{below}/{name}")
-            };
-            let full = entry.path();
+    fn walk(&mut self, root: &Path) -> io::Result<()> {
+        let mut inodes: BTreeMap<u64, String> = BTreeMap::new();
+        for entry in WalkDir::new(root).min_depth(1).sort_by_file_name() {
+            let full = entry?.into_path();
+            let path = full.strip_prefix(root).unwrap_or(&full);
+            let path = path.to_string_lossy().into_owned();
             let meta = fs::symlink_metadata(&full)?;
             let kind = meta.file_type();
             let mut content = None;
@@ -326,7 +316,6 @@ impl Tree {
                     rustix::fs::minor(device)
                 ))
             };
-            let is_directory = node == NodeKind::Directory;
             let node = Node {
                 kind: node,
                 mode: meta.mode() & 0o7777,
@@ -336,10 +325,7 @@ impl Tree {
                 xattrs: xattrs(&full),
                 content,
             };
-            self.0.insert(path.clone(), node);
-            if is_directory {
-                self.walk(root, &path, inodes)?;
-            }
+            self.0.insert(path, node);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use kiln_e2e::{Base, Case, Registry, kiln_only, needs_root};
+use walkdir::WalkDir;
 
 /// Values that are given to the builds; the last two are the registry's password, plain and as it is sent.
 const SECRETS: [&str; 7] = [
@@ -19,20 +20,16 @@ const SECRETS: [&str; 7] = [
     "a2lsbjpzM2NyZXQ6cHc=",
 ];
 
-fn files(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap().flatten() {
-        if entry.file_type().unwrap().is_dir() {
-            files(&entry.path(), found);
-        } else {
-            found.push(entry.path());
-        }
-    }
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let all = WalkDir::new(dir).into_iter().map(Result::unwrap);
+    all.filter(|entry| !entry.file_type().is_dir())
+        .map(walkdir::DirEntry::into_path)
+        .collect()
 }
 
 /// Every secret in every file below a folder, also inside of compressed layers.
 fn leaked(dir: &Path, secrets: &[&str]) -> Vec<String> {
-    let mut all = Vec::new();
-    files(dir, &mut all);
+    let all = files(dir);
     assert!(all.len() > 10, "there is something to look at: {all:#?}");
     let mut found = Vec::new();
     for path in all {

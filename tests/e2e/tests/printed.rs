@@ -10,6 +10,7 @@ use std::sync::mpsc;
 
 use kiln_e2e::{Base, Case, HttpServer, Ran, Registry, Response, User, kiln_only, needs_root, run};
 use serde_json::{Value, json};
+use walkdir::WalkDir;
 
 /// In every secret of these tests.
 const SECRET: &str = "t0k3n";
@@ -23,20 +24,16 @@ fn clean_run(ran: &Ran) {
     clean(&ran.stderr);
 }
 
-fn files(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap().flatten() {
-        if entry.file_type().unwrap().is_dir() {
-            files(&entry.path(), found);
-        } else {
-            found.push(entry.path());
-        }
-    }
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let all = WalkDir::new(dir).into_iter().map(Result::unwrap);
+    all.filter(|entry| !entry.file_type().is_dir())
+        .map(walkdir::DirEntry::into_path)
+        .collect()
 }
 
 /// Every file below a folder, also the inside of compressed layers.
 fn clean_files(dir: &Path) {
-    let mut all = Vec::new();
-    files(dir, &mut all);
+    let all = files(dir);
     assert!(all.len() > 3, "{all:?}");
     for path in all {
         let bytes = fs::read(&path).unwrap();

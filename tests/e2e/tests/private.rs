@@ -10,19 +10,14 @@ use std::process::Command;
 
 use kiln_e2e::{Base, Case, Throwaway, User, kiln_only, needs_root};
 use nix::sys::signal::Signal;
+use walkdir::WalkDir;
 
 /// Every regular file below a folder, as root finds them.
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let Ok(kind) = entry.file_type() else {
-            continue;
-        };
-        if kind.is_dir() {
-            files(&entry.path(), found);
-        } else if kind.is_file() {
-            found.push(entry.path());
-        }
-    }
+    // A build may be at work there.
+    let all = WalkDir::new(dir).into_iter().flatten();
+    let files = all.filter(|entry| entry.file_type().is_file());
+    found.extend(files.map(walkdir::DirEntry::into_path));
 }
 
 /// Those files that uid 1000 can read or execute although it owns none, when it is told their names.

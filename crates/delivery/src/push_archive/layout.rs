@@ -94,7 +94,7 @@ impl Reader {
         }
         for child in Index::parse(&bytes).map_err(unusable)?.manifests() {
             if self.seen.insert(child.digest()) {
-                let document = self.document(&child, depth - 1)?;
+                let document = self.document(child, depth - 1)?;
                 self.below.push(document);
             }
         }

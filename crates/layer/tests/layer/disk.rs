@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
+use walkdir::WalkDir;
+
 /// Extended attributes that images have and that every file may have.
 pub(crate) type Notes = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -34,7 +36,7 @@ pub(crate) enum Kind {
 /// Everything below `dir`, by path.
 pub(crate) fn seen(dir: &Path) -> BTreeMap<Vec<u8>, Seen> {
     let mut found = Found::default();
-    found.look(dir, dir);
+    found.look(dir);
     for names in found.names.values_mut() {
         names.sort();
     }
@@ -54,14 +56,13 @@ struct Found {
 }
 
 impl Found {
-    fn look(&mut self, top: &Path, dir: &Path) {
-        for child in fs::read_dir(dir).unwrap() {
-            let path = child.unwrap().path();
+    fn look(&mut self, top: &Path) {
+        for child in WalkDir::new(top).min_depth(1) {
+            let path = child.unwrap().into_path();
             let meta = fs::symlink_metadata(&path).unwrap();
             let name = path.strip_prefix(top).unwrap().as_os_str().as_bytes();
             let file_type = meta.file_type();
             let kind = if file_type.is_dir() {
-                self.look(top, &path);
                 Kind::Directory
             } else if file_type.is_symlink() {
                 Kind::Symlink(fs::read_link(&path).unwrap().as_os_str().as_bytes().into())

@@ -101,6 +101,9 @@ fn copy(
 }
 
 /// Copies trees with all their attributes; names of one file stay names of one file.
+///
+/// It goes down itself, and not with `walkdir`: a directory gets its attributes when all that is in it has been made, and
+/// mending goes through two trees at once.
 pub(crate) struct Copying<'a> {
     root: Root,
     cancel: Option<&'a Cancel>,

@@ -89,9 +89,10 @@ fn filetime(sec: i64) -> rustix::fs::Timestamps {
 
 /// Everything that a layer could tell of a tree.
 fn seen(root: &Path) -> BTreeMap<PathBuf, String> {
-    walkdir(root)
+    walkdir::WalkDir::new(root)
         .into_iter()
-        .map(|path| {
+        .map(|entry| {
+            let path = entry.unwrap().into_path();
             let found = fs::symlink_metadata(&path).unwrap();
             let content = if found.is_file() {
                 fs::read_to_string(&path).unwrap()
@@ -112,19 +113,6 @@ fn seen(root: &Path) -> BTreeMap<PathBuf, String> {
             (path.strip_prefix(root).unwrap().to_owned(), line)
         })
         .collect()
-}
-
-fn walkdir(dir: &Path) -> Vec<PathBuf> {
-    let mut all = vec![dir.to_owned()];
-    for child in fs::read_dir(dir).unwrap() {
-        let child = child.unwrap();
-        if child.file_type().unwrap().is_dir() {
-            all.extend(walkdir(&child.path()));
-        } else {
-            all.push(child.path());
-        }
-    }
-    all
 }
 
 fn bind(source: PathBuf, target: &str) -> SandboxMount {

@@ -13,6 +13,7 @@ use kiln_sandbox::{
 };
 
 use rustix::process::WaitOptions;
+use walkdir::WalkDir;
 
 use crate::way::Way;
 
@@ -220,9 +221,9 @@ pub(crate) fn make_root(root: &Path) {
 /// Everything below a directory, as a snapshot would compare it.
 pub(crate) fn tree(root: &Path) -> Tree {
     let mut found = Tree::new();
-    let mut pending = vec![root.to_owned()];
-    while let Some(path) = pending.pop() {
-        // A command that is being ended may still remove something.
+    // A command that is being ended may still remove something.
+    for entry in WalkDir::new(root).into_iter().flatten() {
+        let path = entry.into_path();
         let Ok(stat) = fs::symlink_metadata(&path) else {
             continue;
         };
@@ -234,19 +235,13 @@ pub(crate) fn tree(root: &Path) -> Tree {
             stat.mtime(),
             stat.mtime_nsec()
         );
-        if stat.is_dir() {
-            pending.extend(
-                fs::read_dir(&path)
-                    .expect("list")
-                    .map(|entry| entry.expect("entry").path()),
-            );
-        } else if stat.is_symlink() {
+        if stat.is_symlink() {
             let _ = write!(
                 line,
                 " -> {}",
                 fs::read_link(&path).expect("link").display()
             );
-        } else {
+        } else if !stat.is_dir() {
             let _ = write!(line, " {} bytes, inode {}", stat.len(), stat.ino());
         }
         found.insert(path, line);

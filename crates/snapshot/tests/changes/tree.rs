@@ -13,6 +13,7 @@ use kiln_layer::{
 use kiln_snapshot::ChangeSet;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
+use walkdir::WalkDir;
 
 /// A time long ago, so that nothing made by a test has it by chance.
 pub(crate) const LONG_AGO: i64 = 1_000_000_000;
@@ -46,12 +47,8 @@ pub(crate) fn chmod(path: &Path, mode: u32) {
 
 /// Everything below `root` gets the same time, children first.
 pub(crate) fn age(root: &Path) {
-    for child in fs::read_dir(root).unwrap() {
-        let child = child.unwrap();
-        if child.file_type().unwrap().is_dir() {
-            age(&child.path());
-        }
-        touch(&child.path(), LONG_AGO);
+    for child in WalkDir::new(root).min_depth(1).contents_first(true) {
+        touch(child.unwrap().path(), LONG_AGO);
     }
 }
 
@@ -119,17 +116,11 @@ pub(crate) fn apply(layer: &[u8], root: &Path) {
 /// changed they are not recorded.
 pub(crate) fn described(root: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut found = BTreeMap::new();
-    describe(root, root, &mut found);
-    found
-}
-
-fn describe(root: &Path, dir: &Path, found: &mut BTreeMap<Vec<u8>, String>) {
-    for child in fs::read_dir(dir).unwrap() {
-        let path = child.unwrap().path();
+    for child in WalkDir::new(root).min_depth(1) {
+        let path = child.unwrap().into_path();
         let meta = fs::symlink_metadata(&path).unwrap();
         let kind = meta.file_type();
         let what = if kind.is_dir() {
-            describe(root, &path, found);
             "directory".to_owned()
         } else if kind.is_symlink() {
             let target = fs::read_link(&path).unwrap();
@@ -156,6 +147,7 @@ fn describe(root: &Path, dir: &Path, found: &mut BTreeMap<Vec<u8>, String>) {
         let name = path.strip_prefix(root).unwrap().as_os_str();
         found.insert(name.as_bytes().to_vec(), line);
     }
+    found
 }
 
 pub(crate) fn set_note(path: &Path, value: &str) -> rustix::io::Result<()> {

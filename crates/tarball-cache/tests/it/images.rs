@@ -94,23 +94,18 @@ pub(crate) fn writable(dir: &Path) -> ImageCache {
 
 /// All files below `dir`, relative and sorted, with digests shortened.
 pub(crate) fn tree(dir: &Path) -> Vec<String> {
-    let mut files = Vec::new();
-    let mut open = vec![dir.to_owned()];
-    while let Some(at) = open.pop() {
-        for entry in std::fs::read_dir(&at).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else {
-                files.push(
-                    path.strip_prefix(dir)
-                        .unwrap()
-                        .to_string_lossy()
-                        .into_owned(),
-                );
-            }
-        }
-    }
+    let all = walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap);
+    let mut files: Vec<String> = all
+        .filter(|entry| !entry.file_type().is_dir())
+        .map(|entry| {
+            entry
+                .path()
+                .strip_prefix(dir)
+                .unwrap()
+                .display()
+                .to_string()
+        })
+        .collect();
     files.sort();
     files
 }
