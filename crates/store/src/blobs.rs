@@ -327,7 +327,7 @@ impl Blobs {
         descriptor: &Descriptor,
         step: &dyn StepBlob,
     ) -> Result<PathBuf, BlobError> {
-        let into = blob_path(&self.dir, &descriptor.digest);
+        let into = blob_path(&self.dir, &descriptor.digest());
         let found = match step.locate(descriptor, &into).await {
             Located::Repository(client, repository) => {
                 let place = Subject::Cache(repository.to_string());
@@ -335,7 +335,7 @@ impl Blobs {
             }
             Located::File(path) => self.check_file(descriptor, &path).await,
             Located::Gone => Err(BlobError::Gone {
-                digest: descriptor.digest,
+                digest: descriptor.digest(),
             }),
         };
         match &found {
