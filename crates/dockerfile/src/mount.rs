@@ -40,6 +40,30 @@ impl MountType {
             Self::Ssh => "ssh",
         }
     }
+
+    /// Whether it shows files of a stage or image that `from` names.
+    pub fn reads_from(self) -> bool {
+        match self {
+            Self::Bind | Self::Cache => true,
+            Self::Tmpfs | Self::Secret | Self::Ssh => false,
+        }
+    }
+
+    /// Whether it has a place of its own where it is shown without a target.
+    pub fn has_own_target(self) -> bool {
+        match self {
+            Self::Secret | Self::Ssh => true,
+            Self::Bind | Self::Cache | Self::Tmpfs => false,
+        }
+    }
+
+    /// Whether it shows files of the build context where nothing else is named.
+    pub fn reads_context(self) -> bool {
+        match self {
+            Self::Bind => true,
+            Self::Cache | Self::Tmpfs | Self::Secret | Self::Ssh => false,
+        }
+    }
 }
 
 /// How a cache is shared by concurrent builds.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kiln_oci::{Family, LayerCompression};
 
-use crate::settings::{BuildSettings, CompressionKind};
+use crate::settings::{BuildSettings, CompressionKind, ImageOutput};
 use crate::starts::{Images, Start};
 use kiln_image::built::family;
 use kiln_oci::ImageSource;
@@ -58,7 +58,7 @@ pub(crate) fn check(
     if docker {
         return Err(FormatError::ZstdBase { base });
     }
-    if settings.tar_path.is_some() {
+    if needs_docker(settings) {
         return Err(FormatError::ZstdArchive { base });
     }
     Ok(())
@@ -75,7 +75,12 @@ pub(crate) fn takes_zstd(
     let base = target_base(plan, starts, images).map(|(_, base)| base.family);
     let annotated = !settings.annotations.is_empty();
     let oci = family(settings.image_format, base, false, annotated) == Family::Oci;
-    settings.compression == CompressionKind::Zstd || (oci && settings.tar_path.is_none())
+    settings.compression == CompressionKind::Zstd || (oci && !needs_docker(settings))
+}
+
+/// Whether a place that gets the image cannot hold an OCI image.
+fn needs_docker(settings: &BuildSettings) -> bool {
+    settings.outputs.iter().any(ImageOutput::is_docker_only)
 }
 
 /// The image that the target stands on.

@@ -9,14 +9,14 @@
 //! ```no_run
 //! use std::sync::Arc;
 //!
-//! use kiln_engine::{BuildSettings, Cancel, Silent, build, enter, init};
+//! use kiln_engine::{BuildSettings, Cancel, ImageOutput, Silent, build, enter, init};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     init();
 //!     let settings = BuildSettings {
 //!         context_dir: "examples/hello".into(),
 //!         no_push: true,
-//!         tar_path: Some("hello.tar".into()),
+//!         outputs: vec![ImageOutput::Archive("hello.tar".into())],
 //!         ..BuildSettings::default()
 //!     };
 //!     let entered = enter(&settings)?;

@@ -46,7 +46,7 @@ impl PlanRun {
     pub(crate) fn first_key(&self, source: &Source) -> Option<CacheKey> {
         let platform = match source {
             Source::Image(_, platform) => platform,
-            _ => &self.plan.platform,
+            Source::Scratch | Source::Stage(_) | Source::Files(_) => &self.plan.platform,
         };
         let parts = Parts::new()
             .with(part::BASE, self.base_key(source)?)

@@ -2,7 +2,7 @@
 
 pub use kiln_options::{
     BuildContext, BuildContextSource, BuildSettings, CachePlace, CacheSettings, CompressionKind,
-    DigestFiles, DockerfileSource, FileTarget, Isolation, LayerCacheSettings, ListFormat,
-    ListSettings, PruneSettings, PushImageSettings, SecretSource, SecretSpec, SnapshotMode,
-    SourceDateEpoch, SshSpec, WarmSettings, WorkDir,
+    DigestFiles, DockerfileSource, FileTarget, ImageOutput, Isolation, LayerCacheSettings,
+    ListFormat, ListSettings, PruneSettings, PushImageSettings, SecretSource, SecretSpec,
+    SnapshotMode, SourceDateEpoch, SshSpec, WarmSettings, WorkDir,
 };

@@ -9,9 +9,9 @@ use crate::env_vars::{self, Env};
 use crate::output::pairs;
 use crate::{
     BuildContext, BuildOptions, CacheOptions, CacheSettings, CompressionKind, ContextOptions,
-    DigestFiles, DockerfileSource, Isolation, LogOptions, Notice, OptionError, OutputOptions,
-    PushOptions, RegistryOptions, SecretSpec, SnapshotMode, SourceDateEpoch, SshSpec, WorkDir,
-    build_args, build_context, secret, ssh,
+    DigestFiles, DockerfileSource, ImageOutput, Isolation, LogOptions, Notice, OptionError,
+    OutputOptions, PushOptions, RegistryOptions, SecretSpec, SnapshotMode, SourceDateEpoch,
+    SshSpec, WorkDir, build_args, build_context, secret, ssh,
 };
 
 /// What `--ignore-var-run` is about.
@@ -97,8 +97,7 @@ impl ExecutorOptions {
             print_plan: env_vars::boolean(env, env_vars::KANIKO_PRINT_PLAN)?.unwrap_or(false),
             destinations: output.destinations,
             no_push: output.no_push,
-            tar_path: output.tar_path,
-            oci_layout_path: output.oci_layout_path,
+            outputs: output.outputs,
             digest_files: output.digest_files,
             compression: output.compression,
             compression_level: output.compression_level,
@@ -239,10 +238,8 @@ pub struct BuildSettings {
     pub destinations: Vec<Reference>,
     /// Push nothing.
     pub no_push: bool,
-    /// File for a docker archive, absolute (I38).
-    pub tar_path: Option<PathBuf>,
-    /// Folder for an OCI layout, absolute (I38).
-    pub oci_layout_path: Option<PathBuf>,
+    /// Where else the image goes.
+    pub outputs: Vec<ImageOutput>,
     /// Files that get the digest.
     pub digest_files: DigestFiles,
     /// How new layers are compressed.
@@ -294,8 +291,7 @@ impl Default for BuildSettings {
             print_plan: false,
             destinations: Vec::new(),
             no_push: true,
-            tar_path: None,
-            oci_layout_path: None,
+            outputs: Vec::new(),
             digest_files: DigestFiles::default(),
             compression: CompressionKind::default(),
             compression_level: None,

@@ -39,8 +39,7 @@ impl ExplainOptions {
         };
         let mut resolved = options.resolve(&env)?;
         let settings = &mut resolved.settings;
-        settings.tar_path = None;
-        settings.oci_layout_path = None;
+        settings.outputs.clear();
         settings.digest_files = DigestFiles::default();
         Ok(resolved)
     }

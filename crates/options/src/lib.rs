@@ -81,7 +81,7 @@ pub use log::{LogFormat, LogOptions, Verbosity};
 pub use logging::{COMMAND_ERRORS, COMMAND_OUTPUT, LogError, start_logging};
 #[cfg(feature = "login")]
 pub use login::{LoginError, LoginOptions};
-pub use output::{CompressionKind, ImageFormat, OutputOptions};
+pub use output::{CompressionKind, ImageFormat, ImageOutput, OutputOptions};
 pub use push::{PushImageOptions, PushImageSettings};
 pub use registry::{PushOptions, RegistryOptions};
 pub use secret::{SecretSource, SecretSpec};

@@ -1,6 +1,6 @@
 //! Where the image goes, and in which form.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln_oci::{Family, Reference};
 
@@ -72,13 +72,14 @@ impl OutputOptions {
                 no_url(flag, path, "a path of this machine")?;
             }
         }
-        let tar_path = given(self.tar_path.as_ref())?;
-        self.check_formats(tar_path.is_some())?;
+        let archive = given(self.tar_path.as_ref())?;
+        self.check_formats(archive.is_some())?;
+        let layout = given(self.oci_layout_path.as_ref())?;
+        let archive = archive.map(ImageOutput::Archive).into_iter();
         Ok(OutputSettings {
             destinations,
             no_push,
-            tar_path,
-            oci_layout_path: given(self.oci_layout_path.as_ref())?,
+            outputs: archive.chain(layout.map(ImageOutput::Layout)).collect(),
             digest_files: self.digest_files.resolve(env)?,
             compression: self.compression,
             compression_level: self.level()?,
@@ -181,12 +182,37 @@ pub(crate) fn destinations(values: &[String]) -> Result<Vec<Reference>, OptionEr
     Ok(destinations)
 }
 
+/// A place of this machine that gets the image, besides registries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageOutput {
+    /// A file for a docker archive, absolute (I38).
+    Archive(PathBuf),
+    /// A folder for an OCI layout, absolute (I38).
+    Layout(PathBuf),
+}
+
+impl ImageOutput {
+    /// The file or folder.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Archive(path) | Self::Layout(path) => path,
+        }
+    }
+
+    /// Whether it can hold a docker image only.
+    pub fn is_docker_only(&self) -> bool {
+        match self {
+            Self::Archive(_) => true,
+            Self::Layout(_) => false,
+        }
+    }
+}
+
 /// The checked form of [`OutputOptions`], on its way into the settings of a build.
 pub(crate) struct OutputSettings {
     pub(crate) destinations: Vec<Reference>,
     pub(crate) no_push: bool,
-    pub(crate) tar_path: Option<PathBuf>,
-    pub(crate) oci_layout_path: Option<PathBuf>,
+    pub(crate) outputs: Vec<ImageOutput>,
     pub(crate) digest_files: DigestFiles,
     pub(crate) compression: CompressionKind,
     pub(crate) compression_level: Option<i32>,

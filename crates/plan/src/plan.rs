@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use kiln_dockerfile::{
-    Command, Dockerfile, ExpandError, Expander, Instruction, Lookup, Mount, MountError, MountType,
-    Run, Span, StageError, copy_source, find_stage, find_target, shortened,
+    Command, Dockerfile, ExpandError, Expander, Instruction, Lookup, Mount, MountError, Run, Span,
+    StageError, copy_source, find_stage, find_target, shortened,
 };
 use kiln_oci::{ImageSource, Platform, PlatformError, Reference, ReferenceError};
 
@@ -306,13 +306,26 @@ impl Plan {
                     check_flags(run).map_err(|error| (instruction.span, error))?;
                     for raw in &run.mounts {
                         let mount = parse_mount(raw).map_err(|error| (instruction.span, error))?;
-                        let reads = matches!(mount.kind, MountType::Bind | MountType::Cache);
-                        if let (true, Some(from)) = (reads, &mount.from) {
+                        if let (true, Some(from)) = (mount.kind.reads_from(), &mount.from) {
                             sources.insert(self.source_of(current, from, instruction.span)?);
                         }
                     }
                 }
-                _ => {}
+                Command::Add(_)
+                | Command::Arg(_)
+                | Command::Cmd(_)
+                | Command::Entrypoint(_)
+                | Command::Env(_)
+                | Command::Expose(_)
+                | Command::Healthcheck(_)
+                | Command::Label(_)
+                | Command::Maintainer(_)
+                | Command::Onbuild(_)
+                | Command::Shell(_)
+                | Command::Stopsignal(_)
+                | Command::User(_)
+                | Command::Volume(_)
+                | Command::Workdir(_) => {}
             }
         }
         Ok(sources)

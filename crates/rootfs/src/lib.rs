@@ -284,7 +284,12 @@ impl Roots {
             Mode::Namespace {
                 ids: IdMap::Single, ..
             } => Owners::Ignore,
-            _ => Owners::Keep,
+            Mode::Namespace {
+                ids: IdMap::Full | IdMap::SubIds,
+                ..
+            }
+            | Mode::InPlace
+            | Mode::None { .. } => Owners::Keep,
         }
     }
 

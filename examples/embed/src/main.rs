@@ -4,7 +4,9 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kiln_engine::{BuildSettings, Cancel, DockerfileSource, Event, build, enter, init};
+use kiln_engine::{
+    BuildSettings, Cancel, DockerfileSource, Event, ImageOutput, build, enter, init,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Commands of a RUN are started by this same program: it has to step in before anything else.
@@ -16,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let settings = BuildSettings {
         dockerfile: DockerfileSource::Path(context.join("Dockerfile")),
         context_dir: context,
-        tar_path: Some(archive),
+        outputs: vec![ImageOutput::Archive(archive)],
         ..BuildSettings::default()
     };
     // Before the runtime has threads, since a process with threads cannot enter a user namespace.

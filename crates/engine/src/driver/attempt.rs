@@ -269,8 +269,8 @@ impl Build<'_> {
                     BuildContextSource::Remote(_) | BuildContextSource::Image(_) => None,
                 }),
         );
-        kept.extend(settings.oci_layout_path.clone());
-        kept.extend(settings.tar_path.clone());
+        let outputs = settings.outputs.iter();
+        kept.extend(outputs.map(|output| output.path().to_owned()));
         if let DockerfileSource::Path(path) = &settings.dockerfile {
             kept.push(path.clone());
         }

@@ -146,7 +146,7 @@ impl Foreseen {
     fn beginning(&self, plan_run: &PlanRun, start: &Start) -> StageKeys {
         let below = match &start.base {
             Source::Stage(stage) => self.stages.get(stage),
-            _ => None,
+            Source::Scratch | Source::Image(..) | Source::Files(_) => None,
         };
         StageKeys {
             steps: Vec::new(),

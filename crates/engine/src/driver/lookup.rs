@@ -78,7 +78,7 @@ impl Build<'_> {
             }
             wanted.extend(named.iter().filter_map(|(source, ..)| match source {
                 Source::Stage(stage) => Some(*stage),
-                _ => None,
+                Source::Scratch | Source::Image(..) | Source::Files(_) => None,
             }));
         }
     }

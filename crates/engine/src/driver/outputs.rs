@@ -11,7 +11,7 @@ use kiln_registry::Client;
 use super::{Build, Prepared};
 use crate::error::BuildError;
 use crate::plan_run::PlanRun;
-use crate::settings::BuildSettings;
+use crate::settings::{BuildSettings, ImageOutput};
 use kiln_image::built::BuiltImage;
 
 impl Build<'_> {
@@ -32,19 +32,7 @@ impl Build<'_> {
                 Arc::clone(self.events),
             )));
         }
-        if let Some(path) = &settings.tar_path {
-            let (path, cancel) = (path.clone(), self.cancel.clone());
-            outputs.push(Box::new(Archive::new(
-                path,
-                archive_names(settings),
-                cancel,
-            )));
-        }
-        if let Some(path) = &settings.oci_layout_path {
-            let tags = settings.destinations.iter().map(Reference::tag_or_latest);
-            let tags = tags.map(str::to_owned).collect();
-            outputs.push(Box::new(LayoutFolder::new(path.clone(), tags)));
-        }
+        outputs.extend(settings.outputs.iter().map(|output| self.output(output)));
         let asked = settings.digest_files.clone();
         outputs.push(Box::new(DigestsWritten::new(
             asked,
@@ -52,6 +40,23 @@ impl Build<'_> {
             download.clone(),
         )));
         outputs
+    }
+
+    /// The kind of output that a setting names.
+    fn output(&self, output: &ImageOutput) -> Box<dyn Output> {
+        let settings = self.settings;
+        match output {
+            ImageOutput::Archive(path) => Box::new(Archive::new(
+                path.clone(),
+                archive_names(settings),
+                self.cancel.clone(),
+            )),
+            ImageOutput::Layout(path) => {
+                let tags = settings.destinations.iter().map(Reference::tag_or_latest);
+                let tags = tags.map(str::to_owned).collect();
+                Box::new(LayoutFolder::new(path.clone(), tags))
+            }
+        }
     }
 
     /// Before anything is built, unless nothing will be handed out.

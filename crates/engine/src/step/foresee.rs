@@ -116,7 +116,20 @@ impl Stepper<'_> {
                 stages: BTreeSet::new(),
                 independent: false,
             })),
-            _ => Ok(None),
+            // These change the configuration only. An instruction that makes a layer says here what it depends on.
+            Command::Arg(_)
+            | Command::Cmd(_)
+            | Command::Entrypoint(_)
+            | Command::Env(_)
+            | Command::Expose(_)
+            | Command::Healthcheck(_)
+            | Command::Label(_)
+            | Command::Maintainer(_)
+            | Command::Onbuild(_)
+            | Command::Shell(_)
+            | Command::Stopsignal(_)
+            | Command::User(_)
+            | Command::Volume(_) => Ok(None),
         }
     }
 

@@ -260,8 +260,8 @@ impl Stepper<'_> {
         for path in mount.target.iter().chain(&mount.source) {
             Self::check_path("path of a mount", path)?;
         }
-        let own_name = matches!(mount.kind, MountType::Secret | MountType::Ssh);
-        if !own_name && ImagePath::from(target(self, &mount).as_path()).is_root() {
+        let own = mount.kind.has_own_target();
+        if !own && ImagePath::from(target(self, &mount).as_path()).is_root() {
             return Err(wrong(MountError::Target {
                 kind: mount.kind.as_str(),
                 target: mount.target.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! Whether the files of the build's context that a step reads are there.
 
 use kiln_context::resolve;
-use kiln_dockerfile::{Command, Instruction, MountType, PatternSet, Source};
+use kiln_dockerfile::{Command, Instruction, PatternSet, Source};
 use kiln_git::is_git;
 
 use super::copy::is_url;
@@ -33,7 +33,7 @@ impl Stepper<'_> {
                 for raw in &run.mounts {
                     let mount = self.parsed_mount(raw)?;
                     let source = mount.source.as_deref().unwrap_or("/");
-                    let here = mount.kind == MountType::Bind && mount.from.is_none();
+                    let here = mount.kind.reads_context() && mount.from.is_none();
                     if here && !self.is_in_context(source)? {
                         return Err(StepError::MountSource {
                             path: source.trim_start_matches('/').to_owned(),
@@ -41,7 +41,21 @@ impl Stepper<'_> {
                     }
                 }
             }
-            _ => {}
+            Command::Copy(_)
+            | Command::Arg(_)
+            | Command::Cmd(_)
+            | Command::Entrypoint(_)
+            | Command::Env(_)
+            | Command::Expose(_)
+            | Command::Healthcheck(_)
+            | Command::Label(_)
+            | Command::Maintainer(_)
+            | Command::Onbuild(_)
+            | Command::Shell(_)
+            | Command::Stopsignal(_)
+            | Command::User(_)
+            | Command::Volume(_)
+            | Command::Workdir(_) => {}
         }
         self.pass(&instruction.command)
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use kiln_engine::{
-    BuildError, BuildReport, BuildSettings, Cancel, DockerfileSource, Entered, Event, WorkDir,
-    build,
+    BuildError, BuildReport, BuildSettings, Cancel, DockerfileSource, Entered, Event, ImageOutput,
+    WorkDir, build,
 };
 use kiln_oci::{Layout, Manifest};
 use kiln_sandbox::{Exit, Stream};
@@ -22,7 +22,7 @@ fn settings(dir: &Path, dockerfile: &str) -> BuildSettings {
         dockerfile: DockerfileSource::Path(context.join("Dockerfile")),
         context_dir: context,
         work_dir: WorkDir::Fixed(dir.join("work")),
-        oci_layout_path: Some(dir.join("layout")),
+        outputs: vec![ImageOutput::Layout(dir.join("layout"))],
         no_push: true,
         ..BuildSettings::default()
     }

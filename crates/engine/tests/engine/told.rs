@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use kiln_engine::{
     BuildError, BuildReport, BuildSettings, CacheSettings, Cancel, DockerfileSource, Entered,
-    Event, EventSink, LayerCacheSettings, Step, StepLayer, StepOutcome, Subject, WaitingFor,
-    WorkDir, build,
+    Event, EventSink, ImageOutput, LayerCacheSettings, Step, StepLayer, StepOutcome, Subject,
+    WaitingFor, WorkDir, build,
 };
 use kiln_sandbox::Exit;
 use kiln_testkit::{FakeListener, FakeRunner};
@@ -58,7 +58,7 @@ impl Case {
             dockerfile: DockerfileSource::Path(self.path().join("context/Dockerfile")),
             no_push: true,
             work_dir: WorkDir::Private(self.path().join("work")),
-            tar_path: Some(self.path().join("image.tar")),
+            outputs: vec![ImageOutput::Archive(self.path().join("image.tar"))],
             cache: CacheSettings {
                 dir: cached.then(|| self.path().join("volume")),
                 layers: cached.then_some(layers),

@@ -232,7 +232,7 @@ fn explain_only_reads() {
         assert!(!layers.store && settings.no_push, "{arguments:?}");
         assert_eq!(names(&layers).0, *expected, "{arguments:?}");
         assert!(
-            settings.tar_path.is_none()
+            settings.outputs.is_empty()
                 && settings.digest_files == kiln_options::DigestFiles::default()
         );
         assert!(!settings.cleanup && !settings.pre_cleanup && !settings.materialize);

@@ -1,7 +1,9 @@
 //! What `resolve` makes of flags, and what it refuses.
 
 use kiln_oci::Family;
-use kiln_options::{CompressionKind, DockerfileSource, FileTarget, Isolation, SecretSource};
+use kiln_options::{
+    CompressionKind, DockerfileSource, FileTarget, ImageOutput, Isolation, SecretSource,
+};
 
 use crate::Files;
 
@@ -67,7 +69,7 @@ fn a_full_command_line() {
         settings.digest_files.names,
         Some(FileTarget::Path(at("names")))
     );
-    assert_eq!(settings.tar_path, Some(at("x.tar")));
+    assert_eq!(settings.outputs, [ImageOutput::Archive(at("x.tar"))]);
     assert_eq!(
         (settings.compression, settings.compression_level),
         (CompressionKind::Gzip, Some(9))
@@ -116,11 +118,7 @@ fn unset_variables_in_flags_mean_nothing() {
             && settings.ignore_paths.is_empty()
             && settings.build_args.is_empty()
     );
-    assert!(
-        settings.tar_path.is_none()
-            && settings.oci_layout_path.is_none()
-            && settings.digest_files.digest.is_none()
-    );
+    assert!(settings.outputs.is_empty() && settings.digest_files.digest.is_none());
     assert!(settings.registry.mirrors.is_empty() && settings.registry.maps.is_empty());
     assert!(settings.cache.dir.is_none());
     let layers = settings.cache.layers.unwrap();
@@ -283,7 +281,7 @@ fn a_check_needs_no_destination_and_leaves_everything_as_it_is() {
     let env = [("KANIKO_NO_PUSH", "false")];
     let resolved = command.options.resolve_check(&crate::lookup(&env)).unwrap();
     let settings = resolved.settings;
-    assert!(settings.no_push && settings.tar_path.is_none() && settings.secrets.is_empty());
+    assert!(settings.no_push && settings.outputs.is_empty() && settings.secrets.is_empty());
     assert_eq!(settings.digest_files, kiln_options::DigestFiles::default());
     assert!(!settings.cleanup && !settings.dry_run);
     assert_eq!(settings.targets, ["a"]);
