@@ -17,7 +17,10 @@ use kiln_store::base::BaseError;
 use kiln_work::folder::WorkError;
 
 /// A build that failed. Nothing of it is left: no mount, no process, no temporary file.
-#[derive(Debug, thiserror::Error)]
+///
+/// Printed with `{:?}`, as a `main` that returns it does, it is its text with its causes: commands and instructions may have
+/// URLs with a login.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The Dockerfile cannot be read, or not be what the caller chose.
@@ -107,6 +110,12 @@ pub enum BuildError {
     /// A thread of the build is gone.
     #[error("a thread of the build ended before it was done")]
     Lost,
+}
+
+impl std::fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&kiln_shown::for_people(&kiln_shown::with_causes(self)))
+    }
 }
 
 impl BuildError {

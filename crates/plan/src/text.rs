@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_context::{Context, ContextError, DOCKERFILE, newest, read_text};
 use kiln_dockerfile::{Dockerfile, Expander, Instruction, ParseError, Span, StageError, shortened};
-use kiln_shown::SecretUrl;
+use kiln_shown::{SecretUrl, redact};
 
 use crate::plan::{Plan, PlanError};
 use crate::scope::BuildArgs;
@@ -16,7 +16,7 @@ use kiln_work::folder::WorkError;
 use kiln_work::spool::Spool;
 
 /// A place in a Dockerfile, with the lines around it (conformance A16).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Location {
     /// The Dockerfile as it was named.
     pub file: String,
@@ -26,6 +26,18 @@ pub struct Location {
     pub instruction: String,
     /// The lines around it, numbered and marked.
     pub excerpt: String,
+}
+
+/// Lines of a Dockerfile may have URLs with a login, and errors are printed with `{:?}` by a `main` that returns them.
+impl std::fmt::Debug for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Location")
+            .field("file", &redact(&self.file))
+            .field("line", &self.line)
+            .field("instruction", &redact(&self.instruction))
+            .field("excerpt", &redact(&self.excerpt))
+            .finish()
+    }
 }
 
 impl Location {

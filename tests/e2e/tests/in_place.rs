@@ -254,8 +254,9 @@ fn the_place_is_emptied_before_and_after_when_asked_for() {
     assert!(built.root.path().join("workspace/file").exists());
 }
 
-/// Mounts of a command that fails, or that is ended from outside, are taken back like all others.
-// conformance: D26 D27 D36 (in-place)
+/// Mounts of a command that fails, that is ended from outside, or that ends or stops the process it was started by, are
+/// taken back like all others.
+// conformance: D9 D26 D27 D36 (in-place)
 #[test]
 fn mounts_are_taken_back_however_the_command_ends() {
     kiln_only!();
@@ -264,7 +265,12 @@ fn mounts_are_taken_back_however_the_command_ends() {
                   --mount=type=tmpfs,target=/var/old";
     let says = "cat /etc/secret /etc/deep/context/file && ls -A /var/old && touch /var/old/x";
     let flags = ["--force", "--secret=id=s,env=SECRET"];
-    for (end, signal) in [("exit 3", None), ("sleep 600", Some(Signal::SIGTERM))] {
+    for (end, signal, code) in [
+        ("exit 3", None, 3),
+        ("sleep 600", Some(Signal::SIGTERM), 1),
+        ("kill -9 $PPID; sleep 600", None, 1),
+        ("kill -STOP $PPID; sleep 600", Some(Signal::SIGTERM), 1),
+    ] {
         let lines = format!("FROM BASE\nRUN {mounts} {says} && echo $((40+2))ready && {end}\n");
         let site = Site::new(&lines, |_| {});
         let build = site.build().env("SECRET", "not to be left");
@@ -274,7 +280,6 @@ fn mounts_are_taken_back_however_the_command_ends() {
             running.signal_child(signal);
         }
         let outcome = running.wait();
-        let code = if signal.is_some() { 1 } else { 3 };
         assert_eq!(outcome.code, Some(code), "{}", outcome.log);
         let at = |path: &str| site.root.path().join(path);
         assert!(!at("etc/secret").exists() && !at("etc/deep").exists());

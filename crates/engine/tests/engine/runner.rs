@@ -86,11 +86,20 @@ async fn what_the_runner_changes_is_the_layer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_fails_ends_the_build_with_its_code() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = settings(dir.path(), "FROM scratch\nCOPY input /\nRUN one\nRUN two\n");
+    let settings = settings(
+        dir.path(),
+        "FROM scratch\nCOPY input /\nRUN get https://me:hunter2@host/one\nRUN two\n",
+    );
     let work = dir.path().join("work");
     let runner = Arc::new(FakeRunner::new(|_, _| Exit::Code(7)));
     let (outcome, _) = run(settings, &runner).await;
-    assert_eq!(outcome.unwrap_err().exit_code(), 7);
+    let error = outcome.unwrap_err();
+    assert_eq!(error.exit_code(), 7);
+    let debug = format!("{error:?}");
+    assert!(
+        debug.contains("host/one") && !debug.contains("hunter2"),
+        "{debug}"
+    );
     assert_eq!(runner.asked().len(), 1);
     assert!(fs::read_dir(work).unwrap().next().is_none());
 }
