@@ -21,6 +21,16 @@ check: ## what CI runs: format, clippy, tests
 clippy: ## all lints, warnings denied
 	cargo clippy --workspace --all-targets --locked --target $(TARGET) --quiet -- -D warnings
 
+features: ## the engine without its heavy parts: compiles, and says how many crates it then needs
+	cargo check --package kiln-engine --no-default-features --locked --target $(TARGET) --quiet
+	@cargo tree --package kiln-engine --no-default-features --edges normal --prefix none --locked --target $(TARGET) \
+	  | sed 's/ (\*)$$//' | grep -v '^kiln-' | sort -u | wc -l
+
+# What is published, packed as it would be and compiled from there.
+UNPUBLISHED := $(foreach one,executor warmer embed benches e2e arch probe testkit skip,--exclude kiln-$(one))
+package: ## every crate that can be published, into target/package
+	cargo package --workspace $(UNPUBLISHED) --locked --target $(TARGET)
+
 conformance: ## writes into docs/conformance.md which tests show what
 	KILN_WRITE_DOCS=1 cargo test --package kiln-arch --locked --target $(TARGET) --test conformance --quiet
 
@@ -42,4 +52,4 @@ image: binaries ## the executor's own image, assembled by the executor
 deps: ## Debian packages for tests and demo (installs as root)
 	@.ci/packages
 
-.PHONY: help demo test check clippy conformance bench binaries image deps
+.PHONY: help demo test check clippy features package conformance bench binaries image deps

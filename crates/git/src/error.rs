@@ -17,6 +17,14 @@ pub enum GitError {
         /// What is wrong.
         reason: String,
     },
+    /// The feature `fetch` is off.
+    #[error(
+        "cannot get files from the git repository `{remote}`: this program was built without git"
+    )]
+    BuiltWithout {
+        /// The URL without login.
+        remote: String,
+    },
     /// The server cannot be asked.
     #[error("cannot ask `{remote}` for its references")]
     List {

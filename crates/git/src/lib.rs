@@ -3,6 +3,9 @@
 //! No `git` program is needed (but `ssh` for repositories named by SSH). Users, passwords and tokens go to the server
 //! they are for and into nothing else: not into errors, logs, or the `.git` directory that is kept on request.
 //!
+//! Everything that asks a server needs the feature `fetch`, which is on by default and brings a whole implementation of
+//! git. Without it, names can still be read, and [`Repository`] answers each question with [`GitError::BuiltWithout`].
+//!
 //! ```no_run
 //! use std::sync::atomic::AtomicBool;
 //!
@@ -21,12 +24,21 @@
 //! }
 //! ```
 
+#[cfg(not(feature = "fetch"))]
+#[path = "absent.rs"]
+mod repository;
+#[cfg(feature = "fetch")]
+mod repository;
+
+mod commit;
 mod error;
+#[cfg(feature = "fetch")]
 mod http;
 mod reference;
-mod repository;
+#[cfg(feature = "fetch")]
 mod submodules;
 
+pub use commit::{CheckedOut, Commit, Options};
 pub use error::{Cause, GitError};
 pub use reference::{GitReference, Login, is_git, without_login};
-pub use repository::{CheckedOut, Commit, Options, Repository};
+pub use repository::Repository;

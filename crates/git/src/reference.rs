@@ -209,6 +209,7 @@ fn login_of(remote: &str) -> Option<Login> {
 }
 
 /// The URL of a submodule: relative ones begin at the URL of what holds them (J8).
+#[cfg(any(test, feature = "fetch"))]
 pub(crate) fn submodule_url(parent: &str, url: &str) -> String {
     if !url.starts_with("./") && !url.starts_with("../") {
         return url.to_owned();

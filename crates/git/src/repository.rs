@@ -10,59 +10,11 @@ use gix::progress::Discard;
 use gix::remote::fetch::Shallow;
 use gix::remote::{Direction, ref_map};
 
+use crate::commit::{CheckedOut, Commit, Options};
 use crate::error::{Cause, GitError};
 use crate::http::Http;
 use crate::reference::{GitReference, Login, is_commit_id};
 use crate::submodules;
-
-/// What comes with the files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Whether `.git` stays.
-    pub keep_git_dir: bool,
-    /// Whether submodules are checked out too.
-    pub submodules: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            keep_git_dir: false,
-            submodules: true,
-        }
-    }
-}
-
-/// A commit, and by which name a server gives it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// The whole id.
-    pub id: String,
-    /// A full reference that points to it, if it was found by one.
-    pub reference: Option<String>,
-    /// The id of the annotated tag that this reference is, which `--checksum` may name as well.
-    pub tag: Option<String>,
-}
-
-impl Commit {
-    /// Whether `expected` is the beginning of its id, or of that of the tag it was found by (E47).
-    fn is(&self, expected: &str) -> bool {
-        let expected = expected.to_ascii_lowercase();
-        let tag = self.tag.as_ref();
-        self.id.starts_with(&expected) || tag.is_some_and(|tag| tag.starts_with(&expected))
-    }
-}
-
-/// Files of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckedOut {
-    /// The commit's id.
-    pub commit: String,
-    /// When it was made, in seconds since the epoch.
-    pub time: i64,
-    /// The directory that was asked for.
-    pub path: PathBuf,
-}
 
 /// A repository on a server.
 #[derive(Debug, Clone)]
@@ -298,6 +250,15 @@ impl Repository {
             return Err(missing());
         }
         Ok(found)
+    }
+}
+
+impl Commit {
+    /// Whether `expected` is the beginning of its id, or of that of the tag it was found by (E47).
+    fn is(&self, expected: &str) -> bool {
+        let expected = expected.to_ascii_lowercase();
+        let tag = self.tag.as_ref();
+        self.id.starts_with(&expected) || tag.is_some_and(|tag| tag.starts_with(&expected))
     }
 }
 

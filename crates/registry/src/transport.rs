@@ -1,7 +1,13 @@
 //! Connections: TLS trust, names, proxies, and which scheme a host speaks.
 
+#[cfg(not(feature = "dns"))]
+#[path = "transport/libc_names.rs"]
 mod dns;
+#[cfg(feature = "dns")]
+mod dns;
+
 mod host;
+mod localhost;
 mod proxy;
 mod tls;
 
@@ -18,8 +24,8 @@ const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// A client builder with Kiln's trust, name resolution and proxies, for other downloads over http.
 ///
-/// Works without any certificate store, `/etc/resolv.conf` or dynamic libc; installs the process-wide
-/// crypto provider if there is none yet.
+/// Works without any certificate store or `/etc/resolv.conf`, and with the feature `dns` without a dynamic libc; installs
+/// the process-wide crypto provider if there is none yet.
 pub fn http_client_builder(user_agent: &str) -> Result<reqwest::ClientBuilder, SettingsError> {
     Ok(builder(
         user_agent,

@@ -10,6 +10,11 @@ use serde_json::Value;
 /// Packages that only tests may use.
 const FOR_TESTS: &[&str] = &["testkit", "skip"];
 
+/// What is no library for others: binaries are handed out as an image, an example is read, and the rest is for tests.
+const UNPUBLISHED: &[&str] = &[
+    "executor", "warmer", "embed", "benches", "e2e", "arch", "probe", "testkit", "skip",
+];
+
 /// Who may use a crate from outside that decides a great deal: the terminal, the network, the runtime.
 const RESERVED: &[(&str, &[&str])] = &[
     ("clap", &["options", "executor", "warmer"]),
@@ -207,15 +212,6 @@ fn terminal_network_and_runtime_stay_where_they_belong() {
 }
 
 #[test]
-fn clap_is_a_choice_in_options() {
-    let clap = packages()["options"].iter().find(|one| one.name == "clap");
-    assert!(
-        clap.is_none_or(|one| one.optional),
-        "embedders get options without clap"
-    );
-}
-
-#[test]
 fn every_manifest_takes_lints_and_versions_from_the_workspace() {
     let metadata = metadata();
     let list = metadata["packages"].as_array().unwrap();
@@ -242,10 +238,40 @@ fn every_manifest_takes_lints_and_versions_from_the_workspace() {
             .unwrap()
             .to_string_lossy();
         assert_eq!(short(name), folder, "folder `x` is package `kiln-x`");
-        assert_eq!(
-            package["publish"],
-            serde_json::json!([]),
-            "{name} is not published"
+    }
+}
+
+#[test]
+fn libraries_can_be_published_and_say_what_they_are() {
+    let metadata = metadata();
+    let list = metadata["packages"].as_array().unwrap();
+    assert!(!list.is_empty());
+    for package in list {
+        let name = short(text(&package["name"]));
+        let kept_here = package["publish"] == serde_json::json!([]);
+        assert_eq!(kept_here, UNPUBLISHED.contains(&name), "{name}");
+        if kept_here {
+            continue;
+        }
+        assert_eq!(package["readme"], "README.md", "{name}");
+        for field in ["keywords", "categories"] {
+            let words = package[field].as_array().map_or(0, Vec::len);
+            assert!((1..=5).contains(&words), "{field} of {name}");
+        }
+    }
+}
+
+#[test]
+fn heavy_parts_are_choices() {
+    for (name, heavy) in [
+        ("options", "clap"),
+        ("git", "gix"),
+        ("registry", "hickory-resolver"),
+    ] {
+        let found = packages()[name].iter().find(|one| one.name == heavy);
+        assert!(
+            found.is_some_and(|one| one.optional),
+            "embedders get {name} without {heavy}"
         );
     }
 }

@@ -16,12 +16,14 @@ use hickory_resolver::proto::rr::Name;
 use reqwest::dns::{Addrs, Resolve, Resolving};
 use tokio::sync::OnceCell;
 
+use super::localhost::is_localhost;
+
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Caches answers. Bound to the runtime it is first used on, so there is no process-wide one.
 #[derive(Default)]
-pub(super) struct Resolver {
+struct Resolver {
     servers: OnceCell<TokioResolver>,
 }
 
@@ -63,12 +65,6 @@ impl Resolve for Shared {
             Ok(addresses)
         })
     }
-}
-
-/// RFC 6761: these names never leave the machine.
-pub(super) fn is_localhost(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost")
 }
 
 fn in_hosts(text: &str, name: &str) -> Vec<IpAddr> {

@@ -9,7 +9,7 @@ use reqwest::Url;
 use tokio::sync::OnceCell;
 
 use super::tls::{self, Trust};
-use super::{builder, dns};
+use super::{builder, dns, localhost};
 use crate::error::RegistryError;
 use crate::settings::RegistrySettings;
 use crate::settings_error::SettingsError;
@@ -234,7 +234,7 @@ fn is_private(authority: &str) -> bool {
         Ok(IpAddr::V6(ip)) => ip.is_loopback(),
         Err(_) => {
             let host = host.to_ascii_lowercase();
-            dns::is_localhost(&host)
+            localhost::is_localhost(&host)
                 || host
                     .strip_suffix(".local")
                     .is_some_and(|label| !label.is_empty())

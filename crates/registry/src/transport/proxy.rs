@@ -169,7 +169,7 @@ fn in_network(ip: IpAddr, network: IpAddr, bits: u8) -> bool {
 }
 
 fn is_loopback(host: &str) -> bool {
-    super::dns::is_localhost(host)
+    super::localhost::is_localhost(host)
         || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
         || host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback())
 }
