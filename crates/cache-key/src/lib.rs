@@ -50,6 +50,9 @@ mod trail;
 mod value;
 mod version;
 
+/// The crate whose digests are in this interface.
+pub use kiln_oci as oci;
+
 pub use change::{Attribute, Change, ChangedAttribute, ChangedFile, ChangedFiles, Difference};
 pub use compare::compare;
 pub use files::{FileId, FileKind, FileSet, Xattrs};

@@ -44,6 +44,13 @@ mod stage;
 mod starts;
 mod step;
 
+/// The crate of what a Dockerfile says: errors and problems show places in it.
+pub use kiln_dockerfile as dockerfile;
+/// The crate of references, digests, platforms and configs, which settings and reports have.
+pub use kiln_oci as oci;
+/// The crate of the settings for registries.
+pub use kiln_registry as registry;
+
 pub use build_plan::{Action, BuildPlan, PlannedImage, PlannedStage, PlannedStep};
 pub use check::{CheckReport, Problem, check};
 pub use driver::{Entered, build, dry_run, enter, explain, put_context_back};
@@ -51,6 +58,7 @@ pub use error::BuildError;
 pub use explain::{ExplainedStep, Explanation};
 pub use format::FormatError;
 pub use held::SecretError;
+pub use kiln_context::{ContextError, ViewError};
 pub use kiln_copy::CopyError;
 pub use kiln_delivery::output::OutputError;
 pub use kiln_delivery::output::PushError;
@@ -60,18 +68,22 @@ pub use kiln_events::{
     Event, EventSink, ImageMade, NoteKind, Silent, Stage, StageOutcome, Step, StepLayer,
     StepOutcome, Subject, Transfer, TransferId, TransferKind, WaitingFor, WarningKind,
 };
+pub use kiln_git::GitError;
+pub use kiln_layer::{LayerError, TreeError};
+pub use kiln_plan::budget::TooMuchText;
 pub use kiln_plan::lint::CheckArgError;
 pub use kiln_plan::plan::PlanError;
 pub use kiln_plan::text::{Location, TextError};
 pub use kiln_rootfs::RootError;
 pub use kiln_rootfs::user::UserError;
-pub use kiln_sandbox::{Cancel, Stream};
-pub use kiln_shown::with_causes;
+pub use kiln_sandbox::{Cancel, SandboxError, Stream};
+pub use kiln_shown::{SecretUrl, with_causes};
+pub use kiln_snapshot::SnapshotError;
 pub use kiln_store::base::BaseError;
 pub use kiln_store::blobs::BlobError;
 pub use kiln_store::layers::PackError;
 pub use kiln_tarball_cache::{
-    CacheError, ImageUse, Miss, PruneReason, Pruned, PrunedEntry, Survey,
+    CacheError, ImageUse, Miss, Origin, PruneReason, Pruned, PrunedEntry, Survey,
 };
 pub use kiln_volume::{
     WarmError, WarmImageError, WarmReport, Warmed, WarmedImage, list_volume, prune_volume, warm,

@@ -55,6 +55,9 @@ mod tree;
 mod writer;
 mod xattrs;
 
+/// The crate whose digests, diff-ids and media types are in this interface.
+pub use kiln_oci as oci;
+
 pub use compression::{Compression, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
 pub use entry::{Entry, EntryKind};
 pub use error::LayerError;

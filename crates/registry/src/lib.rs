@@ -47,6 +47,9 @@ mod sources;
 mod transport;
 mod upload;
 
+/// The crate whose references, descriptors and documents go in and come out here.
+pub use kiln_oci as oci;
+
 pub use auth::{AuthConfig, CredentialHelper, DockerConfig, DockerConfigError};
 pub use blob_source::BlobSource;
 pub use client::Client;

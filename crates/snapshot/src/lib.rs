@@ -39,6 +39,9 @@ mod tree;
 mod write;
 mod xattr;
 
+/// The crate whose entries are in a [`ChangeSet`], and whose writer packs them.
+pub use kiln_layer as layer;
+
 pub use change::ChangeSet;
 pub use error::SnapshotError;
 pub use filter::Filter;

@@ -72,6 +72,9 @@ mod used;
 mod volume;
 mod writer;
 
+/// The crate whose digests, descriptors and documents go in and come out here.
+pub use kiln_oci as oci;
+
 pub use cache::{Access, ImageCache, Listed};
 pub use claim::{BlobClaim, Claim};
 pub use error::CacheError;
