@@ -15,7 +15,7 @@ demo: ## build and push examples/hello on this machine, and show what comes out
 test: deps ## every test: unit, property, snapshot, end-to-end
 	@tests/run-all $(TARGET)
 
-check: ## what CI runs: format, clippy, tests
+check: ## what CI runs: format, clippy, features, documentation, tests
 	@.ci/run
 
 clippy: ## all lints, warnings denied
@@ -30,6 +30,9 @@ features: ## the engine without its heavy parts: compiles, and says how many cra
 UNPUBLISHED := $(foreach one,executor warmer embed benches e2e arch probe testkit skip,--exclude kiln-$(one))
 package: ## every crate that can be published, into target/package
 	cargo package --workspace $(UNPUBLISHED) --locked --target $(TARGET)
+
+docs: ## documentation of all crates, warnings denied
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --target $(TARGET) --quiet
 
 conformance: ## writes into docs/conformance.md which tests show what
 	KILN_WRITE_DOCS=1 cargo test --package kiln-arch --locked --target $(TARGET) --test conformance --quiet
@@ -52,4 +55,4 @@ image: binaries ## the executor's own image, assembled by the executor
 deps: ## Debian packages for tests and demo (installs as root)
 	@.ci/packages
 
-.PHONY: help demo test check clippy features package conformance bench binaries image deps
+.PHONY: help demo test check clippy features package docs conformance bench binaries image deps

@@ -2,7 +2,7 @@
 //!
 //! Nothing here touches a filesystem of the image: the destination is looked up in the stage's tree
 //! index, and the result is a sorted list of entries with the place their content comes from. Packing
-//! the list is another step ([`kiln_store::pack`]).
+//! the list is another step (`pack` of `kiln-store`).
 
 mod items;
 pub mod node;

@@ -7,13 +7,26 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use kiln_engine::{BuildSettings, Cancel, DockerfileSource, Event, Transfer, build, enter, init};
+use kiln_engine::{
+    BuildSettings, Cancel, DockerfileSource, Event, Transfer, build, enter, init, with_causes,
+};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     // Commands of a RUN are started by this same program: it has to step in before anything else.
     init();
+    match progress() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("error: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn progress() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let (Some(context), Some(archive)) = (arguments.next(), arguments.next()) else {
         return Err("usage: progress CONTEXT ARCHIVE".into());

@@ -36,6 +36,10 @@ pub struct BuildOptions {
     /// Files or an image that FROM and --from may name: NAME=DIRECTORY, or NAME= and docker-image://IMAGE,
     /// oci-layout://PATH[:NAME], a git repository, or the URL of an archive. May be repeated.
     #[expect(clippy::doc_markdown, reason = "a help text, shown as it is")]
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "brackets of a help text say what may be left out"
+    )]
     #[cfg_attr(feature = "clap", arg(long, value_name = "NAME=SOURCE"))]
     pub build_context: Vec<String>,
     /// SSH agent for RUN --mount=type=ssh: default, or NAME, for the agent that runs here, or NAME=SOCKET. May be

@@ -16,7 +16,7 @@ use kiln_store::layers::PackError;
 
 /// Digests of context files by the state the files were in, kept on the local volume from build to build.
 ///
-/// On disk: 16 bytes of [`MAGIC`], then for each file dev, ino, size, mtime and ctime (seconds, nanoseconds) and the
+/// On disk: 16 bytes of `MAGIC`, then for each file dev, ino, size, mtime and ctime (seconds, nanoseconds) and the
 /// digest. Another magic, or a length that is no multiple of a row, is as good as no file.
 #[derive(Debug, Default)]
 pub struct ContentDigests {

@@ -22,7 +22,7 @@ const SWEEPER: &str = "kiln-sweeper";
 /// The work folders of this process that are not removed yet.
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// To be called at the start of `main`: in a process started by [`sweep_later`], removes the folder and ends.
+/// To be called at the start of `main`: in a process started by `sweep_later`, removes the folder and ends.
 pub fn init() {
     let mut words = std::env::args_os();
     if words.next().is_none_or(|name| name != SWEEPER) {
