@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use kiln_engine::{
-    BuildSettings, Cancel, DockerfileSource, Event, Transfer, build, enter, init, with_causes,
+    BuildSettings, Cancel, DockerfileSource, Event, ImageOutput, Transfer, build, enter, init,
+    with_causes,
 };
 
 fn main() -> ExitCode {
@@ -35,7 +36,7 @@ fn progress() -> Result<(), Box<dyn Error>> {
         dockerfile: DockerfileSource::Path(context.join("Dockerfile")),
         context_dir: context,
         no_push: true,
-        tar_path: Some(archive),
+        outputs: vec![ImageOutput::Archive(archive)],
         ..BuildSettings::default()
     };
     // Before the runtime has threads, since a process with threads cannot enter a user namespace.
