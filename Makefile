@@ -15,7 +15,7 @@ demo: ## build and push examples/hello on this machine, and show what comes out
 test: deps ## every test: unit, property, snapshot, end-to-end
 	@tests/run-all $(TARGET)
 
-check: ## what CI runs: format, clippy, features, documentation, tests
+check: ## what CI runs: format, clippy, tests
 	@.ci/run
 
 clippy: ## all lints, warnings denied

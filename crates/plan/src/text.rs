@@ -29,8 +29,8 @@ pub struct Location {
 }
 
 /// Lines of a Dockerfile may have URLs with a login, and errors are printed with `{:?}` by a `main` that returns them.
-impl std::fmt::Debug for Location {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Location")
             .field("file", &redact(&self.file))
             .field("line", &self.line)
