@@ -172,5 +172,5 @@ async fn an_archive_holds_one_image_and_says_so() {
     let [image] = archive.images() else {
         panic!("{:?}", archive.images());
     };
-    assert_eq!(image.layers[0].diff_id, DiffId::of(&tar_of_nothing()));
+    assert_eq!(image.layers[0].diff_id, DiffId::of(tar_of_nothing()));
 }
